@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `/dev/knem`: registration and file operations.
+//!
+//! The driver has file operations of its own: those of the `kernel` crate's `MiscDevice` have no owner on 7.2, where
+//! the module could be unloaded under an open file, and no `poll`.
+//!
+//! A file that was opened for writing has a context, in its private data; any other gives the statistics to read.
+
+use crate::glue::context::Context;
+use crate::glue::user::Argument;
+use crate::glue::{ffi, ioctl, stats};
+use crate::logic::access;
+use crate::logic::refusal::Refusal;
+use crate::uapi;
+use core::ptr::null_mut;
+use kernel::bindings;
+use kernel::error::from_result;
+use kernel::prelude::*;
+use kernel::sync::{Arc, ArcBorrow};
+use kernel::types::{ForeignOwnable, Opaque};
+use kernel::uaccess::{UserPtr, UserSlice};
+
+/// The registered device, until this is dropped.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Registration {
+    #[pin]
+    device: Opaque<bindings::miscdevice>,
+}
+
+// SAFETY: Deregistration may happen in any task.
+unsafe impl Send for Registration {}
+// SAFETY: It has no methods.
+unsafe impl Sync for Registration {}
+
+impl Registration {
+    /// Registers the device. Its node belongs to root alone until udev's rule has acted.
+    ///
+    /// # Errors
+    /// EBUSY if there is no free minor number; ENOMEM, or EEXIST if another driver has the name.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            device <- Opaque::try_ffi_init(|slot: *mut bindings::miscdevice| {
+                let mut device: bindings::miscdevice = pin_init::zeroed();
+                device.minor = bindings::MISC_DYNAMIC_MINOR as c_int;
+                device.name = NAME.as_char_ptr();
+                device.fops = &OPERATIONS.0;
+                device.mode = 0o600;
+                // SAFETY: `slot` is memory for the structure, which stays in place until it is dropped.
+                unsafe { slot.write(device) };
+                // SAFETY: Just initialised.
+                kernel::error::to_result(unsafe { bindings::misc_register(slot) })
+            }),
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Registration {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Registered by `new`, or this would not be.
+        unsafe { bindings::misc_deregister(self.device.get()) };
+    }
+}
+
+/// [`uapi::DEVICE_NAME`] for C.
+const NAME: &CStr = c"knem";
+const _: () = {
+    let (ours, theirs) = (NAME.to_bytes(), uapi::DEVICE_NAME.as_bytes());
+    assert!(ours.len() == theirs.len() && matches!((ours, theirs), (b"knem", b"knem")));
+};
+
+/// Lets a table of functions be a static.
+struct Operations(bindings::file_operations);
+
+// SAFETY: Never changed.
+unsafe impl Sync for Operations {}
+
+static OPERATIONS: Operations = Operations(bindings::file_operations {
+    // The module stays loaded while a file is open.
+    owner: &raw mut ffi::__this_module,
+    open: Some(open),
+    release: Some(release),
+    read: Some(read),
+    write: Some(write),
+    poll: Some(poll),
+    mmap: Some(mmap),
+    unlocked_ioctl: Some(unlocked_ioctl),
+    compat_ioctl: bindings::compat_ptr_ioctl,
+    ..pin_init::zeroed()
+});
+
+/// The context of a file, if it has one.
+///
+/// # Safety
+/// `file` is a file of this device between `open` and `release`, and the result is not used after it.
+unsafe fn context<'a>(file: *mut bindings::file) -> Option<ArcBorrow<'a, Context>> {
+    // SAFETY: The caller's promise; the field is written by `open` only.
+    let private = unsafe { (*file).private_data };
+    if private.is_null() {
+        return None;
+    }
+    // SAFETY: `open` put it there with `into_foreign`, and `release`, which takes it, comes later.
+    Some(unsafe { Arc::<Context>::borrow(private) })
+}
+
+/// As [`context`], for what only works with one.
+///
+/// # Errors
+/// EBADF.
+///
+/// # Safety
+/// As [`context`].
+unsafe fn need_context<'a>(file: *mut bindings::file) -> Result<ArcBorrow<'a, Context>> {
+    // SAFETY: The caller's promise.
+    Ok(unsafe { context(file) }.ok_or(Refusal::NoContext)?)
+}
+
+unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+    from_result(|| {
+        // SAFETY: The kernel gives a valid file.
+        let writable = unsafe { ffi::knem_shim_writable(file) };
+        let private = if writable { Context::new()?.into_foreign() } else { null_mut() };
+        // SAFETY: The file is being opened, so nobody else uses it.
+        unsafe { (*file).private_data = private };
+        Ok(0)
+    })
+}
+
+unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+    // SAFETY: Written by `open`.
+    let private = unsafe { (*file).private_data };
+    if !private.is_null() {
+        // SAFETY: From `into_foreign` in `open`. The file's last user is gone, so that nobody borrows it.
+        let context = unsafe { Arc::<Context>::from_foreign(private) };
+        context.close();
+    }
+    0
+}
+
+unsafe extern "C" fn unlocked_ioctl(file: *mut bindings::file, command: c_uint, argument: c_ulong) -> c_long {
+    // SAFETY: The kernel keeps the file during the call.
+    let context = match unsafe { need_context(file) } {
+        Ok(context) => context,
+        Err(error) => return error.to_errno() as c_long,
+    };
+    match ioctl::dispatch(&Arc::from(context), command, Argument::new(argument as usize)) {
+        Ok(()) => 0,
+        Err(error) => error.to_errno() as c_long,
+    }
+}
+
+unsafe extern "C" fn read(
+    file: *mut bindings::file,
+    buffer: *mut c_char,
+    length: usize,
+    position: *mut bindings::loff_t,
+) -> isize {
+    from_result(|| {
+        // SAFETY: The kernel keeps the file during the call.
+        if unsafe { context(file) }.is_some() {
+            // Completion events are read here, once there are asynchronous requests to complete.
+            return Err(Refusal::WrongState.into());
+        }
+        // SAFETY: The kernel gives a position that only this call uses.
+        let position = unsafe { &mut *position };
+        let mut buffer = UserSlice::new(UserPtr::from_ptr(buffer.cast()), length).writer();
+        let read = buffer.write_slice_file(&stats::text()?, position)?;
+        // No more than the text, which is short.
+        Ok(read as isize)
+    })
+}
+
+unsafe extern "C" fn write(
+    file: *mut bindings::file,
+    _buffer: *const c_char,
+    length: usize,
+    _position: *mut bindings::loff_t,
+) -> isize {
+    from_result(|| {
+        // SAFETY: The kernel keeps the file during the call.
+        let in_use = unsafe { context(file) }.is_some_and(|context| context.used());
+        // SAFETY: As above.
+        let privileged = unsafe { ffi::knem_shim_file_admin(file) };
+        access::may_clear(privileged, in_use)?;
+        stats::clear();
+        // The kernel bounds the length of a write to what fits.
+        Ok(length as isize)
+    })
+}
+
+unsafe extern "C" fn poll(file: *mut bindings::file, _table: *mut bindings::poll_table) -> bindings::__poll_t {
+    // SAFETY: The kernel keeps the file during the call.
+    match unsafe { context(file) } {
+        // There is no queue of events to wait for without a status array.
+        Some(_) => bindings::POLLERR,
+        None => bindings::POLLIN,
+    }
+}
+
+unsafe extern "C" fn mmap(file: *mut bindings::file, _area: *mut bindings::vm_area_struct) -> c_int {
+    from_result(|| {
+        // SAFETY: The kernel keeps the file during the call.
+        unsafe { need_context(file) }?;
+        // The status array serves asynchronous requests, which this driver does not have yet.
+        Err(Refusal::Unavailable.into())
+    })
+}

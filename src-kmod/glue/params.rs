@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The module's parameters.
+
+use crate::glue::ffi;
+use crate::logic::flags::{Masks, Parameters};
+use kernel::prelude::*;
+
+/// Reads one of the variables behind the parameters, which sysfs may change at any time.
+macro_rules! read {
+    ($param:ident) => {
+        // SAFETY: The variable is an integer that lives as long as the module and is written as a whole.
+        unsafe { core::ptr::read_volatile(&raw const ffi::$param) }
+    };
+}
+
+/// The driver's version.
+pub(crate) fn version() -> &'static str {
+    // SAFETY: C defines as many characters, which never change.
+    let version = unsafe {
+        core::slice::from_raw_parts((&raw const ffi::knem_shim_version).cast::<u8>(), ffi::knem_shim_version_len)
+    };
+    core::str::from_utf8(version).unwrap_or("unknown")
+}
+
+/// The masks that the parameters make.
+fn asked_for() -> Result<Masks> {
+    Ok(Masks::new(Parameters {
+        pinlocal: read!(knem_param_pinlocal) != 0,
+        force: read!(knem_param_forceflags),
+        ignore: read!(knem_param_ignoreflags),
+    })?)
+}
+
+/// Checks the parameters at load and completes `forceflags` and `ignoreflags`, which can be read back.
+///
+/// # Errors
+/// EINVAL if a flag is both forced and ignored.
+pub(crate) fn settle() -> Result {
+    let masks = asked_for().inspect_err(|_| {
+        pr_err!("the parameters both force and ignore a flag: see forceflags, ignoreflags and pinlocal\n");
+    })?;
+    // SAFETY: The module is being loaded, its only writers are here and the parameters' permissions make them
+    // read-only afterwards; each is written as a whole.
+    unsafe {
+        core::ptr::write_volatile(&raw mut ffi::knem_param_forceflags, masks.forced);
+        core::ptr::write_volatile(&raw mut ffi::knem_param_ignoreflags, masks.ignored);
+    }
+    Ok(())
+}
+
+/// The masks of forced and ignored flags.
+pub(crate) fn masks() -> Masks {
+    Masks { forced: read!(knem_param_forceflags), ignored: read!(knem_param_ignoreflags) }
+}
+
+/// Whether RLIMIT_MEMLOCK is enforced.
+pub(crate) fn memlock() -> bool {
+    read!(knem_param_memlock) != 0
+}
+
+/// The ceiling of pinned memory in mebibytes, 0 for the default.
+pub(crate) fn max_pinned_mib() -> u64 {
+    read!(knem_param_max_pinned_mb) as u64
+}
+
+/// Most segments in a region or request.
+pub(crate) fn max_segments() -> u32 {
+    read!(knem_param_max_segments)
+}
+
+/// Whether requests that read the caller's memory pin it.
+pub(crate) fn pin_reads() -> bool {
+    read!(knem_param_pinlocalread) != 0
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What only C can do, one line each: the kernel's inline functions and macros, module parameters and per-processor
+ * counters. Decisions are Rust's. See knem_shim.h for what each is for.
+ */
+#include <linux/cred.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/percpu.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+
+#include "knem_shim.h"
+
+#ifdef CONFIG_HIGHMEM
+#error "knem keeps addresses of the direct map and does not support CONFIG_HIGHMEM"
+#endif
+
+MODULE_VERSION(KNEM_VERSION);
+const char knem_shim_version[] = KNEM_VERSION;
+const size_t knem_shim_version_len = sizeof(knem_shim_version) - 1;
+
+unsigned int knem_param_memlock = 1;
+module_param_named(memlock, knem_param_memlock, uint, 0644);
+MODULE_PARM_DESC(memlock, "Enforce RLIMIT_MEMLOCK on regions [1]; 0 only counts their memory");
+
+unsigned long knem_param_max_pinned_mb;
+module_param_named(max_pinned_mb, knem_param_max_pinned_mb, ulong, 0644);
+MODULE_PARM_DESC(max_pinned_mb, "Most memory that may be pinned through the driver, in MiB [0: half of the memory]");
+
+unsigned int knem_param_max_segments = 1 << 20;
+module_param_named(max_segments, knem_param_max_segments, uint, 0644);
+MODULE_PARM_DESC(max_segments, "Most segments in a region or request [1048576]");
+
+unsigned int knem_param_pinlocal;
+module_param_named(pinlocal, knem_param_pinlocal, uint, 0444);
+MODULE_PARM_DESC(pinlocal, "Force the flag PINLOCAL on every request [0]");
+
+unsigned int knem_param_pinlocalread = 1;
+module_param_named(pinlocalread, knem_param_pinlocalread, uint, 0444);
+MODULE_PARM_DESC(pinlocalread, "Pin the caller's memory in requests that read it, that is, write to a region [1]");
+
+unsigned int knem_param_forceflags;
+module_param_named(forceflags, knem_param_forceflags, uint, 0444);
+MODULE_PARM_DESC(forceflags, "Flags to add to every request [0]");
+
+unsigned int knem_param_ignoreflags;
+module_param_named(ignoreflags, knem_param_ignoreflags, uint, 0444);
+MODULE_PARM_DESC(ignoreflags, "Flags to take away from every request [0]");
+
+/*
+ * _copy_to_user() and _copy_from_user() check the user's address as copy_*_user() do, but not whether the kernel's side
+ * stays within one folio (HARDENED_USERCOPY): an extent may span several, all of them pinned.
+ */
+unsigned long knem_shim_to_user(void __user *to, const void *from, unsigned long n)
+{
+	return _copy_to_user(to, from, n);
+}
+
+unsigned long knem_shim_from_user(void *to, const void __user *from, unsigned long n)
+{
+	return _copy_from_user(to, from, n);
+}
+
+/* memmove: source and destination may be the same memory, and then nothing worse than unspecified bytes may result. */
+void knem_shim_copy(void *to, const void *from, unsigned long n)
+{
+	memmove(to, from, n);
+}
+
+void knem_shim_resched(void)
+{
+	cond_resched();
+}
+
+bool knem_shim_killed(void)
+{
+	return fatal_signal_pending(current);
+}
+
+void *knem_shim_page_address(const struct page *page)
+{
+	return page_address(page);
+}
+
+struct page *knem_shim_page(const void *address)
+{
+	return virt_to_page(address);
+}
+
+unsigned long knem_shim_ram_pages(void)
+{
+	return totalram_pages();
+}
+
+unsigned long knem_shim_user_end(void)
+{
+	return TASK_SIZE_MAX;
+}
+
+s64 knem_shim_add_pinned(struct mm_struct *mm, s64 pages)
+{
+	return atomic64_add_return(pages, &mm->pinned_vm);
+}
+
+unsigned long knem_shim_memlock_pages(void)
+{
+	return rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+}
+
+bool knem_shim_may_exceed_memlock(void)
+{
+	return capable(CAP_IPC_LOCK);
+}
+
+u32 knem_shim_uid(void)
+{
+	return __kuid_val(current_uid());
+}
+
+bool knem_shim_file_admin(struct file *file)
+{
+	return file_ns_capable(file, &init_user_ns, CAP_SYS_ADMIN);
+}
+
+bool knem_shim_writable(const struct file *file)
+{
+	return file->f_mode & FMODE_WRITE;
+}
+
+/* Counters only grow; the report subtracts what they were when they were last cleared. */
+struct knem_counters {
+	u64 value[KNEM_COUNTERS];
+};
+static DEFINE_PER_CPU(struct knem_counters, knem_counters);
+
+void knem_shim_count(unsigned long counter)
+{
+	if (counter < KNEM_COUNTERS)
+		this_cpu_inc(knem_counters.value[counter]);
+}
+
+u64 knem_shim_counted(unsigned long counter)
+{
+	u64 sum = 0;
+	int cpu;
+
+	if (counter < KNEM_COUNTERS)
+		for_each_possible_cpu(cpu)
+			sum += READ_ONCE(per_cpu_ptr(&knem_counters, cpu)->value[counter]);
+	return sum;
+}

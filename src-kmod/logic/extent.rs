@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
+//! A region's memory as a list of extents.
+//!
+//! An extent is a part of the region that is contiguous in the kernel's direct map. The list is a sequence of
+//! [`Extent`]s in the order of the region's bytes, without gaps.
+
+use crate::logic::plan::Piece;
+
+/// One extent, in 16 bytes. Where it starts in the region is where its predecessor ends.
+///
+/// # Invariants
+/// `end` is greater than the predecessor's `end` (than 0 for the first).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Address of the region's byte 0, if the extent reached back to there: the address of the region's
+    /// byte `n` is `bias + n` modulo 2^64.
+    bias: u64,
+    /// Offset in the region of the first byte after the extent.
+    end: u64,
+}
+
+const _: () = assert!(core::mem::size_of::<Extent>() == 16);
+
+impl Extent {
+    /// No extent: what fills unused places of a list.
+    pub const EMPTY: Self = Self { bias: 0, end: 0 };
+}
+
+/// What becomes of a list when memory is added at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Append {
+    /// The last extent is to be replaced by this one.
+    Grow(Extent),
+    /// This one is to be added.
+    Push(Extent),
+}
+
+/// Appends `piece` to a list that ends with `last`. `page_size` is a power of two.
+///
+/// Pieces join only where the new one starts a page: then every page of the joint extent belongs to one piece
+/// only, and is unpinned once for being pinned once.
+///
+/// Returns `None` if the region's length would leave 64 bits.
+#[must_use]
+pub fn append(last: Option<Extent>, piece: Piece, page_size: u64) -> Option<Append> {
+    let start = last.map_or(0, |last| last.end);
+    let end = start.checked_add(piece.len)?;
+    let bias = piece.addr.wrapping_sub(start);
+    let on_page = piece.addr & page_size.wrapping_sub(1) == 0;
+    Some(match last {
+        Some(last) if last.bias == bias && on_page => Append::Grow(Extent { bias, end }),
+        _ => Append::Push(Extent { bias, end }),
+    })
+}
+
+/// Number of bytes in the list.
+#[must_use]
+pub fn length(extents: &[Extent]) -> u64 {
+    extents.last().map_or(0, |last| last.end)
+}
+
+/// The list's memory from byte `offset` on.
+#[must_use]
+pub fn pieces(extents: &[Extent], offset: u64) -> Pieces<'_> {
+    Pieces { extents: extents.get(first_beyond(extents, offset)..).unwrap_or(&[]).iter(), offset }
+}
+
+/// Index of the first extent that reaches beyond byte `offset`.
+///
+/// A binary search of our own: that of `core`, compiled with the kernel's overflow checks, brings a panic along.
+fn first_beyond(extents: &[Extent], offset: u64) -> usize {
+    let (mut low, mut high) = (0, extents.len());
+    while low < high {
+        let middle = low.saturating_add(high.saturating_sub(low) >> 1);
+        match extents.get(middle) {
+            Some(extent) if extent.end <= offset => low = middle.saturating_add(1),
+            _ => high = middle,
+        }
+    }
+    low
+}
+
+/// Iterator that [`pieces`] returns.
+#[derive(Clone, Debug)]
+pub struct Pieces<'a> {
+    extents: core::slice::Iter<'a, Extent>,
+    offset: u64,
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        let extent = self.extents.next()?;
+        let piece = Piece { addr: extent.bias.wrapping_add(self.offset), len: extent.end.saturating_sub(self.offset) };
+        self.offset = extent.end;
+        Some(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{append, length, pieces, Append, Extent};
+    use crate::logic::plan::Piece;
+    use std::vec::Vec;
+
+    const PAGE: u64 = 4096;
+
+    fn list(parts: &[(u64, u64)]) -> Vec<Extent> {
+        let mut out = Vec::new();
+        for &(addr, len) in parts {
+            match append(out.last().copied(), Piece { addr, len }, PAGE).expect("short") {
+                Append::Grow(extent) => *out.last_mut().expect("there is one to grow") = extent,
+                Append::Push(extent) => out.push(extent),
+            }
+        }
+        out
+    }
+
+    fn parts(extents: &[Extent], offset: u64) -> Vec<(u64, u64)> {
+        pieces(extents, offset).map(|piece| (piece.addr, piece.len)).collect()
+    }
+
+    #[test]
+    fn contiguous_pages_join() {
+        let extents = list(&[(0x1080, 0xf80), (0x2000, PAGE), (0x3000, 5)]);
+        assert_eq!(extents.len(), 1);
+        assert_eq!(parts(&extents, 0), [(0x1080, 0x1f85)]);
+    }
+
+    #[test]
+    fn pieces_within_a_page_stay_apart() {
+        // Each pins the page, so each must unpin it.
+        let extents = list(&[(0x1000, 0x80), (0x1080, 0x80)]);
+        assert_eq!(parts(&extents, 0), [(0x1000, 0x80), (0x1080, 0x80)]);
+    }
+
+    #[test]
+    fn gaps_and_steps_back_stay_apart() {
+        let extents = list(&[(0x5000, PAGE), (0x7000, PAGE), (0x5000, PAGE)]);
+        assert_eq!(extents.len(), 3);
+        assert_eq!(length(&extents), 3 * PAGE);
+    }
+
+    #[test]
+    fn offsets_start_in_the_extent_that_holds_them() {
+        let extents = list(&[(0x10_0000, 10), (0x20_0000, 20), (0xffff_ffff_ffff_f000, 30)]);
+        assert_eq!(parts(&extents, 9), [(0x10_0009, 1), (0x20_0000, 20), (0xffff_ffff_ffff_f000, 30)]);
+        assert_eq!(parts(&extents, 10), [(0x20_0000, 20), (0xffff_ffff_ffff_f000, 30)]);
+        assert_eq!(parts(&extents, 59), [(0xffff_ffff_ffff_f01d, 1)]);
+        assert_eq!(parts(&extents, 60), []);
+        assert_eq!(parts(&extents, u64::MAX), []);
+    }
+
+    #[test]
+    fn too_long_is_refused() {
+        let extents = list(&[(0, u64::MAX)]);
+        assert_eq!(append(extents.last().copied(), Piece { addr: 0, len: 1 }, PAGE), None);
+    }
+}

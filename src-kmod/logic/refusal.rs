@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
+//! Why a call is refused, and the errno that says so.
+
+/// A reason to refuse a call. The errno of each is part of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The file has no context: it was opened without write permission.
+    NoContext,
+    /// No command has this number.
+    UnknownCommand,
+    /// The request needs something that this driver, file or machine does not have.
+    Unavailable,
+    /// Flags that contradict each other or the state of the file.
+    BadFlags,
+    /// No region has this cookie (any more).
+    NoSuchCookie,
+    /// The region belongs to another user.
+    OtherUser,
+    /// The region's protection does not allow the access.
+    Protection,
+    /// A segment is no part of user memory.
+    BadAddress,
+    /// The lengths of the segments do not add up to a number of 63 bits.
+    LengthOverflow,
+    /// More segments than the driver takes.
+    TooManySegments,
+    /// More memory would be pinned than a limit allows.
+    PinLimit,
+    /// The caller lacks the privilege.
+    NotPrivileged,
+    /// The file is in use for something else.
+    Busy,
+    /// The call cannot be made in the file's present state.
+    WrongState,
+}
+
+impl Refusal {
+    /// The errno, as a positive number (asm-generic/errno-base.h, errno.h).
+    #[must_use]
+    pub const fn errno(self) -> i32 {
+        match self {
+            Self::NotPrivileged | Self::OtherUser => 1,
+            Self::NoContext => 9,
+            Self::TooManySegments | Self::PinLimit => 12,
+            Self::Protection => 13,
+            Self::BadAddress => 14,
+            Self::Busy => 16,
+            Self::Unavailable => 19,
+            Self::BadFlags | Self::NoSuchCookie | Self::LengthOverflow | Self::WrongState => 22,
+            Self::UnknownCommand => 38,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Refusal;
+
+    #[test]
+    fn errnos_are_those_of_the_interface() {
+        // Names and numbers as in errno(3) on the architectures Debian builds Rust kernels for.
+        for (refusal, errno) in [
+            (Refusal::OtherUser, 1),
+            (Refusal::NotPrivileged, 1),
+            (Refusal::NoContext, 9),
+            (Refusal::TooManySegments, 12),
+            (Refusal::PinLimit, 12),
+            (Refusal::Protection, 13),
+            (Refusal::BadAddress, 14),
+            (Refusal::Busy, 16),
+            (Refusal::Unavailable, 19),
+            (Refusal::BadFlags, 22),
+            (Refusal::NoSuchCookie, 22),
+            (Refusal::LengthOverflow, 22),
+            (Refusal::WrongState, 22),
+            (Refusal::UnknownCommand, 38),
+        ] {
+            assert_eq!(refusal.errno(), errno, "{refusal:?}");
+        }
+    }
+}
