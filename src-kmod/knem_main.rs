@@ -26,19 +26,21 @@ module! {
 }
 
 /// The loaded module. Fields are dropped in the order of their declaration: first nobody can open the device
-/// any more, and then nothing is left in the table.
+/// any more, and then nothing is left in the table and on the account.
 #[pin_data]
 struct Knem {
     #[pin]
     _device: glue::device::Registration,
     _table: glue::table::Table,
-    _goodbye: glue::Goodbye,
+    _account: glue::charge::Account,
+    _presence: glue::Presence,
 }
 
 impl kernel::InPlaceModule for Knem {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            _goodbye: glue::Goodbye::new()?,
+            _presence: glue::Presence::new()?,
+            _account: glue::charge::Account::new()?,
             _table: glue::table::Table::new()?,
             _device <- glue::device::Registration::new(),
         })

@@ -9,6 +9,7 @@
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/percpu.h>
+#include <linux/percpu_counter.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/string.h>
@@ -100,6 +101,35 @@ unsigned long knem_shim_ram_pages(void)
 unsigned long knem_shim_user_end(void)
 {
 	return TASK_SIZE_MAX;
+}
+
+static struct percpu_counter knem_pinned;
+/* As many pages, 32 MiB, a processor counts by itself before it touches what all share. */
+#define KNEM_PINNED_BATCH 8192
+
+int knem_shim_pinned_init(void)
+{
+	return percpu_counter_init(&knem_pinned, 0, GFP_KERNEL);
+}
+
+void knem_shim_pinned_destroy(void)
+{
+	percpu_counter_destroy(&knem_pinned);
+}
+
+void knem_shim_pinned_add(s64 pages)
+{
+	percpu_counter_add_batch(&knem_pinned, pages, KNEM_PINNED_BATCH);
+}
+
+bool knem_shim_pinned_exceeds(s64 pages)
+{
+	return __percpu_counter_compare(&knem_pinned, pages, KNEM_PINNED_BATCH) > 0;
+}
+
+s64 knem_shim_pinned(void)
+{
+	return percpu_counter_sum(&knem_pinned);
 }
 
 s64 knem_shim_add_pinned(struct mm_struct *mm, s64 pages)

@@ -45,6 +45,13 @@ unsigned long knem_shim_ram_pages(void);
 /* First address after user memory. */
 unsigned long knem_shim_user_end(void);
 
+/* Pages that are pinned through the driver: a sum over the processors, exact wherever that matters. */
+int knem_shim_pinned_init(void);
+void knem_shim_pinned_destroy(void);
+void knem_shim_pinned_add(s64 pages);
+bool knem_shim_pinned_exceeds(s64 pages);
+s64 knem_shim_pinned(void);
+
 /* Adds pages to what the address space counts as pinned; returns the sum. */
 s64 knem_shim_add_pinned(struct mm_struct *mm, s64 pages);
 /* The calling process's RLIMIT_MEMLOCK in pages, and whether the caller may exceed it. */

@@ -2,19 +2,39 @@
 //! Accounting of pinned memory: to the process that asks for it, and to the machine.
 
 use crate::glue::{ffi, params};
-use crate::logic::memlock::{self, Limits};
+use crate::logic::memlock;
+use crate::logic::refusal::Refusal;
 use kernel::mm::Mm;
 use kernel::page::PAGE_SHIFT;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
-use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 
-/// Pages that are pinned through the driver.
-static PINNED: Atomic<i64> = Atomic::new(0);
+/// The machine's account, while the module is loaded. A request changes no memory that processors share.
+pub(crate) struct Account(());
 
-/// Pages that are pinned through the driver, for the check at the module's end.
-pub(crate) fn pinned() -> i64 {
-    PINNED.load(Relaxed)
+impl Account {
+    /// Opens the account. To be called once, before anyone can open the device.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: Called once, at load.
+        kernel::error::to_result(unsafe { ffi::knem_shim_pinned_init() })?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        // SAFETY: The account is open.
+        let left = unsafe { ffi::knem_shim_pinned() };
+        if left != 0 {
+            // The word is what the tests look for in the kernel's log.
+            pr_err!("leak: {} pages are still accounted as pinned\n", left);
+        }
+        // SAFETY: The device is gone, hence every file and every `Charge`.
+        unsafe { ffi::knem_shim_pinned_destroy() };
+    }
 }
 
 /// Pages that are accounted, until this is dropped.
@@ -26,18 +46,27 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
-    /// Accounts pages of a region to the calling process.
+    /// Accounts pages of a region to the calling process, and to the machine.
     ///
     /// # Errors
     /// ENOMEM if that exceeds RLIMIT_MEMLOCK, unless the caller has CAP_IPC_LOCK or the parameter `memlock` is 0, or
     /// the machine's ceiling. EFAULT for a task without user memory.
     pub(crate) fn region(pages: u64) -> Result<Self> {
         let mm = current!().mm().map(|mm| ARef::<Mm>::from(&**mm)).ok_or(EFAULT)?;
+        let mut charge = Self::request(pages)?;
+        // SAFETY: The reference keeps the structure, and C changes its counter atomically.
+        let process = unsafe { ffi::knem_shim_add_pinned(mm.as_raw(), charge.pages) };
+        charge.mm = Some(mm);
+        // From here on, an early return takes the pages back from the process as well.
         let limit = params::memlock().then(|| {
             // SAFETY: Looks at the calling process only.
             unsafe { ffi::knem_shim_memlock_pages() as u64 }
         });
-        Self::new(pages, Some(mm), limit)
+        memlock::admit(u64::try_from(process).unwrap_or(0), limit, || {
+            // SAFETY: Looks at the calling task only.
+            unsafe { ffi::knem_shim_may_exceed_memlock() }
+        })?;
+        Ok(charge)
     }
 
     /// Accounts pages that are pinned while a request lasts: only to the machine.
@@ -45,39 +74,31 @@ impl Charge {
     /// # Errors
     /// ENOMEM if that exceeds the machine's ceiling.
     pub(crate) fn request(pages: u64) -> Result<Self> {
-        Self::new(pages, None, None)
-    }
-
-    fn new(pages: u64, mm: Option<ARef<Mm>>, process_limit: Option<u64>) -> Result<Self> {
         // Far above any machine's memory, and far below where the sums could overflow.
-        let pages = i64::try_from(pages).ok().filter(|pages| *pages <= 1 << 50).ok_or(ENOMEM)?;
-        // From here on, an early return takes the pages back.
-        let charge = Self { pages, mm };
-        let machine = PINNED.fetch_add(pages, Relaxed).saturating_add(pages);
-        let process = charge.add_to_process(pages);
-        let limits = Limits { process: process_limit, machine: ceiling() };
-        let sum = |pages: i64| u64::try_from(pages).unwrap_or(0);
-        memlock::admit(limits, sum(process), sum(machine), || {
-            // SAFETY: Looks at the calling task only.
-            unsafe { ffi::knem_shim_may_exceed_memlock() }
-        })?;
-        Ok(charge)
-    }
-
-    /// Adds to what the process counts as pinned, and returns the sum.
-    fn add_to_process(&self, pages: i64) -> i64 {
-        match &self.mm {
-            // SAFETY: The reference keeps the structure, and C changes its counter atomically.
-            Some(mm) => unsafe { ffi::knem_shim_add_pinned(mm.as_raw(), pages) },
-            None => 0,
+        let pages = i64::try_from(pages).ok().filter(|pages| *pages <= 1 << 50).ok_or(Refusal::PinLimit)?;
+        let charge = Self { pages, mm: None };
+        let ceiling = i64::try_from(ceiling()).unwrap_or(i64::MAX);
+        // SAFETY: The account is open while a file is. From here on, an early return takes the pages back.
+        let exceeds = unsafe {
+            ffi::knem_shim_pinned_add(pages);
+            ffi::knem_shim_pinned_exceeds(ceiling)
+        };
+        if exceeds {
+            return Err(Refusal::PinLimit.into());
         }
+        Ok(charge)
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.add_to_process(self.pages.wrapping_neg());
-        PINNED.fetch_sub(self.pages, Relaxed);
+        let back = self.pages.wrapping_neg();
+        if let Some(mm) = &self.mm {
+            // SAFETY: The reference keeps the structure, and C changes its counter atomically.
+            unsafe { ffi::knem_shim_add_pinned(mm.as_raw(), back) };
+        }
+        // SAFETY: The account is open while a file is, and charges do not outlive files.
+        unsafe { ffi::knem_shim_pinned_add(back) };
     }
 }
 

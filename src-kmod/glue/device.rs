@@ -64,10 +64,7 @@ impl PinnedDrop for Registration {
 
 /// [`uapi::DEVICE_NAME`] for C.
 const NAME: &CStr = c"knem";
-const _: () = {
-    let (ours, theirs) = (NAME.to_bytes(), uapi::DEVICE_NAME.as_bytes());
-    assert!(ours.len() == theirs.len() && matches!((ours, theirs), (b"knem", b"knem")));
-};
+const _: () = assert!(matches!(uapi::DEVICE_NAME.as_bytes(), b"knem"));
 
 /// Lets a table of functions be a static.
 struct Operations(bindings::file_operations);
@@ -143,7 +140,7 @@ unsafe extern "C" fn unlocked_ioctl(file: *mut bindings::file, command: c_uint, 
         Ok(context) => context,
         Err(error) => return error.to_errno() as c_long,
     };
-    match ioctl::dispatch(&Arc::from(context), command, Argument::new(argument as usize)) {
+    match ioctl::dispatch(context, command, Argument::new(argument)) {
         Ok(()) => 0,
         Err(error) => error.to_errno() as c_long,
     }

@@ -43,6 +43,11 @@ extern "C" {
     pub(crate) fn knem_shim_ram_pages() -> c_ulong;
     pub(crate) fn knem_shim_user_end() -> c_ulong;
 
+    pub(crate) fn knem_shim_pinned_init() -> c_int;
+    pub(crate) fn knem_shim_pinned_destroy();
+    pub(crate) fn knem_shim_pinned_add(pages: i64);
+    pub(crate) fn knem_shim_pinned_exceeds(pages: i64) -> bool;
+    pub(crate) fn knem_shim_pinned() -> i64;
     pub(crate) fn knem_shim_add_pinned(mm: *mut bindings::mm_struct, pages: i64) -> i64;
     pub(crate) fn knem_shim_memlock_pages() -> c_ulong;
     pub(crate) fn knem_shim_may_exceed_memlock() -> bool;

@@ -14,7 +14,7 @@ use crate::logic::flags;
 use crate::logic::refusal::Refusal;
 use crate::uapi::{self, Cookie};
 use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::sync::ArcBorrow;
 
 /// What the bounded commands without a bound use.
 const UNBOUNDED: u64 = u64::MAX;
@@ -23,29 +23,29 @@ const UNBOUNDED: u64 = u64::MAX;
 ///
 /// # Errors
 /// ENOSYS for an unknown command; others as each command.
-pub(crate) fn dispatch(context: &Arc<Context>, command: u32, argument: Argument) -> Result {
+pub(crate) fn dispatch(context: ArcBorrow<'_, Context>, command: u32, argument: Argument) -> Result {
     match command {
-        uapi::CMD_GET_INFO => get_info(context, argument),
+        uapi::CMD_GET_INFO => get_info(&context, argument),
         uapi::CMD_CREATE_REGION => create_region(context, argument),
         uapi::CMD_DESTROY_REGION => context.destroy(argument.read()?),
         uapi::CMD_COPY => {
             let mut command: uapi::CmdCopy = argument.read()?;
-            command.current_status = RegionCopy::from(command).submit(context)?.into();
+            command.current_status = RegionCopy::from(command).submit(&context)?.into();
             argument.write(command)
         }
         uapi::CMD_COPY_BOUNDED => {
             let mut command: uapi::CmdCopyBounded = argument.read()?;
-            command.current_status = RegionCopy::from(command).submit(context)?.into();
+            command.current_status = RegionCopy::from(command).submit(&context)?.into();
             argument.write(command)
         }
         uapi::CMD_INLINE_COPY => {
             let mut command: uapi::CmdInlineCopy = argument.read()?;
-            command.current_status = InlineCopy::from(command).submit(context)?.into();
+            command.current_status = InlineCopy::from(command).submit(&context)?.into();
             argument.write(command)
         }
         uapi::CMD_INLINE_COPY_BOUNDED => {
             let mut command: uapi::CmdInlineCopyBounded = argument.read()?;
-            command.current_status = InlineCopy::from(command).submit(context)?.into();
+            command.current_status = InlineCopy::from(command).submit(&context)?.into();
             argument.write(command)
         }
         _ => Err(Refusal::UnknownCommand.into()),
@@ -59,7 +59,7 @@ fn get_info(context: &Context, argument: Argument) -> Result {
 }
 
 /// CREATE_REGION. EFAULT, EINVAL, ENOMEM, EBUSY; what else pinning gives.
-fn create_region(context: &Arc<Context>, argument: Argument) -> Result {
+fn create_region(context: ArcBorrow<'_, Context>, argument: Argument) -> Result {
     let mut command: uapi::CmdCreateRegion = argument.read()?;
     context.mark_used();
     let flags = context.masks().create(command.flags);
@@ -67,7 +67,7 @@ fn create_region(context: &Arc<Context>, argument: Argument) -> Result {
     let writable = command.protection & uapi::PROT_WRITE != 0;
     let memory = Pinned::new(&segments, writable, Lifetime::Region)?;
     let rule = Rule { owner: context.uid(), any_user: flags.any_user, protection: command.protection };
-    let region = KBox::new(Region::new(context.clone(), rule, flags.single_use, memory), GFP_KERNEL_ACCOUNT)?;
+    let region = KBox::new(Region::new(context.into(), rule, flags.single_use, memory), GFP_KERNEL_ACCOUNT)?;
     command.cookie = context.publish(region)?;
     argument.write(command).inspect_err(|_| {
         // The caller will never know the cookie. Somebody else may have guessed and destroyed it: no matter.
