@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: CECILL-B
+//! What the library asks of a driver: the seam between the real one and a fake.
+
+use knem_core::uapi::{CmdCopyBounded, CmdCreateRegion, CmdInfo, CmdInlineCopyBounded};
+use nix::errno::Errno;
+
+use crate::Cookie;
+
+/// An open KNEM device.
+///
+/// Each method is one command of the interface. On an error the argument is left as it was.
+pub trait Backend: Send + Sync {
+    /// `KNEM_CMD_GET_INFO`.
+    fn get_info(&self) -> Result<CmdInfo, Errno>;
+
+    /// `KNEM_CMD_CREATE_REGION`.
+    ///
+    /// # Safety
+    ///
+    /// - `iovec_array` is the address of `iovec_nr` segments, readable during the call.
+    /// - With `PROT_WRITE`, the segments' memory may change at any time until the region has been
+    ///   destroyed and the last copy into it has ended.
+    unsafe fn create_region(&self, argument: &mut CmdCreateRegion) -> Result<(), Errno>;
+
+    /// `KNEM_CMD_DESTROY_REGION`.
+    fn destroy_region(&self, cookie: Cookie) -> Result<(), Errno>;
+
+    /// `KNEM_CMD_INLINE_COPY_BOUNDED`.
+    ///
+    /// # Safety
+    ///
+    /// - `local_iovec_array` is the address of `local_iovec_nr` segments, readable during the call.
+    /// - With `write` 0, the segments' memory may be written during the call.
+    /// - No asynchronous flag is set.
+    unsafe fn inline_copy_bounded(&self, argument: &mut CmdInlineCopyBounded) -> Result<(), Errno>;
+
+    /// `KNEM_CMD_COPY_BOUNDED`. Both regions' owners have allowed it when they created them.
+    fn copy_bounded(&self, argument: &mut CmdCopyBounded) -> Result<(), Errno>;
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: CECILL-B
+//! How the command ends when it could not do what it was asked, and with which exit status.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use knem::Error;
+
+/// Why the command failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// KNEM refused something.
+    Knem(Error),
+    /// The arguments make no sense.
+    Usage(String),
+    /// The second process of a benchmark failed: its exit status, and its sentence.
+    Peer(u8, String),
+    /// Something else.
+    Other(String),
+    /// Whoever reads the output has seen enough.
+    OutputClosed,
+}
+
+/// General failure.
+const FAILURE: u8 = 1;
+/// Wrong usage, as clap has it.
+const USAGE: u8 = 2;
+
+impl Failure {
+    /// The exit status, as documented in knem(1).
+    pub(crate) fn status(&self) -> u8 {
+        match self {
+            Self::Knem(Error::NoDevice { .. }) => 3,
+            Self::Knem(Error::Permission { .. } | Error::ClearRefused { errno: nix::errno::Errno::EPERM }) => 4,
+            Self::Knem(Error::WrongAbi { .. }) => 5,
+            Self::Peer(status, _) => *status,
+            Self::Usage(_) => USAGE,
+            Self::OutputClosed => 0,
+            Self::Knem(_) | Self::Other(_) => FAILURE,
+        }
+    }
+
+    /// Tells the user, and gives the exit status.
+    pub(crate) fn report(self) -> ExitCode {
+        if !matches!(self, Self::OutputClosed) {
+            eprintln!("knem: {self}");
+        }
+        ExitCode::from(self.status())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Knem(error) => error.fmt(f),
+            Self::Usage(sentence) | Self::Other(sentence) => f.write_str(sentence),
+            Self::Peer(_, sentence) => write!(f, "the second process: {sentence}"),
+            Self::OutputClosed => f.write_str("the output was closed"),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Knem(error)
+    }
+}
+
+/// Output errors: a closed pipe is no failure, everything else is.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::OutputClosed
+        } else {
+            Self::Other(format!("cannot write the output: {error}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use knem::Obstacle;
+
+    #[test]
+    fn statuses_are_those_of_the_manual_page() {
+        let path = std::path::PathBuf::from("/dev/knem");
+        let no_device = Error::NoDevice { path: path.clone(), obstacle: Obstacle::NoModule };
+        let denied = Error::Permission { path, obstacle: Obstacle::StaleGroups { group: "rdma".to_owned() } };
+        let status = |error| Failure::Knem(error).status();
+        assert_eq!(status(no_device), 3);
+        assert_eq!(status(denied), 4);
+        assert_eq!(status(Error::ClearRefused { errno: nix::errno::Errno::EPERM }), 4);
+        assert_eq!(status(Error::WrongAbi { driver: 1 }), 5);
+        assert_eq!(status(Error::CopyFailed), 1);
+        assert_eq!(Failure::Usage(String::new()).status(), 2);
+        assert_eq!(Failure::Peer(4, String::new()).status(), 4);
+        assert_eq!(Failure::from(io::Error::from(io::ErrorKind::BrokenPipe)).status(), 0);
+    }
+}

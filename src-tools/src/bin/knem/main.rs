@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: CECILL-B
+//! The command `knem`.
+
+mod bench;
+mod cli;
+mod exit;
+mod generate;
+mod info;
+mod json;
+mod sizes;
+mod stat;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::exit::Failure;
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Info(arguments) => info::run(&cli.device, arguments),
+        Command::Stat(arguments) => stat::run(&cli.device, arguments),
+        Command::Bench(arguments) => bench::run(&cli.device, arguments),
+        Command::Completions { shell } => generate::completions(*shell),
+        Command::Man => generate::manual_page(),
+        Command::BenchPeer => bench::serve(&cli.device),
+    }
+}

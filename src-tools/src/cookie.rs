@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: CECILL-B
+//! The name of a region, as one process gives it to another.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The name of a region, known in the whole system.
+///
+/// It is a plain number without inner structure. Whoever has it may try to use the region, so it goes
+/// to the intended peer only. As text it is sixteen hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Cookie(u64);
+
+impl Cookie {
+    /// The cookie with this number, as received from the process that owns the region.
+    pub const fn from_raw(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number, to be sent to another process.
+    pub const fn as_raw(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Cookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Hides the number: what is printed for debugging ends up in logs, and the number gives access.
+impl fmt::Debug for Cookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cookie(..)")
+    }
+}
+
+/// A text that is not sixteen hexadecimal digits.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotACookie;
+
+impl fmt::Display for NotACookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a cookie is sixteen hexadecimal digits")
+    }
+}
+
+impl std::error::Error for NotACookie {}
+
+impl FromStr for Cookie {
+    type Err = NotACookie;
+
+    fn from_str(text: &str) -> Result<Self, NotACookie> {
+        if text.len() != 16 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(NotACookie);
+        }
+        u64::from_str_radix(text, 16).map(Self).map_err(|_| NotACookie)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn travels_as_text() {
+        let cookie = Cookie::from_raw(0x0123_4567_89ab_cdef);
+        assert_eq!(cookie.to_string(), "0123456789abcdef");
+        assert_eq!("0123456789abcdef".parse(), Ok(cookie));
+        assert_eq!(Cookie::from_raw(1).to_string().parse(), Ok(Cookie::from_raw(1)));
+    }
+
+    #[test]
+    fn refuses_other_texts() {
+        for text in ["", "0", "+123456789abcdef", "0123456789abcdefa", "0123456789abcdeg"] {
+            assert_eq!(text.parse::<Cookie>(), Err(NotACookie), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn is_not_shown_in_logs() {
+        assert_eq!(format!("{:?}", Cookie::from_raw(42)), "Cookie(..)");
+    }
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: CECILL-B
+//! A driver without a kernel, for tests: regions of this process only, copied by the processor at once.
+//!
+//! It follows the interface as far as the library uses it: cookies, protection, single use, offsets,
+//! bounds, truncation. It knows one user, has no DMA engine, and does not notice bad addresses.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use knem_core::uapi::{self, CmdCopyBounded, CmdCreateRegion, CmdInfo, CmdInlineCopyBounded, ParamIovec};
+use nix::errno::Errno;
+
+use crate::{Backend, Cookie};
+
+/// The driver. Clones share their regions, as several files of one kernel do.
+#[derive(Clone)]
+pub struct FakeDriver {
+    abi: u32,
+    wrong_last_byte: bool,
+    regions: Arc<Mutex<Regions>>,
+}
+
+#[derive(Default)]
+struct Regions {
+    listed: HashMap<u64, FakeRegion>,
+    created: u64,
+}
+
+#[derive(Clone)]
+struct FakeRegion {
+    segments: Vec<ParamIovec>,
+    protection: u32,
+    single_use: bool,
+}
+
+impl FakeDriver {
+    /// A driver that speaks this version of the interface.
+    pub fn new() -> Self {
+        Self::with_abi(uapi::ABI_VERSION)
+    }
+
+    /// A driver that speaks another version of the interface.
+    pub fn with_abi(abi: u32) -> Self {
+        Self { abi, wrong_last_byte: false, regions: Arc::default() }
+    }
+
+    /// The same driver, except that it forgets the last byte of inline copies: for tests of tests.
+    pub fn with_wrong_last_byte(self) -> Self {
+        Self { wrong_last_byte: true, ..self }
+    }
+
+    /// How many regions there are now.
+    pub fn region_count(&self) -> usize {
+        self.regions().listed.len()
+    }
+
+    fn regions(&self) -> MutexGuard<'_, Regions> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for FakeDriver {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Regions {
+    /// The region of a cookie, if it may be used this way.
+    fn find(&self, cookie: u64, protection: u32) -> Result<FakeRegion, Errno> {
+        let region = self.listed.get(&cookie).ok_or(Errno::EINVAL)?;
+        if region.protection & protection == 0 {
+            return Err(Errno::EACCES);
+        }
+        Ok(region.clone())
+    }
+
+    /// Removes a region that has been used, if it is for one use.
+    fn used(&mut self, cookie: u64) {
+        if self.listed.get(&cookie).is_some_and(|region| region.single_use) {
+            self.listed.remove(&cookie);
+        }
+    }
+}
+
+impl Backend for FakeDriver {
+    fn get_info(&self) -> Result<CmdInfo, Errno> {
+        Ok(CmdInfo { abi: self.abi, ..CmdInfo::default() })
+    }
+
+    unsafe fn create_region(&self, argument: &mut CmdCreateRegion) -> Result<(), Errno> {
+        // SAFETY: the trait's contract: readable segments at that address.
+        let segments = unsafe { segments(argument.iovec_array, argument.iovec_nr) };
+        let mut regions = self.regions();
+        regions.created += 1;
+        // Any odd multiplier makes the numbers distinct, and look like what they are: opaque.
+        let cookie = regions.created.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let single_use = argument.flags & uapi::FLAG_SINGLEUSE != 0;
+        regions.listed.insert(cookie, FakeRegion { segments, protection: argument.protection, single_use });
+        argument.cookie = cookie;
+        Ok(())
+    }
+
+    fn destroy_region(&self, cookie: Cookie) -> Result<(), Errno> {
+        self.regions().listed.remove(&cookie.as_raw()).map(drop).ok_or(Errno::EINVAL)
+    }
+
+    unsafe fn inline_copy_bounded(&self, argument: &mut CmdInlineCopyBounded) -> Result<(), Errno> {
+        refuse_what_is_missing(argument.flags)?;
+        // SAFETY: the trait's contract: readable segments at that address.
+        let local = unsafe { segments(argument.local_iovec_array, argument.local_iovec_nr) };
+        let mut regions = self.regions();
+        let reading = argument.write == 0;
+        let remote = regions.find(argument.remote_cookie, if reading { uapi::PROT_READ } else { uapi::PROT_WRITE })?;
+        let available = sum(&local).min(sum(&remote.segments).saturating_sub(argument.remote_offset));
+        let bound =
+            if self.wrong_last_byte { available.saturating_sub(1).min(argument.length) } else { argument.length };
+        let (remote, local) = ((&*remote.segments, argument.remote_offset), (&*local, 0));
+        let (from, to) = if reading { (remote, local) } else { (local, remote) };
+        // SAFETY: the local memory may be used by the trait's contract; the region's owner promised
+        // the same for the region when it was created, and it is listed still.
+        unsafe { copy_streams(from, to, bound) };
+        regions.used(argument.remote_cookie);
+        argument.current_status = uapi::STATUS_SUCCESS.into();
+        Ok(())
+    }
+
+    fn copy_bounded(&self, argument: &mut CmdCopyBounded) -> Result<(), Errno> {
+        refuse_what_is_missing(argument.flags)?;
+        let mut regions = self.regions();
+        let source = regions.find(argument.src_cookie, uapi::PROT_READ)?;
+        let destination = regions.find(argument.dst_cookie, uapi::PROT_WRITE)?;
+        if source.single_use && argument.src_cookie == argument.dst_cookie {
+            return Err(Errno::EINVAL);
+        }
+        let (from, to) = ((&*source.segments, argument.src_offset), (&*destination.segments, argument.dst_offset));
+        // SAFETY: the regions' owners promised that their memory may be used while they are listed.
+        unsafe { copy_streams(from, to, argument.length) };
+        regions.used(argument.src_cookie);
+        regions.used(argument.dst_cookie);
+        argument.current_status = uapi::STATUS_SUCCESS.into();
+        Ok(())
+    }
+}
+
+fn refuse_what_is_missing(flags: u32) -> Result<(), Errno> {
+    if flags & (uapi::FLAG_DMA | uapi::FLAG_ANY_ASYNC_MASK) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(())
+}
+
+/// Length of the stream of some segments.
+fn sum(segments: &[ParamIovec]) -> u64 {
+    segments.iter().fold(0, |sum, segment| sum.saturating_add(segment.len))
+}
+
+/// Reads a list of segments.
+///
+/// # Safety
+///
+/// `count` segments can be read at `address`.
+unsafe fn segments(address: u64, count: u32) -> Vec<ParamIovec> {
+    if count == 0 {
+        return Vec::new();
+    }
+    // SAFETY: the contract; a list that is not empty has an address.
+    unsafe { std::slice::from_raw_parts(pointer::<ParamIovec>(address), count as usize) }.to_vec()
+}
+
+/// Copies a stream of bytes between lists of segments, each from an offset, to the end of the shorter side.
+///
+/// # Safety
+///
+/// The source's memory may be read, the destination's written.
+unsafe fn copy_streams(from: (&[ParamIovec], u64), to: (&[ParamIovec], u64), bound: u64) {
+    let (mut source, mut destination) = (pieces_from(from.0, from.1), pieces_from(to.0, to.1));
+    let (mut here, mut there) = (source.next(), destination.next());
+    let mut left = bound;
+    while let (Some(read), Some(write)) = (&mut here, &mut there) {
+        let length = read.len.min(write.len).min(left);
+        if length == 0 {
+            break;
+        }
+        // SAFETY: both pieces are inside memory that may be used so, and have that many bytes left.
+        // They may overlap.
+        unsafe { std::ptr::copy(pointer::<u8>(read.base), pointer::<u8>(write.base), length as usize) };
+        left -= length;
+        for (piece, rest) in [(&mut here, &mut source), (&mut there, &mut destination)] {
+            if let Some(current) = piece {
+                current.base += length;
+                current.len -= length;
+                if current.len == 0 {
+                    *piece = rest.next();
+                }
+            }
+        }
+    }
+}
+
+/// The segments that hold bytes at or after `offset`, the first one shortened to it. None is empty.
+fn pieces_from(segments: &[ParamIovec], offset: u64) -> std::vec::IntoIter<ParamIovec> {
+    let mut skip = offset;
+    let mut pieces = Vec::new();
+    for segment in segments {
+        let skipped = skip.min(segment.len);
+        skip -= skipped;
+        if segment.len > skipped {
+            pieces.push(ParamIovec { base: segment.base + skipped, len: segment.len - skipped });
+        }
+    }
+    pieces.into_iter()
+}
+
+/// The memory at an address that came through the interface as a number.
+fn pointer<T>(address: u64) -> *mut T {
+    std::ptr::with_exposed_provenance_mut(address as usize)
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: CECILL-B
+//! The driver in the kernel, behind its device node.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use knem_core::uapi::{CmdCopyBounded, CmdCreateRegion, CmdInfo, CmdInlineCopyBounded};
+use nix::errno::Errno;
+
+use crate::ioctl::{Command, CopyBounded, CreateRegion, DestroyRegion, GetInfo, InlineCopyBounded};
+use crate::{node, Backend, Cookie, Error};
+
+/// An open device node.
+pub struct KernelDriver(File);
+
+impl KernelDriver {
+    /// Opens the node, closed on `exec`.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| node::explain(path, error))?;
+        Ok(Self(file))
+    }
+
+    /// # Safety
+    ///
+    /// As [`Command::call`].
+    unsafe fn call<C: Command>(&self, argument: &mut C::Argument) -> Result<(), Errno> {
+        // SAFETY: forwarded to the caller.
+        unsafe { C::call(self.0.as_raw_fd(), argument) }
+    }
+}
+
+impl Backend for KernelDriver {
+    fn get_info(&self) -> Result<CmdInfo, Errno> {
+        let mut info = CmdInfo::default();
+        // SAFETY: the structure holds no address.
+        unsafe { self.call::<GetInfo>(&mut info) }?;
+        Ok(info)
+    }
+
+    unsafe fn create_region(&self, argument: &mut CmdCreateRegion) -> Result<(), Errno> {
+        // SAFETY: the trait's contract is the command's.
+        unsafe { self.call::<CreateRegion>(argument) }
+    }
+
+    fn destroy_region(&self, cookie: Cookie) -> Result<(), Errno> {
+        // SAFETY: the argument holds no address.
+        unsafe { self.call::<DestroyRegion>(&mut cookie.as_raw()) }
+    }
+
+    unsafe fn inline_copy_bounded(&self, argument: &mut CmdInlineCopyBounded) -> Result<(), Errno> {
+        // SAFETY: the trait's contract is the command's.
+        unsafe { self.call::<InlineCopyBounded>(argument) }
+    }
+
+    fn copy_bounded(&self, argument: &mut CmdCopyBounded) -> Result<(), Errno> {
+        // SAFETY: the structure holds no address of this process.
+        unsafe { self.call::<CopyBounded>(argument) }
+    }
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: CECILL-B
+//! Why the device node cannot be opened, and what to do about it.
+
+use std::fmt;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::unistd::{getegid, geteuid, getgroups, Gid, Group, Uid, User};
+
+use crate::Error;
+
+/// What keeps a process from using the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The module is not loaded.
+    NoModule,
+    /// The module is loaded, but the node is not there.
+    NoNode,
+    /// The node belongs to a group that the user is not in.
+    NotInGroup {
+        /// Permission bits of the node.
+        mode: u32,
+        /// The node's group.
+        group: String,
+        /// The user that tried.
+        user: String,
+    },
+    /// The user is in the node's group, but this process was started before that.
+    StaleGroups {
+        /// The node's group.
+        group: String,
+    },
+    /// The node is open to its owner only.
+    OwnerOnly {
+        /// Permission bits of the node.
+        mode: u32,
+        /// The node's owner.
+        owner: String,
+        /// The node's group.
+        group: String,
+    },
+    /// The permission bits allow it; something else does not.
+    Policy {
+        /// What the system reported.
+        errno: Errno,
+    },
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoModule => f.write_str(
+                "the module knem is not loaded: load it with `modprobe knem`; if there is no such module, install the package knem-dkms",
+            ),
+            Self::NoNode => f.write_str(
+                "the module knem is loaded but its node is missing: run `udevadm trigger --action=add --name-match=knem`; \
+                 in a container, pass the device in (--device /dev/knem)",
+            ),
+            Self::NotInGroup { mode, group, user } => write!(
+                f,
+                "permission denied: its mode is {mode:04o} for group {group}, and user {user} is not in it: \
+                 `sudo usermod -aG {group} {user}`, then log in again"
+            ),
+            Self::StaleGroups { group } => write!(
+                f,
+                "permission denied: this session is older than your membership of group {group}: log in again, or use `newgrp {group}`"
+            ),
+            Self::OwnerOnly { mode, owner, group } => write!(
+                f,
+                "permission denied: its mode is {mode:04o} {owner}:{group}, so group {group} has no access: install the package \
+                 knem-tools (its udev rule gives it to group rdma) and run `udevadm trigger --action=add --name-match=knem`"
+            ),
+            Self::Policy { errno } => write!(
+                f,
+                "{}: the node's mode allows it, so look at security policy (SELinux, AppArmor, a container's device rules)",
+                errno.desc()
+            ),
+        }
+    }
+}
+
+/// What there is to know about a node that could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// Permission bits.
+    pub mode: u32,
+    /// Name of the owner, or its number.
+    pub owner: String,
+    /// Name of the group, or its number.
+    pub group: String,
+    /// Name of the user that tried, or its number.
+    pub user: String,
+    /// The process has the node's group.
+    pub process_in_group: bool,
+    /// The user database lists the user as a member of the node's group.
+    pub user_in_group: bool,
+}
+
+impl NodeFacts {
+    /// Looks at a node and at the calling process.
+    pub fn gather(path: &Path) -> io::Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        let group_id = Gid::from_raw(metadata.gid());
+        let group = Group::from_gid(group_id).ok().flatten();
+        let user = User::from_uid(geteuid()).ok().flatten();
+        let listed = match (&group, &user) {
+            (Some(group), Some(user)) => group.mem.contains(&user.name) || user.gid == group_id,
+            _ => false,
+        };
+        let owner_id = Uid::from_raw(metadata.uid());
+        let owner = User::from_uid(owner_id).ok().flatten();
+        Ok(Self {
+            mode: metadata.mode() & 0o7777,
+            owner: owner.map_or_else(|| owner_id.to_string(), |user| user.name),
+            group: group.map_or_else(|| group_id.to_string(), |group| group.name),
+            user: user.map_or_else(|| geteuid().to_string(), |user| user.name),
+            process_in_group: getegid() == group_id || getgroups().is_ok_and(|groups| groups.contains(&group_id)),
+            user_in_group: listed,
+        })
+    }
+
+    /// What kept the process from opening the node, when it was refused with `errno`.
+    pub fn obstacle(self, errno: Errno) -> Obstacle {
+        const GROUP_MAY_READ_AND_WRITE: u32 = 0o060;
+        const ALL_MAY_READ_AND_WRITE: u32 = 0o006;
+        let group_may = self.mode & GROUP_MAY_READ_AND_WRITE == GROUP_MAY_READ_AND_WRITE;
+        let all_may = self.mode & ALL_MAY_READ_AND_WRITE == ALL_MAY_READ_AND_WRITE;
+        if all_may || (group_may && self.process_in_group) {
+            Obstacle::Policy { errno }
+        } else if !group_may || self.group == "root" {
+            Obstacle::OwnerOnly { mode: self.mode, owner: self.owner, group: self.group }
+        } else if self.user_in_group {
+            Obstacle::StaleGroups { group: self.group }
+        } else {
+            Obstacle::NotInGroup { mode: self.mode, group: self.group, user: self.user }
+        }
+    }
+}
+
+/// The reason why `path` could not be opened.
+pub(crate) fn explain(path: &Path, error: io::Error) -> Error {
+    let path_buf = path.to_owned();
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOENT) if Path::new("/sys/module/knem").exists() => {
+            Error::NoDevice { path: path_buf, obstacle: Obstacle::NoNode }
+        }
+        Some(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV) => {
+            Error::NoDevice { path: path_buf, obstacle: Obstacle::NoModule }
+        }
+        Some(errno @ (Errno::EACCES | Errno::EPERM)) => {
+            let obstacle = NodeFacts::gather(path).map_or(Obstacle::Policy { errno }, |facts| facts.obstacle(errno));
+            Error::Permission { path: path_buf, obstacle }
+        }
+        _ => Error::System { what: format!("cannot open {}", path.display()), source: error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(mode: u32, group: &str) -> NodeFacts {
+        NodeFacts {
+            mode,
+            owner: "root".to_owned(),
+            group: group.to_owned(),
+            user: "alice".to_owned(),
+            process_in_group: false,
+            user_in_group: false,
+        }
+    }
+
+    #[test]
+    fn a_stranger_is_told_which_group_to_join() {
+        let sentence = facts(0o660, "rdma").obstacle(Errno::EACCES).to_string();
+        assert_eq!(
+            sentence,
+            "permission denied: its mode is 0660 for group rdma, and user alice is not in it: \
+             `sudo usermod -aG rdma alice`, then log in again"
+        );
+    }
+
+    #[test]
+    fn a_new_member_is_told_to_log_in_again() {
+        let sentence = NodeFacts { user_in_group: true, ..facts(0o660, "rdma") }.obstacle(Errno::EACCES).to_string();
+        assert!(sentence.contains("log in again") && !sentence.contains("usermod"), "{sentence}");
+    }
+
+    #[test]
+    fn nobody_is_told_to_join_root() {
+        for facts in [facts(0o600, "root"), facts(0o660, "root"), facts(0o600, "rdma")] {
+            let sentence = facts.obstacle(Errno::EACCES).to_string();
+            assert!(sentence.contains("knem-tools") && !sentence.contains("usermod"), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn open_nodes_point_at_policy() {
+        let member = NodeFacts { process_in_group: true, ..facts(0o660, "rdma") };
+        assert_eq!(member.obstacle(Errno::EPERM), Obstacle::Policy { errno: Errno::EPERM });
+        assert_eq!(facts(0o666, "root").obstacle(Errno::EACCES), Obstacle::Policy { errno: Errno::EACCES });
+    }
+
+    #[test]
+    fn a_missing_node_names_the_package() {
+        let error = explain(Path::new("/nowhere/knem"), io::Error::from_raw_os_error(Errno::ENXIO as i32));
+        let sentence = error.to_string();
+        assert!(sentence.contains("modprobe knem") && sentence.contains("knem-dkms"), "{sentence}");
+        assert!(sentence.starts_with("cannot open /nowhere/knem: "), "{sentence}");
+    }
+
+    #[test]
+    fn the_calling_process_can_be_looked_at() {
+        let facts = NodeFacts::gather(Path::new("/dev/null")).unwrap();
+        assert_eq!(facts.owner, "root");
+        assert!(!facts.user.is_empty());
+    }
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: CECILL-B
+//! The device, without a safety net: every command, with any argument.
+
+use std::ffi::{c_int, c_void};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use knem_core::uapi::{self, CmdCopyBounded, CmdCreateRegion, CmdInfo, CmdInlineCopyBounded, ParamIovec};
+use nix::errno::Errno;
+use nix::fcntl::{open, OFlag};
+use nix::libc;
+use nix::sys::stat::Mode;
+
+pub(crate) const READ: u32 = uapi::PROT_READ;
+pub(crate) const WRITE: u32 = uapi::PROT_WRITE;
+pub(crate) const SUCCESS: u32 = uapi::STATUS_SUCCESS as u32;
+pub(crate) const FAILED: u32 = uapi::STATUS_FAILED as u32;
+/// What fields hold that the driver must not look at, as in real clients.
+pub(crate) const GARBAGE: u32 = 0xdead_beef;
+
+/// An open file of the device.
+#[derive(Debug)]
+pub(crate) struct Knem(OwnedFd);
+
+impl Knem {
+    /// Opens the device as clients do.
+    pub(crate) fn open() -> Self {
+        Self::open_as(OFlag::O_RDWR).expect("/dev/knem opens")
+    }
+
+    /// Opens the device in any way.
+    pub(crate) fn open_as(flags: OFlag) -> Result<Self, Errno> {
+        open(uapi::DEVICE_FILENAME, flags | OFlag::O_CLOEXEC, Mode::empty()).map(Self)
+    }
+
+    /// A second descriptor of the same file.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self(self.0.try_clone().expect("dup"))
+    }
+
+    /// The file.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Any command with any address.
+    pub(crate) fn command_at(&self, command: u32, address: u64) -> Result<(), Errno> {
+        // SAFETY: the driver checks the address; where it is valid, the caller has memory for the command.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), command.into(), address as usize as *mut c_void) };
+        Errno::result(result).map(drop)
+    }
+
+    /// Any command with any structure.
+    pub(crate) fn command<T>(&self, command: u32, argument: &mut T) -> Result<(), Errno> {
+        self.command_at(command, (&raw mut *argument).expose_provenance() as u64)
+    }
+
+    pub(crate) fn info(&self) -> CmdInfo {
+        let mut info = CmdInfo { abi: GARBAGE, features: GARBAGE, ignored_flags: GARBAGE, forced_flags: GARBAGE };
+        self.command(uapi::CMD_GET_INFO, &mut info).expect("GET_INFO");
+        info
+    }
+
+    /// Creates a region and gives its cookie.
+    pub(crate) fn create(&self, segments: &[ParamIovec], protection: u32, flags: u32) -> Result<u64, Errno> {
+        let mut argument = CmdCreateRegion {
+            iovec_array: list_address(segments),
+            iovec_nr: count(segments),
+            flags,
+            protection,
+            pad1: GARBAGE,
+            cookie: 0,
+        };
+        self.command(uapi::CMD_CREATE_REGION, &mut argument)?;
+        assert_eq!(argument.pad1, GARBAGE, "padding is preserved");
+        assert_ne!(argument.cookie, 0, "no region has cookie 0");
+        Ok(argument.cookie)
+    }
+
+    pub(crate) fn destroy(&self, mut cookie: u64) -> Result<(), Errno> {
+        self.command(uapi::CMD_DESTROY_REGION, &mut cookie)
+    }
+
+    /// Copies from a region to segments; gives the status.
+    pub(crate) fn read(&self, cookie: u64, offset: u64, segments: &[ParamIovec], flags: u32) -> Result<u32, Errno> {
+        self.inline(Inline { cookie, offset, segments, flags, ..Inline::default() })
+    }
+
+    /// Copies from segments to a region; gives the status.
+    pub(crate) fn write(&self, cookie: u64, offset: u64, segments: &[ParamIovec], flags: u32) -> Result<u32, Errno> {
+        self.inline(Inline { cookie, offset, segments, flags, write: 1, ..Inline::default() })
+    }
+
+    /// An inline copy; gives the status.
+    pub(crate) fn inline(&self, request: Inline<'_>) -> Result<u32, Errno> {
+        let mut argument = CmdInlineCopyBounded {
+            local_iovec_array: list_address(request.segments),
+            local_iovec_nr: count(request.segments),
+            write: request.write,
+            remote_cookie: request.cookie,
+            remote_offset: request.offset,
+            length: request.bound.unwrap_or(0),
+            flags: request.flags,
+            current_status: GARBAGE,
+            async_status_index: GARBAGE,
+            pad: GARBAGE,
+        };
+        if request.bound.is_some() {
+            self.command(uapi::CMD_INLINE_COPY_BOUNDED, &mut argument)?;
+            assert_eq!((argument.pad, argument.async_status_index), (GARBAGE, GARBAGE), "inputs are preserved");
+            return Ok(argument.current_status);
+        }
+        let mut plain = uapi::CmdInlineCopy {
+            local_iovec_array: argument.local_iovec_array,
+            local_iovec_nr: argument.local_iovec_nr,
+            write: argument.write,
+            remote_cookie: argument.remote_cookie,
+            remote_offset: argument.remote_offset,
+            flags: argument.flags,
+            current_status: GARBAGE,
+            async_status_index: GARBAGE,
+            pad: GARBAGE,
+        };
+        let before = plain;
+        let outcome = self.command(uapi::CMD_INLINE_COPY, &mut plain);
+        let status = plain.current_status;
+        plain.current_status = GARBAGE;
+        assert_eq!(plain, before, "inputs are preserved");
+        match outcome {
+            Ok(()) => Ok(status),
+            Err(errno) => {
+                assert_eq!(status, GARBAGE, "an error writes nothing back");
+                Err(errno)
+            }
+        }
+    }
+
+    /// A copy between regions; gives the status.
+    pub(crate) fn copy(
+        &self,
+        source: (u64, u64),
+        destination: (u64, u64),
+        bound: Option<u64>,
+        flags: u32,
+    ) -> Result<u32, Errno> {
+        if let Some(length) = bound {
+            let mut argument = CmdCopyBounded {
+                src_cookie: source.0,
+                src_offset: source.1,
+                dst_cookie: destination.0,
+                dst_offset: destination.1,
+                length,
+                flags,
+                current_status: GARBAGE,
+                async_status_index: GARBAGE,
+                pad: GARBAGE,
+            };
+            self.command(uapi::CMD_COPY_BOUNDED, &mut argument)?;
+            return Ok(argument.current_status);
+        }
+        let mut argument = uapi::CmdCopy {
+            src_cookie: source.0,
+            src_offset: source.1,
+            dst_cookie: destination.0,
+            dst_offset: destination.1,
+            flags,
+            current_status: GARBAGE,
+            async_status_index: GARBAGE,
+            pad: GARBAGE,
+        };
+        self.command(uapi::CMD_COPY, &mut argument)?;
+        Ok(argument.current_status)
+    }
+}
+
+/// File of another kind, or one made by `fork`, for raw descriptors.
+impl From<OwnedFd> for Knem {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl Knem {
+    /// The file with a number that was inherited.
+    pub(crate) fn inherited(number: c_int) -> Self {
+        // SAFETY: the parent left it open for this process alone.
+        Self(unsafe { OwnedFd::from_raw_fd(number) })
+    }
+}
+
+/// An inline copy.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Inline<'a> {
+    pub(crate) cookie: u64,
+    pub(crate) offset: u64,
+    pub(crate) segments: &'a [ParamIovec],
+    pub(crate) write: u32,
+    pub(crate) bound: Option<u64>,
+    pub(crate) flags: u32,
+}
+
+/// A segment.
+pub(crate) fn segment(base: u64, len: u64) -> ParamIovec {
+    ParamIovec { base, len }
+}
+
+fn list_address(segments: &[ParamIovec]) -> u64 {
+    if segments.is_empty() {
+        // Never looked at.
+        return 0xbad0_bad0_bad0_bad0;
+    }
+    segments.as_ptr().expose_provenance() as u64
+}
+
+fn count(segments: &[ParamIovec]) -> u32 {
+    u32::try_from(segments.len()).expect("a 32-bit count")
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: CECILL-B
+//! Memory of all kinds for the driver to copy.
+
+use std::ffi::c_void;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::NonNull;
+
+use knem_core::uapi::ParamIovec;
+use nix::sys::memfd::{memfd_create, MFdFlags};
+use nix::sys::mman::{madvise, mmap, mmap_anonymous, mprotect, munmap, MapFlags, MmapAdvise, ProtFlags};
+
+use crate::device::segment;
+
+pub(crate) const PAGE: usize = 4096;
+
+/// A mapping. The driver may change it behind the compiler's back, therefore slices of it are taken
+/// anew after each command and never kept across one.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: NonNull<c_void>,
+    length: usize,
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread.
+unsafe impl Send for Mapping {}
+// SAFETY: through a shared reference its bytes are only read here; what the driver writes is looked at after
+// its command.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Anonymous, private, readable and writable; nothing has touched it.
+    pub(crate) fn new(length: usize) -> Self {
+        // SAFETY: the kernel chooses the place.
+        let start = unsafe { mmap_anonymous(None, nonzero(length), both(), MapFlags::MAP_PRIVATE) };
+        Self { start: start.expect("mmap"), length }
+    }
+
+    /// A mapping of a file.
+    pub(crate) fn of_file(file: impl AsFd, length: usize, protection: ProtFlags, flags: MapFlags) -> Self {
+        // SAFETY: the kernel chooses the place.
+        let start = unsafe { mmap(None, nonzero(length), protection, flags, file, 0) };
+        Self { start: start.expect("mmap of a file"), length }
+    }
+
+    /// As [`Mapping::new`], with these contents.
+    pub(crate) fn holding(bytes: &[u8]) -> Self {
+        let mut mapping = Self::new(bytes.len().max(1));
+        mapping.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
+        mapping
+    }
+
+    /// Two pages more than asked for, the first and last of which no one may access.
+    pub(crate) fn between_holes(length: usize) -> (Self, u64) {
+        let mapping = Self::new(length + 2 * PAGE);
+        mapping.protect(0, PAGE, ProtFlags::PROT_NONE);
+        mapping.protect(PAGE + length, PAGE, ProtFlags::PROT_NONE);
+        let inside = mapping.address() + PAGE as u64;
+        (mapping, inside)
+    }
+
+    pub(crate) fn address(&self) -> u64 {
+        self.start.as_ptr().expose_provenance() as u64
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// The whole as a segment.
+    pub(crate) fn segment(&self) -> ParamIovec {
+        segment(self.address(), self.length as u64)
+    }
+
+    /// A part as a segment.
+    pub(crate) fn part(&self, offset: usize, length: usize) -> ParamIovec {
+        assert!(offset + length <= self.length);
+        segment(self.address() + offset as u64, length as u64)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: mapped, of that length. Callers do not keep it across a command.
+        unsafe { std::slice::from_raw_parts(self.start.cast::<u8>().as_ptr(), self.length) }
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: mapped, of that length, borrowed exclusively. Callers do not keep it across a command.
+        unsafe { std::slice::from_raw_parts_mut(self.start.cast::<u8>().as_ptr(), self.length) }
+    }
+
+    pub(crate) fn protect(&self, offset: usize, length: usize, protection: ProtFlags) {
+        assert!(offset + length <= self.length);
+        // SAFETY: inside the mapping.
+        let start = unsafe { self.start.byte_add(offset) };
+        // SAFETY: nobody uses the range while its protection changes.
+        unsafe { mprotect(start, length, protection) }.expect("mprotect");
+    }
+
+    pub(crate) fn advise(&self, advice: MmapAdvise) -> bool {
+        // SAFETY: the whole mapping; the advices used here lose no data that anybody needs.
+        unsafe { madvise(self.start, self.length, advice) }.is_ok()
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this one's; slices of it have ended with their borrows.
+        unsafe { munmap(self.start, self.length) }.expect("munmap");
+    }
+}
+
+/// A file in memory, of this length.
+pub(crate) fn memory_file(length: usize) -> OwnedFd {
+    let file = memfd_create(c"knem-test", MFdFlags::MFD_CLOEXEC).expect("memfd");
+    nix::unistd::ftruncate(&file, i64::try_from(length).expect("a file size")).expect("ftruncate");
+    file
+}
+
+/// An address in user space where nothing is mapped.
+pub(crate) fn hole() -> u64 {
+    Mapping::new(16 * PAGE).address()
+}
+
+pub(crate) fn both() -> ProtFlags {
+    ProtFlags::PROT_READ | ProtFlags::PROT_WRITE
+}
+
+fn nonzero(length: usize) -> NonZeroUsize {
+    NonZeroUsize::new(length).expect("a mapping has bytes")
+}
