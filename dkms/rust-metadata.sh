@@ -1,0 +1,62 @@
+#!/bin/sh
+# SPDX-License-Identifier: CECILL-B
+#
+# The cache of Rust metadata: after this, /var/cache/knem/rust-metadata/KERNELVER/out is a kernel build directory that has it.
+#
+#     sh rust-metadata.sh KERNELVER KERNEL_SOURCE_DIR
+#
+# An entry is made beside its place and renamed when it is whole, so that whatever ends a build half-way (a signal, a full disk, a
+# power cut) leaves nothing that would be used. What the making prints goes to KERNELVER.log, which stays only after a failure.
+set -eu
+umask 022
+
+knem_dir=$(cd "$(dirname "$0")" && pwd)
+kernelver=$1
+kernel_source_dir=$2
+
+. "$knem_dir/rust-check.sh"
+
+# The last line of make.log: what failed, and where to read on.
+fail() {
+    echo "knem: no Rust metadata for kernel $kernelver: $1"
+    exit 1
+}
+
+# What the cache has of kernels that are gone, and of builds that were killed. Only under the lock: nothing is being built.
+prune() {
+    rm -rf "$knem_cache"/.new-*
+    for entry in "$knem_cache"/*; do
+        name=${entry##*/}
+        [ -d "/lib/modules/${name%.log}" ] || rm -rf "$entry"
+    done
+}
+
+mkdir -p "$knem_cache"
+# The programs started below inherit the lock: it is held until the last of them is gone, even when this shell was killed.
+exec 9>"$knem_cache/.lock"
+flock -w 1800 9 || fail "another build of it did not end within 30 minutes"
+prune
+
+# Only now: another build may have finished it while this one waited.
+knem_rust_check "$kernelver" "$kernel_source_dir" || fail "$knem_missing"
+[ "$knem_metadata" = makeable ] || exit 0
+
+echo "knem: making the Rust metadata for kernel $kernelver from $knem_tarball (about a minute)"
+# The name is the same each time, as it may end up in what is built.
+new=$knem_cache/.new-$kernelver
+log=$knem_cache/$kernelver.log
+trap 'rm -rf "$new"' EXIT
+trap 'exit 1' HUP INT TERM
+mkdir "$new"
+if ! sh "$knem_dir/rust-make.sh" "$knem_build_dir" "$knem_tarball" "$new" "$knem_rustc" "$knem_bindgen" >"$log" 2>&1; then
+    tail -n 30 "$log"
+    fail "making it failed; the whole log is $log"
+fi
+
+knem_stamp >"$new/stamp"
+# A rename may reach the disk before what it names does.
+find "$new" -type f -exec sync {} +
+rm -rf "${knem_cache:?}/$kernelver"
+mv "$new" "$knem_cache/$kernelver"
+tail -n 2 "$log"
+rm -f "$log"

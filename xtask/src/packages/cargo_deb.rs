@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: CECILL-B
+//! cargo-deb: packs what is staged, as the `[package.metadata.deb]` sections of src-kmod and src-tools say.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::cache::Cache;
+use crate::run;
+use crate::workspace::Workspace;
+
+/// The release that is used: another could give other packages.
+const VERSION: &str = "3.8.0";
+
+/// The tool, installed in the cache.
+#[derive(Debug)]
+pub(crate) struct CargoDeb {
+    program: PathBuf,
+    root: PathBuf,
+    target: PathBuf,
+    epoch: u64,
+}
+
+impl CargoDeb {
+    /// Finds it in the cache, or builds it there, which takes some minutes.
+    pub(crate) fn get(workspace: &Workspace, epoch: u64) -> Result<Self> {
+        let entry = Cache::new(&workspace.cache).entry(
+            "cargo-deb",
+            &format!("building cargo-deb {VERSION}"),
+            &[VERSION],
+            |directory| {
+                let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+                run::quiet(
+                    Command::new(cargo)
+                        .args(["install", "cargo-deb", "--version", VERSION, "--locked", "--root"])
+                        .arg(directory)
+                        // Our workspace's settings are not for it.
+                        .env_remove("CARGO_TARGET_DIR")
+                        .env_remove("RUSTFLAGS"),
+                )
+            },
+        )?;
+        Ok(Self {
+            program: entry.join("bin/cargo-deb"),
+            root: workspace.root.clone(),
+            target: workspace.target(),
+            epoch,
+        })
+    }
+
+    /// Packs the crate's package into `dist/` and returns the file.
+    pub(crate) fn pack(&self, krate: &str) -> Result<PathBuf> {
+        let said = run::output(
+            Command::new(&self.program)
+                .current_dir(&self.root)
+                // The command is built and stripped already; xz by one thread, so that the number of processors does not show.
+                .args(["--no-build", "--no-strip", "-p", krate, "-o"])
+                .arg(self.root.join("dist"))
+                .env("CARGO_TARGET_DIR", &self.target)
+                .env("SOURCE_DATE_EPOCH", self.epoch.to_string()),
+        )?;
+        let path = said.lines().map(str::trim).rfind(|line| line.ends_with(".deb"));
+        path.map(PathBuf::from).with_context(|| format!("cargo-deb did not say what it made of {krate}:\n{said}"))
+    }
+}
