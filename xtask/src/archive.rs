@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: CECILL-B
+//! The Debian archive as it is today: which mirror, and a verified copy of its package lists.
+//!
+//! The mirror comes from the machine's own apt configuration, or from `KNEM_MIRROR`. The lists are fetched by the machine's
+//! apt into a directory of ours, so that signatures, proxies and credentials are apt's business. They are then kept as
+//! an unchangeable snapshot that every chroot reads: what was resolved is what gets installed.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{bail, Context, Result};
+
+use crate::cache::Cache;
+use crate::host;
+use crate::run;
+
+/// The Debian release the userland is made of, and the suites that go with it.
+pub const SUITES: [&str; 3] = ["trixie", "trixie-updates", BACKPORTS];
+
+/// Where the newer kernels are.
+pub const BACKPORTS: &str = "trixie-backports";
+
+/// How long a copy of the lists counts as today's.
+const FRESH: Duration = Duration::from_secs(6 * 3600);
+
+/// A snapshot of the archive's package lists.
+#[derive(Debug)]
+pub struct Archive {
+    /// The mirror's address.
+    pub mirror: String,
+    /// The snapshot: `lists/` as apt keeps them, `linux` the paragraphs of all kernel packages.
+    snapshot: PathBuf,
+}
+
+impl Archive {
+    /// Today's snapshot, or the last known one if the archive cannot be reached.
+    pub fn open(cache: &Cache) -> Result<Self> {
+        let mirror = match env::var("KNEM_MIRROR") {
+            Ok(mirror) if !mirror.is_empty() => mirror,
+            _ => configured_mirror()?,
+        };
+        let mirror = mirror.trim_end_matches('/').to_owned();
+        host::need(&[host::ARCHIVE_KEYS])?;
+        let _lock = cache.lock("archive", "lists")?;
+        let apt = PrivateApt::new(cache.directory("archive/apt")?, &mirror)?;
+        let known = apt.known(cache);
+        let fresh = apt.age().is_some_and(|age| age < FRESH);
+        if let (true, Some(snapshot)) = (fresh, &known) {
+            return Ok(Self { mirror, snapshot: snapshot.clone() });
+        }
+        run::step("fetching the archive's package lists");
+        let snapshot = match (apt.update(), known) {
+            (Ok(()), _) => apt.keep(cache)?,
+            (Err(error), Some(snapshot)) => {
+                run::step(&format!("warning: the archive cannot be reached, using the last lists ({error:#})"));
+                snapshot
+            }
+            (Err(error), None) => {
+                return Err(
+                    error.context("the Debian archive cannot be reached; another mirror can be given in KNEM_MIRROR")
+                )
+            }
+        };
+        Ok(Self { mirror, snapshot })
+    }
+
+    /// The package lists, in apt's layout.
+    pub fn lists(&self) -> PathBuf {
+        self.snapshot.join("lists")
+    }
+
+    /// The paragraphs of every kernel package of every suite, as text.
+    pub fn linux_packages(&self) -> Result<String> {
+        let path = self.snapshot.join("linux");
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// The lines of a sources.list for the mirror.
+    pub fn sources(&self) -> String {
+        sources(&self.mirror)
+    }
+
+    /// What identifies the main suite's state: its Release file's date, which changes with a point release.
+    pub fn date(&self) -> Result<String> {
+        fs::read_to_string(self.snapshot.join("date")).context("the snapshot has no date")
+    }
+}
+
+/// Options that make an apt elsewhere reach the network as this machine's does.
+pub fn proxy_options() -> Result<Vec<String>> {
+    let dump = run::output(Command::new("apt-config").arg("dump"))?;
+    Ok(dump.lines().filter_map(proxy_option).collect())
+}
+
+/// `Acquire::http::Proxy "http://x:1";` becomes `Acquire::http::Proxy=http://x:1`.
+fn proxy_option(line: &str) -> Option<String> {
+    let (name, value) = line.split_once(' ')?;
+    let value = value.trim_end_matches(';').trim_matches('"');
+    let mut parts = name.split("::");
+    let about = parts.next() == Some("Acquire") && parts.any(|part| part == "Proxy");
+    (about && !value.is_empty()).then(|| format!("{name}={value}"))
+}
+
+fn sources(mirror: &str) -> String {
+    SUITES.iter().map(|suite| format!("deb [signed-by={}] {mirror} {suite} main\n", host::ARCHIVE_KEYS)).collect()
+}
+
+/// The address this machine takes Debian's packages from.
+fn configured_mirror() -> Result<String> {
+    if host::find("apt-get").is_none() {
+        bail!("this machine has no apt to learn a Debian mirror from: set KNEM_MIRROR to one");
+    }
+    let text = run::output(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        "$(CREATED_BY)|$(REPO_URI)|$(ORIGIN)|$(LABEL)|$(RELEASE)",
+    ]))?;
+    pick_mirror(&text)
+        .context("this machine's apt configuration names no Debian archive: set KNEM_MIRROR to the address of a mirror")
+}
+
+/// Picks from apt's index targets: the archive proper of Debian, not its security updates.
+fn pick_mirror(text: &str) -> Option<String> {
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split('|').collect())
+        .filter(|row: &Vec<&str>| row.len() == 5 && row[0] == "Packages")
+        .collect();
+    let proper = |row: &&Vec<&str>| row[2] == "Debian" && row[3] == "Debian";
+    // A machine that has never fetched its lists knows no origins: only the suite's name can tell then.
+    let likely = |row: &&Vec<&str>| {
+        const RELEASES: [&str; 6] = ["bookworm", "trixie", "forky", "sid", "stable", "unstable"];
+        row[2].is_empty() && RELEASES.contains(&row[4])
+    };
+    rows.iter().find(proper).or_else(|| rows.iter().find(likely)).map(|row| row[1].to_owned())
+}
+
+/// The machine's apt, working in a directory of ours with our sources only.
+struct PrivateApt {
+    home: PathBuf,
+}
+
+impl PrivateApt {
+    fn new(home: PathBuf, mirror: &str) -> Result<Self> {
+        for path in ["lists/partial", "cache", "empty"] {
+            fs::create_dir_all(home.join(path))?;
+        }
+        let wanted = sources(mirror);
+        let file = home.join("sources.list");
+        if fs::read_to_string(&file).ok().as_deref() != Some(wanted.as_str()) {
+            // Another mirror's lists are not this one's.
+            let _ = fs::remove_file(home.join("current"));
+            fs::write(&file, wanted)?;
+        }
+        Ok(Self { home })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let home = self.home.display();
+        for option in [
+            format!("Dir::Etc::SourceList={home}/sources.list"),
+            format!("Dir::Etc::SourceParts={home}/empty"),
+            format!("Dir::State::Lists={home}/lists"),
+            format!("Dir::Cache={home}/cache"),
+            "Dir::State::Status=/dev/null".to_owned(),
+            "Acquire::Languages=none".to_owned(),
+            "Acquire::GzipIndexes=true".to_owned(),
+            "APT::Architecture=amd64".to_owned(),
+            "APT::Architectures=amd64".to_owned(),
+            "APT::Update::Error-Mode=any".to_owned(),
+            // The unprivileged user of apt may not look into a home directory.
+            "APT::Sandbox::User=root".to_owned(),
+        ] {
+            command.arg("-o").arg(option);
+        }
+        command
+    }
+
+    fn update(&self) -> Result<()> {
+        run::quiet(self.command("apt-get").arg("update"))
+    }
+
+    /// Age of the last successful fetch.
+    fn age(&self) -> Option<Duration> {
+        let time = self.home.join("current").metadata().ok()?.modified().ok()?;
+        SystemTime::now().duration_since(time).ok()
+    }
+
+    /// The last snapshot, if it is still there.
+    fn known(&self, cache: &Cache) -> Option<PathBuf> {
+        let key = fs::read_to_string(self.home.join("current")).ok()?;
+        cache.find("snapshot", &[&key])
+    }
+
+    /// Makes a snapshot of what was fetched.
+    fn keep(&self, cache: &Cache) -> Result<PathBuf> {
+        let mut key = String::new();
+        let mut date = String::new();
+        let lists = self.home.join("lists");
+        for suite in SUITES {
+            let release = release_file(&lists, suite)?;
+            key.push_str(&release);
+            if suite == SUITES[0] {
+                date = release
+                    .lines()
+                    .find_map(|line| line.strip_prefix("Date: "))
+                    .context("the archive's Release file has no date")?
+                    .to_owned();
+            }
+        }
+        let path = cache.entry("snapshot", "keeping the package lists", &[&key], |entry| {
+            let copy = entry.join("lists");
+            fs::create_dir_all(copy.join("partial"))?;
+            for file in fs::read_dir(&lists)? {
+                let file = file?;
+                if file.file_type()?.is_file() && file.file_name() != "lock" {
+                    // apt replaces its files by renaming, so a link keeps today's.
+                    fs::hard_link(file.path(), copy.join(file.file_name()))?;
+                }
+            }
+            fs::write(entry.join("linux"), self.linux_paragraphs()?)?;
+            Ok(fs::write(entry.join("date"), &date)?)
+        })?;
+        fs::write(self.home.join("current"), &key)?;
+        Ok(path)
+    }
+
+    /// The paragraphs of all packages named `linux-*`: a small part of lists of many megabytes.
+    fn linux_paragraphs(&self) -> Result<String> {
+        let files = run::output(self.command("apt-get").args([
+            "indextargets",
+            "--format",
+            "$(FILENAME)",
+            "Created-By: Packages",
+        ]))?;
+        let mut kept = String::new();
+        for file in files.lines() {
+            let text = run::output(Command::new("/usr/lib/apt/apt-helper").args(["cat-file", file]))?;
+            for paragraph in text.split("\n\n") {
+                if paragraph.trim_start().starts_with("Package: linux-") {
+                    kept.push_str(paragraph.trim());
+                    kept.push_str("\n\n");
+                }
+            }
+        }
+        if kept.is_empty() {
+            bail!("the archive's lists have no kernel packages");
+        }
+        Ok(kept)
+    }
+}
+
+/// The text of a suite's Release file among the lists.
+fn release_file(lists: &Path, suite: &str) -> Result<String> {
+    for ending in ["InRelease", "Release"] {
+        let wanted = format!("_dists_{suite}_{ending}");
+        for file in fs::read_dir(lists)? {
+            let file = file?;
+            if file.file_name().to_string_lossy().ends_with(&wanted) {
+                return Ok(fs::read_to_string(file.path())?);
+            }
+        }
+    }
+    bail!("the archive has no suite {suite}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mirror_is_debians_own_archive() {
+        let text = "Packages|http://a.invalid/other|Other|Other|stable\n\
+                    Packages|http://a.invalid/debian-security/|Debian|Debian-Security|bookworm-security\n\
+                    DEP-11|http://b.invalid/debian/|Debian|Debian|bookworm\n\
+                    Packages|http://a.invalid/debian/|Debian|Debian|bookworm\n";
+        assert_eq!(pick_mirror(text).as_deref(), Some("http://a.invalid/debian/"));
+        assert_eq!(pick_mirror("Packages|http://a.invalid/x|Other|Other|stable\n"), None);
+    }
+
+    #[test]
+    fn a_machine_that_never_updated_still_has_a_mirror() {
+        let text = "Packages|http://a.invalid/debian-security|||bookworm-security\n\
+                    Packages|http://a.invalid/debian|||bookworm\n";
+        assert_eq!(pick_mirror(text).as_deref(), Some("http://a.invalid/debian"));
+    }
+
+    #[test]
+    fn proxies_are_carried_over() {
+        assert_eq!(
+            proxy_option("Acquire::http::Proxy \"http://p.invalid:3128\";").as_deref(),
+            Some("Acquire::http::Proxy=http://p.invalid:3128")
+        );
+        assert_eq!(proxy_option("Acquire::http::Proxy \"\";"), None);
+        assert_eq!(proxy_option("APT::Architecture \"amd64\";"), None);
+    }
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: CECILL-B
+//! Running commands inside a Debian tree: own process and mount namespaces, a small /dev, apt fed from our cache.
+
+use std::env;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::mount::MsFlags;
+use tempfile::TempDir;
+
+use crate::archive::{self, Archive};
+use crate::cache::Cache;
+use crate::namespace::{directory, Mount, Upper};
+
+/// A tree prepared for running commands in it; everything is undone when this goes.
+#[derive(Debug)]
+pub struct Chroot {
+    root: PathBuf,
+    /// Unmounted before the scratch directory goes: fields are dropped in this order.
+    _mounts: Vec<Mount>,
+    _scratch: TempDir,
+    /// apt locks its archives and does not wait for another apt, so that runs beside each other would fail.
+    _turn: File,
+    apt_options: Vec<String>,
+}
+
+impl Chroot {
+    /// Prepares the tree at `root`.
+    pub fn enter(root: &Path, archive: &Archive, cache: &Cache) -> Result<Self> {
+        let turn = cache.lock("debs", "turn")?;
+        // What a run left that was killed.
+        cache.remove_older("scratch", Duration::from_secs(24 * 3600))?;
+        // Packages of kernels that have left the archive.
+        cache.remove_older("debs", Duration::from_secs(60 * 24 * 3600))?;
+        let scratch = tempfile::Builder::new().prefix("scratch-").tempdir_in(cache.directory("scratch")?)?;
+        let mut mounts = vec![
+            Mount::special(
+                "sysfs",
+                &root.join("sys"),
+                // Read-only: udev's tools in the tree must not stir the machine's own devices.
+                MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC,
+                "",
+            )?,
+            Mount::special("tmpfs", &root.join("tmp"), MsFlags::empty(), "mode=1777")?,
+            Mount::special("tmpfs", &root.join("run"), MsFlags::empty(), "mode=755")?,
+        ];
+        mounts.extend(devices(&root.join("dev"))?);
+        mounts.extend(network(root)?);
+
+        let debs = cache.directory("debs")?;
+        directory(&debs.join("partial"))?;
+        let archives = root.join("var/cache/apt/archives");
+        directory(&archives)?;
+        mounts.push(Mount::bind(&debs, &archives)?);
+
+        // The snapshot itself never changes; what apt adds for a local repository goes to the scratch side.
+        let (upper, work) = (scratch.path().join("upper"), scratch.path().join("work"));
+        directory(&upper)?;
+        directory(&work)?;
+        let lists = root.join("var/lib/apt/lists");
+        directory(&lists)?;
+        mounts.push(Mount::overlay(&[&archive.lists()], Some(Upper { upper: &upper, work: &work }), &lists)?);
+
+        let mut apt_options = archive::proxy_options()?;
+        apt_options.extend(
+            [
+                "Acquire::Languages=none",
+                "Acquire::GzipIndexes=true",
+                "APT::Keep-Downloaded-Packages=true",
+                // apt's unprivileged user may not look into the cache's directories.
+                "APT::Sandbox::User=root",
+                "Dpkg::Use-Pty=0",
+                // Nothing here survives a power cut anyhow.
+                "DPkg::Options::=--force-unsafe-io",
+            ]
+            .map(str::to_owned),
+        );
+        Ok(Self { root: root.to_owned(), _mounts: mounts, _scratch: scratch, _turn: turn, apt_options })
+    }
+
+    /// A command to run in the tree. Its processes end with it.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--pid", "--fork", "--kill-child"])
+            .arg(format!("--root={}", self.root.display()))
+            .args(["--mount-proc=/proc", program]);
+        command.env_clear();
+        command.envs([
+            ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("HOME", "/root"),
+            ("LANG", "C.UTF-8"),
+            ("DEBIAN_FRONTEND", "noninteractive"),
+            // The kernels here are booted with an initramfs of our own.
+            ("INITRD", "No"),
+        ]);
+        for name in ["http_proxy", "https_proxy", "no_proxy", "ftp_proxy"] {
+            if let Some(value) = env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command
+    }
+
+    /// apt-get in the tree.
+    pub fn apt_get(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command("apt-get");
+        for option in &self.apt_options {
+            command.args(["-o", option]);
+        }
+        command.args(arguments);
+        command
+    }
+}
+
+/// The devices every program may expect, and none of the machine's disks.
+fn devices(dev: &Path) -> Result<Vec<Mount>> {
+    let mut mounts = vec![Mount::special("tmpfs", dev, MsFlags::empty(), "mode=755")?];
+    for name in ["null", "zero", "full", "random", "urandom", "tty"] {
+        let node = dev.join(name);
+        File::create(&node)?;
+        mounts.push(Mount::bind(&Path::new("/dev").join(name), &node)?);
+    }
+    for name in ["pts", "shm"] {
+        directory(&dev.join(name))?;
+    }
+    mounts.push(Mount::special("devpts", &dev.join("pts"), MsFlags::empty(), "newinstance,ptmxmode=0666,mode=620")?);
+    mounts.push(Mount::special("tmpfs", &dev.join("shm"), MsFlags::empty(), "mode=1777")?);
+    for (link, target) in [
+        ("ptmx", "pts/ptmx"),
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ] {
+        symlink(target, dev.join(link))?;
+    }
+    Ok(mounts)
+}
+
+/// Lets the tree resolve names as the machine does.
+fn network(root: &Path) -> Result<Vec<Mount>> {
+    let mut mounts = Vec::new();
+    for name in ["resolv.conf", "hosts"] {
+        let Ok(here) = fs::canonicalize(Path::new("/etc").join(name)) else {
+            continue;
+        };
+        let there = root.join("etc").join(name);
+        if fs::symlink_metadata(&there).map_or(true, |metadata| metadata.is_symlink()) {
+            // A link would lead out of the tree, or nowhere.
+            let _ = fs::remove_file(&there);
+            File::create(&there).with_context(|| format!("cannot make {}", there.display()))?;
+        }
+        mounts.push(Mount::bind(&here, &there)?);
+    }
+    Ok(mounts)
+}

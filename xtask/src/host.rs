@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: CECILL-B
+//! Programs of the host: each is known with the Debian package that has it, and is installed when missing.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{bail, Context, Result};
+use nix::unistd::geteuid;
+
+use crate::run;
+
+/// What may be asked for, and the package it is in. A path stands for a file that is no program.
+const PACKAGES: &[(&str, &str)] = &[
+    ("apt-ftparchive", "apt-utils"),
+    ("ar", "binutils"),
+    ("cc", "gcc"),
+    ("dpkg-deb", "dpkg"),
+    ("dpkg-scanpackages", "dpkg-dev"),
+    ("fakeroot", "fakeroot"),
+    ("gzip", "gzip"),
+    ("lintian", "lintian"),
+    ("make", "make"),
+    ("mke2fs", "e2fsprogs"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("nm", "binutils"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("tar", "tar"),
+    ("unshare", "util-linux"),
+    ("xz", "xz-utils"),
+    ("zstd", "zstd"),
+    (ARCHIVE_KEYS, "debian-archive-keyring"),
+];
+
+/// The keys Debian signs its archive with.
+pub const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Makes sure the named tools are there, installing their packages when the user may.
+pub fn need(tools: &[&str]) -> Result<()> {
+    let mut packages = BTreeSet::new();
+    for tool in tools {
+        if find(tool).is_none() {
+            packages.insert(package_of(tool)?);
+        }
+    }
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<&str> = packages.into_iter().collect();
+    install(&list)
+        .with_context(|| format!("missing on this machine: please run `apt-get install {}`", list.join(" ")))?;
+    for tool in tools {
+        if find(tool).is_none() {
+            bail!("`{tool}` is still missing after installing {}", package_of(tool)?);
+        }
+    }
+    Ok(())
+}
+
+/// The tool's path, searched as a shell would, and in the administrator's directories too.
+pub fn find(tool: &str) -> Option<PathBuf> {
+    if tool.contains('/') {
+        return Some(PathBuf::from(tool)).filter(|path| path.exists());
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|directory| directory.join(tool))
+        .find(|file| is_program(file))
+}
+
+/// A command for the tool at the path [`find`] gives.
+pub fn command(tool: &str) -> Command {
+    Command::new(find(tool).unwrap_or_else(|| PathBuf::from(tool)))
+}
+
+/// Says what to do when the caller is not root; what needs it is named.
+pub fn need_root(what: &str) -> Result<()> {
+    if geteuid().is_root() {
+        return Ok(());
+    }
+    bail!("{what} needs root (mounts, chroot): run it with sudo, for instance `sudo -E env PATH=$PATH make demo`");
+}
+
+fn package_of(tool: &str) -> Result<&'static str> {
+    PACKAGES
+        .iter()
+        .find(|(name, _)| *name == tool)
+        .map(|(_, package)| *package)
+        .with_context(|| format!("no package is known for `{tool}`: add it to xtask/src/host.rs"))
+}
+
+fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+/// Installs packages, as root or through sudo; a second try after refreshing the lists, which a fresh machine lacks.
+fn install(packages: &[&str]) -> Result<()> {
+    if find("apt-get").is_none() {
+        bail!("there is no apt-get here");
+    }
+    let sudo = !geteuid().is_root();
+    if sudo && find("sudo").is_none() {
+        bail!("not root, and there is no sudo");
+    }
+    let apt = |arguments: &[&str]| {
+        let mut command = if sudo {
+            let mut command = Command::new("sudo");
+            // -n: never wait for a password, this may run unattended.
+            command.args(["-n", "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+            command
+        } else {
+            let mut command = Command::new("apt-get");
+            command.env("DEBIAN_FRONTEND", "noninteractive");
+            command
+        };
+        command.args(arguments);
+        run::quiet(&mut command)
+    };
+    run::step(&format!("installing on this machine: {}", packages.join(" ")));
+    let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
+    arguments.extend(packages);
+    if apt(&arguments).is_ok() {
+        return Ok(());
+    }
+    apt(&["update", "-q"])?;
+    apt(&arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_needs_nothing() {
+        need(&["tar", "gzip"]).expect("both are essential in Debian");
+    }
+
+    #[test]
+    fn an_unknown_tool_is_a_bug_that_says_where() {
+        let error = need(&["no-such-tool"]).expect_err("unknown").to_string();
+        assert!(error.contains("host.rs"), "{error}");
+    }
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: CECILL-B
+//! What every command on kernels needs at hand: the archive as it is today, the layers, and what the driver supports.
+
+use std::process::Command;
+
+use anyhow::{bail, Context, Result};
+
+use crate::archive::Archive;
+use crate::cache::{file_digest, Cache};
+use crate::kernels::{self, Kernel};
+use crate::packages::{self, Packages};
+use crate::run;
+use crate::userland::{Installed, Userlands};
+use crate::vm::{self, Image, Options, Report};
+use crate::workspace::Workspace;
+
+/// The place where kernels are found, prepared and booted.
+#[derive(Debug)]
+pub struct Lab {
+    /// The repository.
+    pub workspace: Workspace,
+    cache: Cache,
+    archive: Archive,
+    offered: Vec<Kernel>,
+}
+
+impl Lab {
+    /// Looks at the archive.
+    pub fn open() -> Result<Self> {
+        let workspace = Workspace::find()?;
+        let cache = Cache::new(&workspace.cache);
+        let archive = Archive::open(&cache)?;
+        let offered = kernels::offered(&archive.linux_packages()?);
+        Ok(Self { workspace, cache, archive, offered })
+    }
+
+    /// All kernels the archive offers, oldest first.
+    pub fn offered(&self) -> &[Kernel] {
+        &self.offered
+    }
+
+    /// The kernel a series or release means; without one, the newest series the driver supports.
+    pub fn kernel(&self, wanted: Option<&str>) -> Result<&Kernel> {
+        let newest = self.workspace.series.last().context("Cargo.toml lists no supported kernel series")?;
+        kernels::resolve(&self.offered, wanted.unwrap_or(newest))
+    }
+
+    /// The newest kernel of every supported series. One that the archive no longer has is an error, not a shorter list.
+    pub fn supported(&self) -> Result<Vec<&Kernel>> {
+        if self.workspace.series.is_empty() {
+            bail!("Cargo.toml lists no supported kernel series");
+        }
+        self.workspace.series.iter().map(|series| self.kernel(Some(series))).collect()
+    }
+
+    /// Builds the packages. The repository is a copy that stays as it is when another run in this tree builds others.
+    pub fn packages(&self) -> Result<Packages> {
+        let _lock = self.cache.lock("repository", "build")?;
+        let built = packages::build(&self.workspace)?;
+        let digests = built.debs.iter().map(|deb| file_digest(deb)).collect::<Result<Vec<String>>>()?;
+        let key: Vec<&str> = digests.iter().map(String::as_str).collect();
+        let entry = self.cache.entry("repository", "keeping the packages", &key, |entry| {
+            run::quiet(Command::new("cp").args(["-r", "-T"]).arg(&built.repository).arg(entry))
+        })?;
+        self.cache.keep_newest("repository", 20)?;
+        Ok(Packages { repository: entry, debs: built.debs })
+    }
+
+    /// A disk with the kernel alone.
+    pub fn bare_image(&self, kernel: &Kernel) -> Result<Image> {
+        let stack = self.userlands().with_kernel(kernel)?;
+        Image::of(&stack, kernel, &self.cache)
+    }
+
+    /// A disk with our packages installed, and what the installation reported.
+    pub fn image(&self, kernel: &Kernel, packages: &Packages) -> Result<(Image, Installed)> {
+        let (stack, report) = self.userlands().with_packages(kernel, packages)?;
+        report.demand_module(&kernel.release)?;
+        Ok((Image::of(&stack, kernel, &self.cache)?, report))
+    }
+
+    /// Installs our packages beside a kernel, without a disk to boot.
+    pub fn install(&self, kernel: &Kernel, packages: &Packages) -> Result<Installed> {
+        Ok(self.userlands().with_packages(kernel, packages)?.1)
+    }
+
+    /// Boots an image and runs commands in it.
+    pub fn boot(&self, image: &Image, commands: &[Vec<String>], options: &Options) -> Result<Report> {
+        let logs = self.workspace.target().join("vm");
+        vm::run_commands(image, commands, options, &logs, &self.cache)
+    }
+
+    fn userlands(&self) -> Userlands<'_> {
+        Userlands::new(&self.workspace, &self.cache, &self.archive)
+    }
+}
+
+/// Words of a command line, for a fixed command.
+pub fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: CECILL-B
+//! The command line: what `make` and the CI call.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use xtask::lab::Lab;
+use xtask::vm::{Add, Options};
+use xtask::workspace::Workspace;
+use xtask::{check, demo, namespace, packages};
+
+/// Exit status when the machine or its kernel failed, as opposed to the command run in it.
+const MACHINE_TROUBLE: u8 = 125;
+
+/// Build, package and test KNEM.
+#[derive(Parser)]
+#[command(name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install the packages on a stock Debian kernel, boot it and show two processes exchanging verified data.
+    Demo,
+    /// Run every check: format, lints, tests, packages, and the driver on every supported kernel.
+    Check(check::Scope),
+    /// Build the packages and the local apt repository.
+    Packages,
+    /// Stock Debian kernels in a virtual machine.
+    #[command(subcommand)]
+    Vm(Vm),
+}
+
+#[derive(Subcommand)]
+enum Vm {
+    /// Boot a kernel, run a command in it as root, and exit with its status (125: the machine or its kernel had problems).
+    Run(RunArguments),
+    /// List the kernels the archive offers and what each series stands for today.
+    Kernels,
+}
+
+#[derive(Args)]
+struct RunArguments {
+    /// Series such as 7.2, or full release; the newest supported series if absent.
+    #[arg(long, value_name = "KERNEL")]
+    kernel: Option<String>,
+    /// Leave our packages out.
+    #[arg(long)]
+    bare: bool,
+    /// Bring in a file or directory; it goes below /root if no absolute destination is given.
+    #[arg(long = "add", value_name = "PATH[:DEST]")]
+    adds: Vec<Add>,
+    /// Processors.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    cpus: u32,
+    /// Memory.
+    #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(256..))]
+    mem: u32,
+    /// Seconds until the machine is given up, its boot included.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    timeout: u64,
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let (result, trouble) = match Cli::parse().command {
+        Task::Demo => (demo::run().map(|()| 0), 1),
+        Task::Check(scope) => (check::run(&scope).map(|()| 0), 1),
+        Task::Packages => (show_packages().map(|()| 0), 1),
+        Task::Vm(Vm::Kernels) => (show_kernels().map(|()| 0), 1),
+        Task::Vm(Vm::Run(arguments)) => (run_in_machine(arguments), MACHINE_TROUBLE),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            // The whole chain, and no backtrace: what went wrong is outside of this program.
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
+            ExitCode::from(trouble)
+        }
+    }
+}
+
+fn show_packages() -> Result<()> {
+    let packages = packages::build(&Workspace::find()?)?;
+    for deb in &packages.debs {
+        println!("{}", deb.display());
+    }
+    println!("apt repository: {}", packages.repository.display());
+    Ok(())
+}
+
+fn show_kernels() -> Result<()> {
+    let lab = Lab::open()?;
+    for kernel in lab.offered() {
+        let newest = lab.kernel(Some(&kernel.series)).is_ok_and(|newest| newest.release == kernel.release);
+        let notes = [
+            (newest && lab.workspace.series.contains(&kernel.series), "supported"),
+            (newest, "newest of its series"),
+            (!kernel.signed, "unsigned"),
+        ];
+        let notes: Vec<&str> = notes.iter().filter(|note| note.0).map(|note| note.1).collect();
+        println!("{:<6} {:<26} {}", kernel.series, kernel.release, notes.join(", "));
+    }
+    // Say it if the archive has lost a series: the list alone does not show what is not in it.
+    lab.supported().map(|_| ())
+}
+
+fn run_in_machine(arguments: RunArguments) -> Result<u8> {
+    namespace::enter()?;
+    let lab = Lab::open()?;
+    let kernel = lab.kernel(arguments.kernel.as_deref())?;
+    let image = if arguments.bare { lab.bare_image(kernel)? } else { lab.image(kernel, &lab.packages()?)?.0 };
+    let options = Options {
+        cpus: arguments.cpus,
+        memory: arguments.mem,
+        timeout: Duration::from_secs(arguments.timeout),
+        bare: arguments.bare,
+        adds: arguments.adds,
+        echo: true,
+    };
+    let report = lab.boot(&image, &[arguments.command], &options)?;
+    report.demand_health()?;
+    let status = report.outcomes.first().map_or(1, |outcome| outcome.status);
+    Ok(u8::try_from(status).unwrap_or(MACHINE_TROUBLE))
+}

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: CECILL-B
+//! Debian userlands in layers, each made once: the distribution, a kernel on top of it, our packages on top of that.
+//!
+//! A layer above the first is what an overlay's upper side received while apt ran in the tree; the whole is never copied
+//! until a disk image is made of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use anyhow::{bail, Context, Result};
+use serde::{Deserialize, Serialize};
+use walkdir::WalkDir;
+
+use crate::archive::{self, Archive, BACKPORTS, SUITES};
+use crate::cache::{file_digest, Cache};
+use crate::chroot::Chroot;
+use crate::host;
+use crate::kernels::Kernel;
+use crate::namespace::{directory, Mount, Upper};
+use crate::packages::Packages;
+use crate::workspace::Workspace;
+use crate::{module, run};
+
+/// Part of the keys: to be raised when the way a layer is made changes and its inputs do not tell.
+const RECIPE: &str = "2";
+
+/// What every userland has: a booted system's basics.
+const BASICS: &[&str] =
+    &["busybox-static", "initramfs-tools", "iproute2", "kmod", "passwd", "procps", "systemd-sysv", "udev"];
+
+/// What knem-dkms depends on and is heavy, and what DKMS signs modules with. It stays apt's decision whether that is enough: the packages are installed with
+/// apt-get later, and bring what is missing here.
+const TOOLCHAIN: &[&str] = &["bindgen", "dkms", "gcc-14", "make", "openssl", "rust-src", "rustc", "xz-utils"];
+
+/// Where the metadata provider of knem-dkms keeps what it made: a directory for each kernel release.
+const METADATA: &str = "var/cache/knem/rust-metadata";
+
+/// Where the local repository is in the tree.
+const REPOSITORY: &str = "opt/knem-repository";
+
+/// What an installation of our packages left behind to be looked at.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Installed {
+    /// `dkms status` afterwards.
+    pub dkms_status: String,
+    /// `dpkg --audit` afterwards: empty when all is well.
+    pub audit: String,
+    /// The whole output of apt-get.
+    pub log: String,
+    /// Names that the module takes from the kernel, if DKMS built one.
+    pub symbols: Vec<String>,
+}
+
+/// Makes and finds layers.
+#[derive(Debug)]
+pub struct Userlands<'a> {
+    workspace: &'a Workspace,
+    cache: &'a Cache,
+    archive: &'a Archive,
+}
+
+/// A finished stack of layers, the topmost first, and what identifies it.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// Directories to overlay, topmost first.
+    pub layers: Vec<PathBuf>,
+    /// Key of the topmost layer, which includes those below.
+    pub key: String,
+}
+
+impl<'a> Userlands<'a> {
+    /// Layers made of `archive`, kept in `cache`.
+    pub fn new(workspace: &'a Workspace, cache: &'a Cache, archive: &'a Archive) -> Self {
+        Self { workspace, cache, archive }
+    }
+
+    /// The distribution alone.
+    pub fn base(&self) -> Result<Stack> {
+        let packages = [BASICS, TOOLCHAIN].concat().join(",");
+        let date = self.archive.date()?;
+        let key = [RECIPE, &packages, &date, &self.archive.sources()];
+        let layer = self.cache.entry("base", &format!("Debian {} userland", SUITES[0]), &key, |entry| {
+            self.debootstrap(&packages, &entry.join("tree"))
+        })?;
+        Ok(Stack { layers: vec![layer.join("tree")], key: name_of(&layer) })
+    }
+
+    fn debootstrap(&self, packages: &str, tree: &Path) -> Result<()> {
+        host::need(&["mmdebstrap", host::ARCHIVE_KEYS])?;
+        let mut command = host::command("mmdebstrap");
+        command.args(["--mode=root", "--variant=apt", "--architectures=amd64"]);
+        command.arg(format!("--include={packages}"));
+        for option in archive::proxy_options()? {
+            command.arg(format!("--aptopt={option}"));
+        }
+        command.arg("--aptopt=Acquire::Languages \"none\"");
+        command.args([SUITES[0], &tree.to_string_lossy()]);
+        for line in self.archive.sources().lines() {
+            command.arg(line);
+        }
+        run::watched(&mut command, |line| {
+            if line.starts_with("I: ") {
+                eprintln!("    {line}");
+            }
+        })?;
+        // The lists are given by every run; a copy would only be carried along.
+        for file in fs::read_dir(tree.join("var/lib/apt/lists"))? {
+            let file = file?;
+            if file.file_type()?.is_file() {
+                fs::remove_file(file.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The distribution with a kernel: image, headers, and its source where the driver needs that to be built.
+    pub fn with_kernel(&self, kernel: &Kernel) -> Result<Stack> {
+        let base = self.base()?;
+        if !kernel.signed {
+            run::step(&format!(
+                "kernel {} is in the archive only unsigned so far: using linux-binary-unsigned",
+                kernel.release
+            ));
+        }
+        let packages = kernel.packages();
+        let mut key = vec![RECIPE, base.key.as_str()];
+        key.extend(packages.iter().map(String::as_str));
+        let what = format!("kernel {}", kernel.release);
+        let layer = self.cache.entry("kernel", &what, &key, |entry| {
+            self.layer(&base, entry, |_, chroot| {
+                let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
+                if kernel.version.contains("~bpo") {
+                    // What such a kernel needs newer comes from backports with it.
+                    arguments.extend(["-t", BACKPORTS]);
+                }
+                arguments.extend(packages.iter().map(String::as_str));
+                run::quiet(&mut chroot.apt_get(&arguments))
+            })
+        })?;
+        Ok(base.above(&layer))
+    }
+
+    /// A kernel's userland with our packages, installed by apt-get from a local repository; DKMS builds the module in it.
+    pub fn with_packages(&self, kernel: &Kernel, packages: &Packages) -> Result<(Stack, Installed)> {
+        let below = self.with_kernel(kernel)?;
+        let mut key = vec![RECIPE.to_owned(), below.key.clone()];
+        // The repository's own copies: those in dist/ may be another run's by now.
+        for name in packages.debs.iter().filter_map(|deb| deb.file_name()) {
+            key.push(file_digest(&packages.repository.join(name))?);
+        }
+        let key: Vec<&str> = key.iter().map(String::as_str).collect();
+        let what = format!("installing knem-dkms and knem-tools for {}", kernel.release);
+        let layer = self.cache.entry("installed", &what, &key, |entry| {
+            let made = self.metadata(kernel, &below)?;
+            let mut report = Installed::default();
+            self.layer(&below, entry, |tree, chroot| {
+                let kept = tree.join(METADATA);
+                let scratch = self.cache.directory("scratch")?;
+                let scratch = tempfile::tempdir_in(scratch)?;
+                let shown = match self.cache.find("rust-metadata", &words(&made)) {
+                    Some(known) => Some(show(&known, &kept, scratch.path())?),
+                    None => None,
+                };
+                report = install(tree, chroot, kernel, packages)?;
+                let module = module::path(tree, &kernel.release);
+                if module.is_file() {
+                    report.symbols = module::undefined_symbols(&module)?;
+                }
+                if shown.is_none() && kept.join(&kernel.release).is_dir() {
+                    let what = format!("keeping the Rust metadata of {}", kernel.release);
+                    self.cache.entry("rust-metadata", &what, &words(&made), |copy| {
+                        run::quiet(Command::new("cp").args(["-a", "-T"]).arg(&kept).arg(copy))
+                    })?;
+                }
+                drop(shown);
+                // It is only needed for building, which is done, and would double the image.
+                if kept.exists() {
+                    fs::remove_dir_all(&kept)?;
+                }
+                Ok(())
+            })?;
+            let text = serde_json::to_string_pretty(&report)?;
+            Ok(fs::write(entry.join("report.json"), text)?)
+        })?;
+        let report = fs::read_to_string(layer.join("report.json"))?;
+        Ok((below.above(&layer), serde_json::from_str(&report)?))
+    }
+
+    /// What the Rust metadata of a kernel depends on: the scripts that make it, the kernel and the compiler (in the stack).
+    fn metadata(&self, kernel: &Kernel, below: &Stack) -> Result<Vec<String>> {
+        let mut key = vec![kernel.version.clone(), below.key.clone()];
+        let scripts = self.workspace.file("dkms");
+        for entry in WalkDir::new(&scripts).sort_by_file_name() {
+            let entry = entry?;
+            if entry.file_type().is_file() {
+                key.push(entry.file_name().to_string_lossy().into_owned());
+                key.push(file_digest(entry.path())?);
+            }
+        }
+        Ok(key)
+    }
+
+    /// Makes a layer above `below` in `entry`, by what `fill` does in the tree.
+    fn layer(&self, below: &Stack, entry: &Path, fill: impl FnOnce(&Path, &Chroot) -> Result<()>) -> Result<()> {
+        let (upper, work, tree) = (entry.join("upper"), entry.join("work"), entry.join("tree"));
+        for path in [&upper, &work, &tree] {
+            directory(path)?;
+        }
+        let mounted = Mount::overlay(&below.paths(), Some(Upper { upper: &upper, work: &work }), &tree)?;
+        let chroot = Chroot::enter(&tree, self.archive, self.cache)?;
+        let result = fill(&tree, &chroot);
+        drop(chroot);
+        drop(mounted);
+        result?;
+        fs::remove_dir_all(&work)?;
+        Ok(fs::remove_dir(&tree)?)
+    }
+}
+
+impl Stack {
+    /// This stack with one more layer, a cache entry.
+    fn above(&self, layer: &Path) -> Self {
+        let mut layers = vec![layer.join("upper")];
+        layers.extend(self.layers.iter().cloned());
+        Self { layers, key: name_of(layer) }
+    }
+
+    /// The layers as borrowed paths.
+    pub fn paths(&self) -> Vec<&Path> {
+        self.layers.iter().map(PathBuf::as_path).collect()
+    }
+}
+
+/// Lets the tree have known metadata without copying it.
+fn show(known: &Path, at: &Path, scratch: &Path) -> Result<Mount> {
+    let (upper, work) = (scratch.join("upper"), scratch.join("work"));
+    directory(&upper)?;
+    directory(&work)?;
+    directory(at)?;
+    Mount::overlay(&[known], Some(Upper { upper: &upper, work: &work }), at)
+}
+
+/// Installs our packages as an administrator does, from a repository in the tree.
+fn install(tree: &Path, chroot: &Chroot, kernel: &Kernel, packages: &Packages) -> Result<Installed> {
+    let repository = tree.join(REPOSITORY);
+    run::quiet(Command::new("cp").args(["-r", "-T"]).arg(&packages.repository).arg(&repository))?;
+    let list = tree.join("etc/apt/sources.list.d/knem.list");
+    fs::write(&list, format!("deb [trusted=yes] file:/{REPOSITORY} ./\n"))?;
+    // Only the new repository is fetched: the archive's lists are given, whether there is a network or not.
+    run::quiet(&mut chroot.apt_get(&[
+        "update",
+        "-q",
+        "-o",
+        "Dir::Etc::SourceList=/etc/apt/sources.list.d/knem.list",
+        "-o",
+        "Dir::Etc::SourceParts=-",
+        "-o",
+        "APT::Get::List-Cleanup=0",
+    ]))?;
+    let log = Mutex::new(String::new());
+    let mut arguments = vec!["install", "-y", "-q", "knem-dkms", "knem-tools"];
+    if kernel.meta.is_empty() {
+        // The recommended kernel headers are those of the newest kernel; here they would bring another kernel along.
+        arguments.push("--no-install-recommends");
+    }
+    let mut command = chroot.apt_get(&arguments);
+    let result = run::watched(&mut command, |line| {
+        if let Ok(mut log) = log.lock() {
+            log.push_str(line);
+            log.push('\n');
+        }
+        eprintln!("    {line}");
+    });
+    if let Err(error) = result {
+        let mut text = String::new();
+        for entry in WalkDir::new(tree.join("var/lib/dkms")).follow_links(false) {
+            let entry = entry?;
+            if entry.file_name() == "make.log" {
+                text.push_str(&fs::read_to_string(entry.path())?);
+            }
+        }
+        if !text.is_empty() {
+            eprintln!("---- make.log of DKMS ----\n{text}--------------------------");
+        }
+        return Err(error);
+    }
+    let log = log.into_inner().unwrap_or_default();
+    Ok(Installed {
+        dkms_status: run::output(chroot.command("dkms").arg("status"))?,
+        audit: run::output(chroot.command("dpkg").arg("--audit"))?,
+        log,
+        symbols: Vec::new(),
+    })
+}
+
+impl Installed {
+    /// Fails unless DKMS says the module is installed for `release`.
+    pub fn demand_module(&self, release: &str) -> Result<()> {
+        let there =
+            self.dkms_status.lines().any(|line| line.contains(release) && line.trim_end().ends_with("installed"));
+        if !there {
+            bail!("the module is not installed for {release}; dkms status says: {}", self.dkms_status.trim());
+        }
+        self.demand_healthy()
+    }
+
+    /// Fails when dpkg finds something half-done.
+    pub fn demand_healthy(&self) -> Result<()> {
+        if !self.audit.trim().is_empty() {
+            bail!("dpkg --audit is not content:\n{}", self.audit);
+        }
+        Ok(())
+    }
+}
+
+fn words(key: &[String]) -> Vec<&str> {
+    key.iter().map(String::as_str).collect()
+}
+
+/// The name of a cache entry stands for all that it was made from.
+fn name_of(entry: &Path) -> String {
+    entry
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .context("a cache entry has a name")
+        .unwrap_or_default()
+}

@@ -1,0 +1,112 @@
+#!/bin/sh
+# SPDX-License-Identifier: CECILL-B
+# Second program of the test machine, in Debian's own tree: brings up what a booted system has and a driver may meet, runs the
+# commands one after the other, then looks whether the driver left the machine as it was.
+job=/run/knem-vm
+# bare=, commands=, mark=
+. "$job/settings"
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export HOME=/root USER=root LOGNAME=root SHELL=/bin/bash LANG=C.UTF-8 PWD=/
+unset TERM BOOT_IMAGE
+
+mount -t proc -o nosuid,nodev,noexec proc /proc
+mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
+mkdir -p /dev/pts /dev/shm /dev/hugepages /dev/mqueue
+mount -t devpts -o gid=5,mode=620,ptmxmode=000 devpts /dev/pts
+mount -t tmpfs -o nosuid,nodev tmpfs /dev/shm
+mount -t hugetlbfs -o nosuid,nodev hugetlbfs /dev/hugepages
+mount -t mqueue -o nosuid,nodev,noexec mqueue /dev/mqueue
+mount -t tmpfs -o nosuid,nodev tmpfs /tmp
+mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup
+mount -t debugfs -o nosuid,nodev,noexec debugfs /sys/kernel/debug
+mount -t tracefs -o nosuid,nodev,noexec tracefs /sys/kernel/tracing
+mkdir -p /run/lock /sys/fs/cgroup/command
+for link in "fd /proc/self/fd" "stdin /proc/self/fd/0" "stdout /proc/self/fd/1" "stderr /proc/self/fd/2"; do
+    ln -sf "${link#* }" "/dev/${link%% *}"
+done
+echo knem-vm > /proc/sys/kernel/hostname
+ip link set lo up
+
+# The host's ends of the machine's serial ports, by name.
+port() {
+    for entry in /sys/class/virtio-ports/*; do
+        if [ "$(cat "$entry/name")" = "knem.$1" ]; then
+            echo "/dev/${entry##*/}"
+            return
+        fi
+    done
+    echo "knem-vm: there is no port $1" > /dev/console
+    echo /dev/console
+}
+out=$(port out) err=$(port err) log=$(port log)
+exec 3> "$(port control)"
+say() { echo "$*" >&3; }
+uptime() { cut -d' ' -f1 /proc/uptime; }
+
+/usr/lib/systemd/systemd-udevd --daemon
+# Devices without hardware drivers to look for: the machine has what it needs, and each search takes the emulator a while.
+udevadm trigger --action=add --subsystem-nomatch=acpi --subsystem-nomatch=cpu --subsystem-nomatch=dmi \
+    --subsystem-nomatch=input --subsystem-nomatch=pci --subsystem-nomatch=platform --subsystem-nomatch=serio \
+    --subsystem-nomatch=tty
+udevadm settle --timeout=120 || say "finding udev did not settle"
+if [ "$bare" = 0 ]; then
+    # What loads the driver when a real system boots.
+    /usr/lib/systemd/systemd-modules-load || say "finding systemd-modules-load failed"
+    udevadm settle --timeout=120
+fi
+if [ -b /dev/vdc ]; then
+    tar -x -p --same-owner --no-overwrite-dir -f /dev/vdc -C / || say "finding the added files could not be unpacked"
+fi
+
+# What a login of root gets from systemd and PAM.
+ulimit -S -c 0
+ulimit -H -n 524288
+ulimit -S -n 1024
+
+say "up $(uptime)"
+mkfifo "$job/out" "$job/err"
+number=1
+while [ "$number" -le "$commands" ]; do
+    # Pipes in between: the command may open /dev/stdout again, which a port does not allow.
+    cat "$job/out" > "$out" &
+    out_copier=$!
+    cat "$job/err" > "$err" &
+    err_copier=$!
+    setsid sh "$job/command.$number" < /dev/null > "$job/out" 2> "$job/err" &
+    wait $!
+    status=$?
+    # Whatever it started and left goes, and then the pipes end.
+    echo 1 > /sys/fs/cgroup/command/cgroup.kill
+    tries=0
+    while grep -q 'populated 1' /sys/fs/cgroup/command/cgroup.events; do
+        tries=$((tries + 1))
+        if [ "$tries" -ge 200 ]; then
+            say "finding processes of the command cannot be killed: $(cat /sys/fs/cgroup/command/cgroup.procs | tr '\n' ' ')"
+            kill "$out_copier" "$err_copier"
+            break
+        fi
+        sleep 0.1
+    done
+    wait "$out_copier" "$err_copier"
+    printf '%s' "$mark" > "$out"
+    printf '%s' "$mark" > "$err"
+    say "status $number $status"
+    number=$((number + 1))
+done
+
+if [ -d /sys/module/knem ]; then
+    complaint=$(rmmod knem 2>&1) || say "finding the driver does not unload: $complaint"
+fi
+# The counters are per processor until this makes them one.
+[ ! -e /proc/sys/vm/stat_refresh ] || echo 1 > /proc/sys/vm/stat_refresh
+pinned=$(sed -n 's/^nr_foll_pin_acquired //p' /proc/vmstat)
+unpinned=$(sed -n 's/^nr_foll_pin_released //p' /proc/vmstat)
+[ "$pinned" = "$unpinned" ] || say "finding pages stay pinned: $pinned were, $unpinned were released"
+
+dmesg > "$log"
+printf '%s' "$mark" > "$log"
+say "end $(uptime)"
+# The host switches the machine off; if it does not, it is gone.
+sleep 60
+echo o > /proc/sysrq-trigger
+sleep 60
