@@ -14,7 +14,7 @@ use crate::lab::Lab;
 use crate::packages::{self, Packages};
 use crate::vm::{Add, Options};
 use crate::workspace::Workspace;
-use crate::{module, namespace, run};
+use crate::{host, module, namespace, run};
 
 /// A series whose Debian kernels have no Rust: the module is skipped there, and nothing else suffers.
 const WITHOUT_RUST: &str = "6.12";
@@ -107,12 +107,20 @@ pub fn run(scope: &Scope) -> Result<()> {
 fn on_the_host(workspace: &Workspace, steps: &mut Steps) {
     let cargo = |arguments: &[&str]| run::run(cargo(workspace).args(arguments));
     steps.run("format", || {
+        host::need(&["rustfmt"])?;
         cargo(&["fmt", "--all", "--check"])?;
         // The kernel's root is no target of cargo's; rustfmt follows its modules.
         run::run(Command::new("rustfmt").args(["--check", "src-kmod/knem_main.rs"]).current_dir(&workspace.root))
     });
-    steps.run("lints", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]));
-    steps.run("tests on the host", || cargo(&["test", "--workspace"]));
+    steps.run("lints", || {
+        host::need(&["cargo-clippy"])?;
+        cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    });
+    steps.run("tests on the host", || {
+        // The header is tried in C and in C++.
+        host::need(&["cc", "c++"])?;
+        cargo(&["test", "--workspace"])
+    });
 }
 
 fn on_the_kernels(lab: &Lab, packages: &Packages, steps: &mut Steps) {

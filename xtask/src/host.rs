@@ -15,6 +15,8 @@ use crate::run;
 const PACKAGES: &[(&str, &str)] = &[
     ("apt-ftparchive", "apt-utils"),
     ("ar", "binutils"),
+    ("c++", "g++"),
+    ("cargo-clippy", "rust-clippy"),
     ("cc", "gcc"),
     ("dpkg-deb", "dpkg"),
     ("dpkg-scanpackages", "dpkg-dev"),
@@ -26,6 +28,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("nm", "binutils"),
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("rustfmt", "rustfmt"),
     ("tar", "tar"),
     ("unshare", "util-linux"),
     ("xz", "xz-utils"),

@@ -7,6 +7,7 @@
 
 mod access;
 mod children;
+mod command;
 mod commands;
 mod cookies;
 mod copies;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         limits::trials(),
         processes::trials(),
         model::trials(),
+        command::trials(),
         // Last: they look at what the others have left.
         lifecycle::trials(),
     ]

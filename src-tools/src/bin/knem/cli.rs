@@ -77,7 +77,7 @@ pub(crate) struct StatArgs {
 #[derive(Debug, Args)]
 #[command(long_about = BENCH)]
 pub(crate) struct BenchArgs {
-    /// Sizes: a range that doubles (4K..64M) or a list (4K,1M,10M), with suffixes K, M and G
+    /// Sizes, or ranges that double: 4K..64M, or 1,4095,64K..1M, with suffixes K, M and G
     #[arg(long, value_name = "SIZES", default_value = "4K..64M")]
     pub(crate) sizes: String,
 

@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: CECILL-B
-//! Sizes as people write them: `64K`, `4K..64M`, `1K,10K,1M`.
+//! Sizes as people write them: `64K`, `4K..64M`, `1K,10K,1M..4M`.
 
-/// Understands a range that doubles, or a list.
+/// Understands a list of sizes and of ranges that double.
 pub(crate) fn parse_sizes(text: &str) -> Result<Vec<usize>, String> {
-    if let Some((first, last)) = text.split_once("..") {
-        let (first, last) = (parse_size(first)?, parse_size(last)?);
-        if first > last {
-            return Err(format!("the range {text:?} is empty: write the smaller size first"));
-        }
-        let doubling = std::iter::successors(Some(first), |size| size.checked_mul(2));
-        return Ok(doubling.take_while(|size| *size <= last).collect());
+    let parts: Result<Vec<Vec<usize>>, String> = text.split(',').map(parse_range).collect();
+    Ok(parts?.concat())
+}
+
+/// Understands one size, or a range.
+fn parse_range(text: &str) -> Result<Vec<usize>, String> {
+    let Some((first, last)) = text.split_once("..") else {
+        return Ok(vec![parse_size(text)?]);
+    };
+    let (first, last) = (parse_size(first)?, parse_size(last)?);
+    if first > last {
+        return Err(format!("the range {text:?} is empty: write the smaller size first"));
     }
-    text.split(',').map(parse_size).collect()
+    let doubling = std::iter::successors(Some(first), |size| size.checked_mul(2));
+    Ok(doubling.take_while(|size| *size <= last).collect())
 }
 
 /// Understands one size.
@@ -61,6 +67,7 @@ mod tests {
     #[test]
     fn lists_keep_their_order() {
         assert_eq!(parse_sizes("1M, 7,2KiB"), Ok(vec![1 << 20, 7, 2048]));
+        assert_eq!(parse_sizes("1,4K..8K, 3"), Ok(vec![1, 4096, 8192, 3]));
     }
 
     #[test]
