@@ -69,6 +69,7 @@ impl Chroot {
         apt_options.extend(
             [
                 "Acquire::Languages=none",
+                "Acquire::Retries=3",
                 "Acquire::GzipIndexes=true",
                 "APT::Keep-Downloaded-Packages=true",
                 // apt's unprivileged user may not look into the cache's directories.

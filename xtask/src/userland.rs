@@ -96,6 +96,7 @@ impl<'a> Userlands<'a> {
             command.arg(format!("--aptopt={option}"));
         }
         command.arg("--aptopt=Acquire::Languages \"none\"");
+        command.arg("--aptopt=Acquire::Retries \"3\"");
         command.args([SUITES[0], &tree.to_string_lossy()]);
         for line in self.archive.sources().lines() {
             command.arg(line);

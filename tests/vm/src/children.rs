@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Output};
 
 use knem_core::uapi;
 use nix::libc;
-use nix::sys::wait::{waitpid, WaitStatus};
+use nix::sys::wait::{waitid, waitpid, Id, WaitPidFlag, WaitStatus};
 use nix::unistd::{fork, setgroups, setresgid, setresuid, ForkResult, Gid, Pid, Uid};
 
 use crate::device::{segment, Knem, SUCCESS};
@@ -34,6 +34,12 @@ impl Child {
 
     pub(crate) fn id(&self) -> Pid {
         self.0
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&self) -> bool {
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        waitid(Id::Pid(self.0), look).expect("waitid") == WaitStatus::StillAlive
     }
 
     /// Waits for the end, in whatever way.

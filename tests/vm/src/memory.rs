@@ -83,6 +83,14 @@ impl Mapping {
         unsafe { std::slice::from_raw_parts(self.start.cast::<u8>().as_ptr(), self.length) }
     }
 
+    /// One byte, as it is right now: another process may be changing it.
+    pub(crate) fn peek(&self, offset: usize) -> u8 {
+        assert!(offset < self.length);
+        let place = self.start.as_ptr().cast::<u8>().wrapping_add(offset);
+        // SAFETY: inside the mapping.
+        unsafe { place.read_volatile() }
+    }
+
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: mapped, of that length, borrowed exclusively. Callers do not keep it across a command.
         unsafe { std::slice::from_raw_parts_mut(self.start.cast::<u8>().as_ptr(), self.length) }
