@@ -51,21 +51,27 @@ const fn fits<T>(number: u32, direction: Direction) -> bool {
         && number & !SIZE_TYPE_NUMBER == encoded
 }
 
+/// The number, if it fits; otherwise it does not compile.
+const fn checked<T>(number: u32, direction: Direction) -> u32 {
+    assert!(fits::<T>(number, direction));
+    number
+}
+
 macro_rules! command {
     ($(#[$doc:meta])* $name:ident, $number:ident, $direction:ident, $argument:ty) => {
         $(#[$doc])*
         pub(crate) enum $name {}
-
-        const _: () = assert!(fits::<$argument>(uapi::$number, Direction::$direction));
 
         impl Command for $name {
             type Argument = $argument;
 
             unsafe fn call(fd: RawFd, argument: &mut $argument) -> Result<(), Errno> {
                 mod system {
+                    use crate::ioctl::{checked, Direction};
+                    const NUMBER: u32 = checked::<$argument>(knem_core::uapi::$number, Direction::$direction);
                     nix::ioctl_readwrite_bad!(
                         /// The system call.
-                        call, knem_core::uapi::$number, $argument
+                        call, NUMBER, $argument
                     );
                 }
                 // SAFETY: `argument` is a valid, writable structure of the size that the number says.

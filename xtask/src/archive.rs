@@ -105,7 +105,8 @@ fn proxy_option(line: &str) -> Option<String> {
 }
 
 fn sources(mirror: &str) -> String {
-    SUITES.iter().map(|suite| format!("deb [signed-by={}] {mirror} {suite} main\n", host::ARCHIVE_KEYS)).collect()
+    let line = |suite: &&str| format!("deb [signed-by={}] {mirror} {suite} main\n", host::ARCHIVE_KEYS);
+    SUITES.iter().map(line).collect::<Vec<_>>().concat()
 }
 
 /// The address this machine takes Debian's packages from.

@@ -166,8 +166,9 @@ fn digest(key_material: &[&str]) -> String {
     hex(&hasher.finalize())[..20].to_owned()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Removes a tree that may not be there.

@@ -61,7 +61,7 @@ fn cookies_look_random() {
     let knem = Knem::open();
     let cookies: Vec<u64> = (0..COUNT).map(|_| knem.create(&[], 0, 0).expect("created")).collect();
     for bit in 0..64 {
-        let ones = cookies.iter().filter(|cookie| *cookie >> bit & 1 == 1).count();
+        let ones = cookies.iter().filter(|cookie| (*cookie >> bit) & 1 == 1).count();
         // 10 standard deviations of a fair coin: 4096 / 2 +- 320.
         assert!((1728..=2368).contains(&ones), "bit {bit} is set {ones} times of {COUNT}");
     }

@@ -60,7 +60,7 @@ fn argument_at_the_edge_of_a_page() {
     let end = inside + PAGE as u64;
     for command in COMMANDS {
         // One byte too many, at either end; alignment does not matter.
-        let size = u64::from(command >> 16 & 0x1fff);
+        let size = u64::from((command >> 16) & 0x1fff);
         assert_eq!(knem.command_at(command, end - size + 1), Err(Errno::EFAULT), "{command:#x}");
         assert_eq!(knem.command_at(command, inside - 1), Err(Errno::EFAULT), "{command:#x}");
     }

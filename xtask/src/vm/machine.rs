@@ -19,7 +19,7 @@ use super::console;
 use super::image::Image;
 use super::qemu::{self, Accelerator};
 use super::stream::{follow, Echo};
-use crate::cache::{elapsed, Cache};
+use crate::cache::{elapsed, hex, Cache};
 use crate::host;
 use crate::run;
 
@@ -382,8 +382,7 @@ fn new_mark() -> Result<String> {
     use std::io::Read;
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("<knem-vm-{text}>"))
+    Ok(format!("<knem-vm-{}>", hex(&bytes)))
 }
 
 /// A new file for the console, named by time so that the last is easily found; old ones go.
