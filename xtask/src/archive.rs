@@ -114,12 +114,20 @@ fn configured_mirror() -> Result<String> {
     if host::find("apt-get").is_none() {
         bail!("this machine has no apt to learn a Debian mirror from: set KNEM_MIRROR to one");
     }
-    let text = run::output(Command::new("apt-get").args([
-        "indextargets",
-        "--format",
-        "$(CREATED_BY)|$(REPO_URI)|$(ORIGIN)|$(LABEL)|$(RELEASE)",
-    ]))?;
-    pick_mirror(&text)
+    let targets = || {
+        run::output(Command::new("apt-get").args([
+            "indextargets",
+            "--format",
+            "$(CREATED_BY)|$(REPO_URI)|$(ORIGIN)|$(LABEL)|$(RELEASE)",
+        ]))
+    };
+    let mut mirror = pick_mirror(&targets()?);
+    if mirror.is_none() {
+        // apt names only what it has fetched, which on a fresh machine is nothing.
+        host::refresh_package_lists()?;
+        mirror = pick_mirror(&targets()?);
+    }
+    mirror
         .context("this machine's apt configuration names no Debian archive: set KNEM_MIRROR to the address of a mirror")
 }
 

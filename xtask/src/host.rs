@@ -99,37 +99,41 @@ fn is_program(file: &Path) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// Installs packages, as root or through sudo; a second try after refreshing the lists, which a fresh machine lacks.
+/// Fetches the machine's package lists, which a fresh machine lacks.
+pub fn refresh_package_lists() -> Result<()> {
+    run::step("fetching this machine's package lists");
+    apt(&["update", "-q"]).context("the package lists cannot be fetched: please run `apt-get update`")
+}
+
+/// Installs packages; a second try after refreshing the lists.
 fn install(packages: &[&str]) -> Result<()> {
-    if find("apt-get").is_none() {
-        bail!("there is no apt-get here");
-    }
-    let sudo = !geteuid().is_root();
-    if sudo && find("sudo").is_none() {
-        bail!("not root, and there is no sudo");
-    }
-    let apt = |arguments: &[&str]| {
-        let mut command = if sudo {
-            let mut command = Command::new("sudo");
-            // -n: never wait for a password, this may run unattended.
-            command.args(["-n", "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
-            command
-        } else {
-            let mut command = Command::new("apt-get");
-            command.env("DEBIAN_FRONTEND", "noninteractive");
-            command
-        };
-        command.args(arguments);
-        run::quiet(&mut command)
-    };
     run::step(&format!("installing on this machine: {}", packages.join(" ")));
     let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
     arguments.extend(packages);
     if apt(&arguments).is_ok() {
         return Ok(());
     }
-    apt(&["update", "-q"])?;
+    refresh_package_lists()?;
     apt(&arguments)
+}
+
+/// The machine's apt-get, as root or through sudo.
+fn apt(arguments: &[&str]) -> Result<()> {
+    if find("apt-get").is_none() {
+        bail!("there is no apt-get here");
+    }
+    let mut command = if geteuid().is_root() {
+        Command::new("apt-get")
+    } else if find("sudo").is_some() {
+        let mut command = Command::new("sudo");
+        // -n: never wait for a password, this may run unattended.
+        command.args(["-n", "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        command
+    } else {
+        bail!("not root, and there is no sudo");
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    run::quiet(command.args(arguments))
 }
 
 #[cfg(test)]
