@@ -139,7 +139,7 @@ fn pick_mirror(text: &str) -> Option<String> {
         .filter(|row: &Vec<&str>| row.len() == 5 && row[0] == "Packages")
         .collect();
     let proper = |row: &&Vec<&str>| row[2] == "Debian" && row[3] == "Debian";
-    // A machine that has never fetched its lists knows no origins: only the suite's name can tell then.
+    // A mirror may leave the origin out: only the suite's name can tell then.
     let likely = |row: &&Vec<&str>| {
         const RELEASES: [&str; 6] = ["bookworm", "trixie", "forky", "sid", "stable", "unstable"];
         row[2].is_empty() && RELEASES.contains(&row[4])
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_never_updated_still_has_a_mirror() {
+    fn a_mirror_that_names_no_origin_is_taken_by_its_suite() {
         let text = "Packages|http://a.invalid/debian-security|||bookworm-security\n\
                     Packages|http://a.invalid/debian|||bookworm\n";
         assert_eq!(pick_mirror(text).as_deref(), Some("http://a.invalid/debian"));
