@@ -31,6 +31,8 @@ module! {
 struct Knem {
     #[pin]
     _device: glue::device::Registration,
+    _engines: glue::dma::Engines,
+    _registry: glue::registry::Registry,
     _table: glue::table::Table,
     _account: glue::charge::Account,
     _presence: glue::Presence,
@@ -42,6 +44,8 @@ impl kernel::InPlaceModule for Knem {
             _presence: glue::Presence::new()?,
             _account: glue::charge::Account::new()?,
             _table: glue::table::Table::new()?,
+            _registry: glue::registry::Registry::new(),
+            _engines: glue::dma::Engines::new()?,
             _device <- glue::device::Registration::new(),
         })
     }

@@ -4,16 +4,24 @@
  * counters. Decisions are Rust's. See knem_shim.h for what each is for.
  */
 #include <linux/cred.h>
+#include <linux/freezer.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/nospec.h>
 #include <linux/percpu.h>
 #include <linux/percpu_counter.h>
+#include <linux/pid_namespace.h>
+#include <linux/poll.h>
 #include <linux/sched.h>
+#include <linux/sched/coredump.h>
+#include <linux/sched/exec_state.h>
 #include <linux/sched/signal.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
+#include <linux/user_namespace.h>
+#include <linux/wait.h>
 
 #include "knem_shim.h"
 
@@ -28,6 +36,54 @@ const size_t knem_shim_version_len = sizeof(knem_shim_version) - 1;
 unsigned int knem_param_memlock = 1;
 module_param_named(memlock, knem_param_memlock, uint, 0644);
 MODULE_PARM_DESC(memlock, "Enforce RLIMIT_MEMLOCK on regions [1]; 0 only counts their memory");
+
+unsigned int knem_param_debug;
+module_param_named(debug, knem_param_debug, uint, 0644);
+MODULE_PARM_DESC(debug, "Tell the kernel's log what is refused, and why [0]");
+
+unsigned int knem_param_thread = 1;
+module_param_named(thread, knem_param_thread, uint, 0444);
+MODULE_PARM_DESC(thread, "Let requests have the kernel thread [1]; 0 ignores the flags for it");
+
+int knem_param_binding = 1;
+module_param_named(binding, knem_param_binding, int, 0644);
+MODULE_PARM_DESC(binding, "Bind a file's thread to the processors of its process [1], to all others [-1], or not [0]");
+
+unsigned int knem_param_sync;
+module_param_named(sync, knem_param_sync, uint, 0444);
+MODULE_PARM_DESC(sync, "Ignore the asynchronous flags [0]");
+
+unsigned long knem_param_statslen = PAGE_SIZE;
+module_param_named(statslen, knem_param_statslen, ulong, 0644);
+MODULE_PARM_DESC(statslen, "Most bytes of the statistics text [one page]");
+
+unsigned int knem_param_statsverbose;
+module_param_named(statsverbose, knem_param_statsverbose, uint, 0644);
+MODULE_PARM_DESC(statsverbose, "List contexts and regions in the statistics [0]");
+
+unsigned int knem_param_max_regions = 1 << 20;
+module_param_named(max_regions, knem_param_max_regions, uint, 0644);
+MODULE_PARM_DESC(max_regions, "Most regions of an open file [1048576]");
+
+unsigned int knem_param_max_contexts = 4096;
+module_param_named(max_contexts, knem_param_max_contexts, uint, 0644);
+MODULE_PARM_DESC(max_contexts, "Most open files of a user [4096]");
+
+unsigned int knem_param_max_queued = 65536;
+module_param_named(max_queued, knem_param_max_queued, uint, 0644);
+MODULE_PARM_DESC(max_queued, "Most requests of an open file that wait for its thread [65536]");
+
+unsigned long knem_param_max_slots = 1 << 24;
+module_param_named(max_slots, knem_param_max_slots, ulong, 0644);
+MODULE_PARM_DESC(max_slots, "Most slots of a status array [16777216]");
+
+unsigned int knem_param_strict_ns;
+module_param_named(strict_ns, knem_param_strict_ns, uint, 0644);
+MODULE_PARM_DESC(strict_ns, "Keep regions within the user and pid namespace of their file's opener [0]");
+
+unsigned int knem_param_strict_dumpable;
+module_param_named(strict_dumpable, knem_param_strict_dumpable, uint, 0644);
+MODULE_PARM_DESC(strict_dumpable, "Refuse regions of processes that are not dumpable [0]");
 
 unsigned long knem_param_max_pinned_mb;
 module_param_named(max_pinned_mb, knem_param_max_pinned_mb, ulong, 0644);
@@ -150,6 +206,77 @@ bool knem_shim_may_exceed_memlock(void)
 u32 knem_shim_uid(void)
 {
 	return __kuid_val(current_uid());
+}
+
+u32 knem_shim_euid(void)
+{
+	return __kuid_val(current_euid());
+}
+
+u64 knem_shim_user_namespace(void)
+{
+	return current_user_ns()->ns.ns_id;
+}
+
+u64 knem_shim_pid_namespace(void)
+{
+	return task_active_pid_ns(current)->ns.ns_id;
+}
+
+bool knem_shim_dumpable(void)
+{
+	bool dumpable;
+
+	rcu_read_lock();
+	dumpable = READ_ONCE(rcu_dereference(current->exec_state)->dumpable) == TASK_DUMPABLE_OWNER;
+	rcu_read_unlock();
+	return dumpable;
+}
+
+bool knem_shim_may_exceed_limits(void)
+{
+	return capable(CAP_SYS_RESOURCE);
+}
+
+unsigned long knem_shim_nospec(unsigned long index, unsigned long size)
+{
+	return array_index_nospec(index, size);
+}
+
+void knem_shim_store_release(u8 *to, u8 value)
+{
+	smp_store_release(to, value);
+}
+
+void knem_shim_wait_init(struct wait_queue_head *queue)
+{
+	init_waitqueue_head(queue);
+}
+
+void knem_shim_wake(struct wait_queue_head *queue)
+{
+	wake_up_interruptible(queue);
+}
+
+int knem_shim_wait(struct wait_queue_head *queue, bool (*ready)(void *), void *data)
+{
+	return wait_event_interruptible(*queue, ready(data));
+}
+
+void knem_shim_wait_in_thread(struct wait_queue_head *queue, bool (*ready)(void *), void *data)
+{
+	/* The thread takes no signals, so that this only returns when it is ready. */
+	wait_event_freezable(*queue, ready(data));
+}
+
+void knem_shim_poll(struct file *file, struct wait_queue_head *queue, struct poll_table_struct *table)
+{
+	poll_wait(file, queue, table);
+}
+
+u32 knem_shim_file_uid(const struct file *file)
+{
+	return __kuid_val(file->f_cred->uid);
 }
 
 bool knem_shim_file_admin(struct file *file)

@@ -8,10 +8,14 @@
 
 #include <linux/types.h>
 
+struct cpumask;
 struct file;
 struct knem_node;
 struct mm_struct;
 struct page;
+struct poll_table_struct;
+struct task_struct;
+struct wait_queue_head;
 
 /* The driver's version, and its length. */
 extern const char knem_shim_version[];
@@ -25,6 +29,18 @@ extern unsigned int knem_param_pinlocal;
 extern unsigned int knem_param_pinlocalread;
 extern unsigned int knem_param_forceflags;
 extern unsigned int knem_param_ignoreflags;
+extern unsigned int knem_param_thread;
+extern unsigned int knem_param_sync;
+extern unsigned int knem_param_debug;
+extern int knem_param_binding;
+extern unsigned long knem_param_statslen;
+extern unsigned int knem_param_statsverbose;
+extern unsigned int knem_param_max_regions;
+extern unsigned int knem_param_max_contexts;
+extern unsigned int knem_param_max_queued;
+extern unsigned long knem_param_max_slots;
+extern unsigned int knem_param_strict_ns;
+extern unsigned int knem_param_strict_dumpable;
 
 /* Copies between user memory and the direct map; return the number of bytes not copied. */
 unsigned long knem_shim_to_user(void __user *to, const void *from, unsigned long n);
@@ -58,9 +74,45 @@ s64 knem_shim_add_pinned(struct mm_struct *mm, s64 pages);
 unsigned long knem_shim_memlock_pages(void);
 bool knem_shim_may_exceed_memlock(void);
 
-/* Real user id of the calling task, in the initial user namespace. */
+/* Real and effective user id of the calling task, in the initial user namespace. */
 u32 knem_shim_uid(void);
-/* Whether the opener of the file is an administrator of the machine. */
+u32 knem_shim_euid(void);
+/* Numbers of the calling task's namespaces, which the kernel never uses twice. */
+u64 knem_shim_user_namespace(void);
+u64 knem_shim_pid_namespace(void);
+/* Whether the calling task may be looked into by others of its user. */
+bool knem_shim_dumpable(void);
+/* Whether the calling task may exceed limits. */
+bool knem_shim_may_exceed_limits(void);
+/* Tells tracing, and with the parameter debug the log, that the calling task was refused a command. */
+void knem_shim_refused(unsigned int command, int error);
+
+/* index if it is less than size, also in speculation. */
+unsigned long knem_shim_nospec(unsigned long index, unsigned long size);
+/* Stores a byte that others see only after all that was stored before. */
+void knem_shim_store_release(u8 *to, u8 value);
+
+/* Wait queues: tasks sleep until ready(data). */
+void knem_shim_wait_init(struct wait_queue_head *queue);
+void knem_shim_wake(struct wait_queue_head *queue);
+int knem_shim_wait(struct wait_queue_head *queue, bool (*ready)(void *), void *data);
+void knem_shim_wait_in_thread(struct wait_queue_head *queue, bool (*ready)(void *), void *data);
+void knem_shim_poll(struct file *file, struct wait_queue_head *queue, struct poll_table_struct *table);
+
+/* Threads; see knem_thread.c. */
+struct task_struct *knem_shim_thread(int (*body)(void *), void *data, unsigned long ordinal);
+void knem_shim_thread_stop(struct task_struct *thread);
+void knem_shim_thread_begin(void);
+bool knem_shim_thread_stopping(void);
+bool knem_shim_thread_interrupted(void);
+int knem_shim_join_cgroups(struct task_struct *thread);
+void knem_shim_wake_thread(struct task_struct *thread);
+void knem_shim_later(struct file *file, void (*body)(struct file *));
+unsigned long knem_shim_cpumask_words(void);
+void knem_shim_allowed_cpus(struct cpumask *mask, const struct task_struct *task);
+void knem_shim_bind(const struct cpumask *mask);
+/* The opener of the file: its real user id, and whether it is an administrator of the machine. */
+u32 knem_shim_file_uid(const struct file *file);
 bool knem_shim_file_admin(struct file *file);
 bool knem_shim_writable(const struct file *file);
 

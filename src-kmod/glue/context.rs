@@ -1,54 +1,119 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What belongs to one open file: its owner, and its regions.
+//! What belongs to one open file: its owner, its regions, and its asynchronous side once that is asked for.
 //!
-//! Lock: `Context::regions`, a spinlock, is the only one. Regions are removed from the tree under it and dropped
-//! after it is released, since unpinning may sleep.
+//! Locks: `Context::regions` and `Context::binding`, spinlocks, both leaves. Regions are removed from the tree under
+//! the first and dropped after it is released, since unpinning may sleep. `Context::start`, a mutex, is held while the
+//! thread is made, which takes the kernel's locks for that.
 
+use crate::glue::offload::Offload;
+use crate::glue::placement::Processors;
 use crate::glue::region::{Region, RegionRef};
-use crate::glue::{params, table, task};
+use crate::glue::thread::Thread;
+use crate::glue::{params, registry, table, task};
+use crate::logic::access::Identity;
 use crate::logic::flags::Masks;
 use crate::logic::refusal::Refusal;
 use crate::uapi::Cookie;
-use kernel::new_spinlock;
+use kernel::mm::virt::VmaNew;
 use kernel::prelude::*;
 use kernel::rbtree::{RBTree, RBTreeNodeReservation};
 use kernel::sync::atomic::{ordering::Relaxed, Atomic};
-use kernel::sync::{Arc, SpinLock};
+use kernel::sync::{Arc, Mutex, SetOnce, SpinLock};
+use kernel::{new_mutex, new_spinlock};
 
 /// An open file that may create regions and make requests. All descriptors and processes that share the file share it.
 #[pin_data]
 pub(crate) struct Context {
-    /// Real user id of the opener.
-    uid: u32,
+    /// Number of the context, for whoever looks at the statistics. No part of a cookie.
+    ordinal: u64,
+    /// The opener.
+    owner: Identity,
+    /// Numbers of the opener's namespaces.
+    namespaces: task::Namespaces,
     /// Forced and ignored flags, as they were when the file was opened.
     masks: Masks,
-    /// Whether a region was created or a request made.
+    /// Whether a region was created, a request made or the status array mapped.
     used: Atomic<bool>,
-    /// The regions by cookie. Each has one reference here, which counts for the table as well.
     #[pin]
-    regions: SpinLock<RBTree<Cookie, RegionRef>>,
+    regions: SpinLock<Regions>,
+    #[pin]
+    binding: SpinLock<Binding>,
+    /// The asynchronous side, once the status array is mapped: then for good.
+    offload: SetOnce<Arc<Offload>>,
+    /// The thread, soon after that.
+    thread: SetOnce<Thread>,
+    /// Held while the thread is started.
+    #[pin]
+    start: Mutex<()>,
+}
+
+/// The regions of a context.
+struct Regions {
+    /// Each by its cookie. Each has one reference here, which counts for the table as well.
+    tree: RBTree<Cookie, RegionRef>,
+    count: u32,
+    /// Number of the next region, for the statistics.
+    next: u32,
+}
+
+/// What decides where the thread will run.
+struct Binding {
+    /// The status array is mapped, or being mapped: it is decided.
+    settled: bool,
+    /// The last BIND_OFFLOAD.
+    processors: Option<Arc<Processors>>,
+}
+
+/// What the statistics tell of a region.
+#[derive(Clone, Copy)]
+pub(crate) struct Listed {
+    pub(crate) cookie: Cookie,
+    pub(crate) ordinal: u32,
+    pub(crate) single_use: bool,
 }
 
 impl Context {
     /// The context of a file that the calling task opens.
     ///
     /// # Errors
-    /// ENOMEM.
+    /// ENOMEM; ENOSPC as [`registry::open`].
     pub(crate) fn new() -> Result<Arc<Self>> {
-        Arc::pin_init(
-            pin_init!(Self {
-                uid: task::uid(),
-                masks: params::masks(),
-                used: Atomic::new(false),
-                regions <- new_spinlock!(RBTree::new(), "knem::Context::regions"),
-            }),
-            GFP_KERNEL_ACCOUNT,
-        )
+        let owner = task::identity();
+        registry::open(owner.uid, |ordinal| {
+            Arc::pin_init(
+                pin_init!(Self {
+                    ordinal,
+                    owner,
+                    namespaces: task::namespaces(),
+                    masks: params::masks(),
+                    used: Atomic::new(false),
+                    regions <- new_spinlock!(
+                        Regions { tree: RBTree::new(), count: 0, next: 0 },
+                        "knem::Context::regions"
+                    ),
+                    binding <- new_spinlock!(Binding { settled: false, processors: None }, "knem::Context::binding"),
+                    offload: SetOnce::new(),
+                    thread: SetOnce::new(),
+                    start <- new_mutex!((), "knem::Context::start"),
+                }),
+                GFP_KERNEL_ACCOUNT,
+            )
+        })
     }
 
-    /// Real user id of the opener.
-    pub(crate) fn uid(&self) -> u32 {
-        self.uid
+    /// Number of the context.
+    pub(crate) fn ordinal(&self) -> u64 {
+        self.ordinal
+    }
+
+    /// The opener.
+    pub(crate) fn owner(&self) -> Identity {
+        self.owner
+    }
+
+    /// Whether the calling task lives in the opener's namespaces.
+    pub(crate) fn shares_namespaces(&self) -> bool {
+        self.namespaces == task::namespaces()
     }
 
     /// Forced and ignored flags.
@@ -56,7 +121,7 @@ impl Context {
         self.masks
     }
 
-    /// Whether a region was created or a request made.
+    /// Whether a region was created, a request made or the status array mapped.
     pub(crate) fn used(&self) -> bool {
         self.used.load(Relaxed)
     }
@@ -72,16 +137,43 @@ impl Context {
     /// Lists a region of this context, and returns its cookie.
     ///
     /// # Errors
-    /// ENOMEM, EBUSY.
-    pub(crate) fn publish(&self, region: KBox<Region>) -> Result<Cookie> {
+    /// ENOMEM; EBUSY if the context has as many as it may have (parameter `max_regions`).
+    pub(crate) fn publish(&self, mut region: KBox<Region>) -> Result<Cookie> {
         let place = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-        let (cookie, region) = table::insert(region)?;
-        // From here on a request may find the region, if it guesses the cookie, which nobody knows yet.
-        let node = place.into_node(cookie, region);
-        let replaced = self.regions.lock().insert(node);
-        // Cookies are unique while they are listed, so there was none to replace.
-        drop(replaced);
-        Ok(cookie)
+        {
+            let mut regions = self.regions.lock();
+            if regions.count >= params::max_regions() {
+                return Err(Refusal::Busy.into());
+            }
+            // Counted from here on, so that concurrent ones do not exceed the limit together.
+            regions.count = regions.count.saturating_add(1);
+            region.set_ordinal(regions.next);
+            regions.next = regions.next.wrapping_add(1);
+        }
+        match table::insert(region) {
+            Ok((cookie, region)) => {
+                // From here on a request may find the region, if it guesses the cookie, which nobody knows yet.
+                let node = place.into_node(cookie, region);
+                let replaced = self.regions.lock().tree.insert(node);
+                // Cookies are unique while they are listed, so there was none to replace.
+                drop(replaced);
+                Ok(cookie)
+            }
+            Err(error) => {
+                let mut regions = self.regions.lock();
+                regions.count = regions.count.saturating_sub(1);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a region out of the tree.
+    fn take(&self, cookie: Cookie) -> Option<RegionRef> {
+        let mut regions = self.regions.lock();
+        let node = regions.tree.remove_node(&cookie)?;
+        regions.count = regions.count.saturating_sub(1);
+        drop(regions);
+        Some(node.to_key_value().1)
     }
 
     /// Withdraws the region with this cookie. Requests that use it complete.
@@ -89,8 +181,7 @@ impl Context {
     /// # Errors
     /// EINVAL if this context has no such region.
     pub(crate) fn destroy(&self, cookie: Cookie) -> Result {
-        let node = self.regions.lock().remove_node(&cookie);
-        let (_, region) = node.ok_or(Refusal::NoSuchCookie)?.to_key_value();
+        let region = self.take(cookie).ok_or(Refusal::NoSuchCookie)?;
         table::remove(&region);
         Ok(())
     }
@@ -98,17 +189,108 @@ impl Context {
     /// Withdraws a region that a request has consumed, if nobody else has withdrawn it.
     pub(crate) fn withdraw(&self, region: &Region) {
         table::remove(region);
-        let node = self.regions.lock().remove_node(&region.cookie());
-        drop(node);
+        drop(self.take(region.cookie()));
     }
 
-    /// Withdraws all regions: first all cookies, then their memory.
+    /// The regions that follow the one with cookie `after` in the tree, as many as `batch` holds. Returns how many
+    /// were stored there.
+    pub(crate) fn list(&self, after: Option<Cookie>, batch: &mut [Listed]) -> usize {
+        let regions = self.regions.lock();
+        let (mut stored, mut from) = (0usize, after.and_then(|after| after.checked_add(1)));
+        if after.is_none() {
+            from = Some(0);
+        }
+        for place in batch.iter_mut() {
+            let Some(cursor) = from.and_then(|from| regions.tree.cursor_lower_bound(&from)) else { break };
+            let (cookie, region) = cursor.current();
+            *place = Listed { cookie: *cookie, ordinal: region.ordinal(), single_use: region.single_use() };
+            stored = stored.saturating_add(1);
+            from = cookie.checked_add(1);
+        }
+        stored
+    }
+
+    /// Chooses where the thread will run.
+    ///
+    /// # Errors
+    /// EBUSY once the status array is mapped, or while it is being mapped, which is looked at before `processors` is
+    /// made; those of `processors`.
+    pub(crate) fn bind(&self, processors: impl FnOnce() -> Result<Arc<Processors>>) -> Result {
+        if self.binding.lock().settled {
+            return Err(Refusal::Busy.into());
+        }
+        let processors = processors()?;
+        let mut binding = self.binding.lock();
+        if binding.settled {
+            return Err(Refusal::Busy.into());
+        }
+        let former = binding.processors.replace(processors);
+        drop(binding);
+        drop(former);
+        Ok(())
+    }
+
+    /// Maps the status array into `area`, a new mapping. If that fails it may be tried again.
+    ///
+    /// # Errors
+    /// EBUSY if it was done before; ENOMEM; EINTR if the caller is killed.
+    pub(crate) fn map(&self, area: &VmaNew) -> Result {
+        let chosen = {
+            let mut binding = self.binding.lock();
+            if binding.settled {
+                return Err(Refusal::Busy.into());
+            }
+            binding.settled = true;
+            binding.processors.clone()
+        };
+        self.mark_used();
+        let offload = Self::offload_for(chosen, area).inspect_err(|_| self.binding.lock().settled = false)?;
+        // `settled` has let nobody else come here.
+        self.offload.populate(offload);
+        Ok(())
+    }
+
+    fn offload_for(chosen: Option<Arc<Processors>>, area: &VmaNew) -> Result<Arc<Offload>> {
+        let processors = match chosen {
+            None => Processors::by_default()?,
+            chosen => chosen,
+        };
+        let offload = Offload::new(area.end().saturating_sub(area.start()), processors)?;
+        offload.slots().insert(area)?;
+        Ok(offload)
+    }
+
+    /// Starts the thread, unless it runs or the status array is not mapped.
+    ///
+    /// # Errors
+    /// ENOMEM; EINTR if the caller is killed.
+    pub(crate) fn start_thread(&self) -> Result {
+        let Some(offload) = self.offload() else { return Ok(()) };
+        if self.thread.as_ref().is_none() {
+            let _start = self.start.lock();
+            if self.thread.as_ref().is_none() {
+                self.thread.populate(Thread::start(offload.clone(), self.ordinal)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The asynchronous side, if the status array is mapped.
+    pub(crate) fn offload(&self) -> Option<&Arc<Offload>> {
+        self.offload.as_ref()
+    }
+
+    /// Ends all: first no cookie is found any more, then the thread and what it has not begun, then the regions' memory.
     pub(crate) fn close(&self) {
-        let regions = core::mem::replace(&mut *self.regions.lock(), RBTree::new());
-        for region in regions.values() {
+        registry::close(self);
+        let tree = core::mem::replace(&mut self.regions.lock().tree, RBTree::new());
+        for region in tree.values() {
             table::remove(region);
             task::resched();
         }
-        drop(regions);
+        if let Some(thread) = self.thread.as_ref() {
+            thread.stop();
+        }
+        drop(tree);
     }
 }

@@ -35,16 +35,14 @@ impl Place<'_> {
     }
 }
 
-/// Copies between pinned memories, `bound` bytes at most. Returns a status.
-pub(crate) fn pinned(source: Place<'_>, destination: Place<'_>, bound: u64) -> u8 {
-    let bytes =
-        plan::bytes(source.memory.length(), source.offset, destination.memory.length(), destination.offset, bound);
+/// Copies `bytes` bytes between pinned memories, which have as many, until it is `interrupted`. Returns a status.
+pub(crate) fn pinned(source: Place<'_>, destination: Place<'_>, bytes: u64, interrupted: impl Fn() -> bool) -> u8 {
     // Memory that is pinned for reading only may be shared with other processes, and must not change.
     if bytes == 0 || !destination.memory.writable() {
         return if bytes == 0 { STATUS_SUCCESS } else { STATUS_FAILED };
     }
     destination.memory.mark_written();
-    run(Steps::new(source.pieces(), destination.pieces(), bytes), |step| {
+    run(Steps::new(source.pieces(), destination.pieces(), bytes), interrupted, |step| {
         // SAFETY: Both sides are pinned and mapped for as many bytes, by the invariant of `Pinned`; the destination is
         // pinned for writing. They may overlap.
         unsafe { ffi::knem_shim_copy(step.right as *mut c_void, step.left as *const c_void, step.len as c_ulong) };
@@ -52,15 +50,14 @@ pub(crate) fn pinned(source: Place<'_>, destination: Place<'_>, bound: u64) -> u
     })
 }
 
-/// Copies between a region and the caller's memory through its mapping, `bound` bytes at most. Returns a status.
-pub(crate) fn mapped(region: Place<'_>, local: &Segments, direction: Direction, bound: u64) -> u8 {
-    let bytes = plan::bytes(region.memory.length(), region.offset, local.measure().bytes, 0, bound);
+/// Copies `bytes` bytes between a region and the caller's memory through its mapping; both have as many. Returns a status.
+pub(crate) fn mapped(region: Place<'_>, local: &Segments, direction: Direction, bytes: u64) -> u8 {
     if bytes == 0 {
         return STATUS_SUCCESS;
     }
     let steps = Steps::new(region.pieces(), segment::pieces(local.as_slice()), bytes);
     let status = match direction {
-        Direction::Read => run(steps, |step| {
+        Direction::Read => run(steps, task::killed, |step| {
             let (to, from) = (step.right as *mut c_void, step.left as *const c_void);
             // SAFETY: The region's side is pinned and mapped for as many bytes; the other is checked by the kernel.
             unsafe { ffi::knem_shim_to_user(to, from, step.len as c_ulong) == 0 }
@@ -68,7 +65,7 @@ pub(crate) fn mapped(region: Place<'_>, local: &Segments, direction: Direction, 
         Direction::Write if !region.memory.writable() => STATUS_FAILED,
         Direction::Write => {
             region.memory.mark_written();
-            run(steps, |step| {
+            run(steps, task::killed, |step| {
                 let (to, from) = (step.left as *mut c_void, step.right as *const c_void);
                 // SAFETY: As above, and the region's side is pinned for writing.
                 unsafe { ffi::knem_shim_from_user(to, from, step.len as c_ulong) == 0 }
@@ -81,13 +78,13 @@ pub(crate) fn mapped(region: Place<'_>, local: &Segments, direction: Direction, 
     status
 }
 
-/// Runs the steps until one fails or the caller is killed.
-fn run(steps: impl Iterator<Item = Step>, mut copy: impl FnMut(Step) -> bool) -> u8 {
+/// Runs the steps until one fails or all are `interrupted`.
+fn run(steps: impl Iterator<Item = Step>, interrupted: impl Fn() -> bool, mut copy: impl FnMut(Step) -> bool) -> u8 {
     let mut since_look = 0u64;
     for step in steps {
         // Short steps add up to what one may be, before the scheduler and signals are looked at again.
         if since_look >= plan::MAX_STEP {
-            if task::killed() {
+            if interrupted() {
                 return STATUS_FAILED;
             }
             task::resched();

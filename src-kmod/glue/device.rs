@@ -7,14 +7,17 @@
 //! A file that was opened for writing has a context, in its private data; any other gives the statistics to read.
 
 use crate::glue::context::Context;
+use crate::glue::stats::Reader;
 use crate::glue::user::Argument;
-use crate::glue::{ffi, ioctl, stats};
+use crate::glue::{ffi, ioctl, params, stats};
 use crate::logic::access;
 use crate::logic::refusal::Refusal;
 use crate::uapi;
 use core::ptr::null_mut;
 use kernel::bindings;
 use kernel::error::from_result;
+use kernel::mm::virt::{flags, VmaNew};
+use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::{Arc, ArcBorrow};
 use kernel::types::{ForeignOwnable, Opaque};
@@ -142,7 +145,11 @@ unsafe extern "C" fn unlocked_ioctl(file: *mut bindings::file, command: c_uint, 
     };
     match ioctl::dispatch(context, command, Argument::new(argument)) {
         Ok(()) => 0,
-        Err(error) => error.to_errno() as c_long,
+        Err(error) => {
+            // SAFETY: Tells who listens; looks at the calling task only.
+            unsafe { ffi::knem_shim_refused(command, error.to_errno()) };
+            error.to_errno() as c_long
+        }
     }
 }
 
@@ -153,15 +160,21 @@ unsafe extern "C" fn read(
     position: *mut bindings::loff_t,
 ) -> isize {
     from_result(|| {
+        let buffer = UserPtr::from_ptr(buffer.cast());
         // SAFETY: The kernel keeps the file during the call.
-        if unsafe { context(file) }.is_some() {
-            // Completion events are read here, once there are asynchronous requests to complete.
-            return Err(Refusal::WrongState.into());
+        if let Some(context) = unsafe { context(file) } {
+            // Without a status array no request can ask for an event.
+            let offload = context.offload().ok_or(Refusal::WrongState)?;
+            // Looked at whenever there is nothing to read, so that a change takes effect at once.
+            // SAFETY: As above; the flags are read as a whole.
+            let patient = || unsafe { (&raw const (*file).f_flags).read_volatile() } & bindings::O_NONBLOCK == 0;
+            return offload.events().read(buffer, length, patient).map(|read| read as isize);
         }
         // SAFETY: The kernel gives a position that only this call uses.
         let position = unsafe { &mut *position };
-        let mut buffer = UserSlice::new(UserPtr::from_ptr(buffer.cast()), length).writer();
-        let read = buffer.write_slice_file(&stats::text()?, position)?;
+        // SAFETY: The kernel keeps the file during the call.
+        let text = stats::text(unsafe { Reader::of(file) })?;
+        let read = UserSlice::new(buffer, length).writer().write_slice_file(&text, position)?;
         // No more than the text, which is short.
         Ok(read as isize)
     })
@@ -185,20 +198,57 @@ unsafe extern "C" fn write(
     })
 }
 
-unsafe extern "C" fn poll(file: *mut bindings::file, _table: *mut bindings::poll_table) -> bindings::__poll_t {
+unsafe extern "C" fn poll(file: *mut bindings::file, table: *mut bindings::poll_table) -> bindings::__poll_t {
     // SAFETY: The kernel keeps the file during the call.
     match unsafe { context(file) } {
-        // There is no queue of events to wait for without a status array.
-        Some(_) => bindings::POLLERR,
+        // There is always something to read in the statistics.
         None => bindings::POLLIN,
+        Some(context) => match context.offload() {
+            // SAFETY: These are the arguments of a `poll`, and the file keeps its context and that the queue.
+            Some(offload) => unsafe { offload.events().poll(file, table) },
+            // There is no queue of events to wait for without a status array.
+            None => bindings::POLLERR,
+        },
     }
 }
 
-unsafe extern "C" fn mmap(file: *mut bindings::file, _area: *mut bindings::vm_area_struct) -> c_int {
+/// Most slots that the interface knows: as many as there are indices.
+const ALL_SLOTS: u64 = 1 << 32;
+
+unsafe extern "C" fn mmap(file: *mut bindings::file, area: *mut bindings::vm_area_struct) -> c_int {
     from_result(|| {
         // SAFETY: The kernel keeps the file during the call.
-        unsafe { need_context(file) }?;
-        // The status array serves asynchronous requests, which this driver does not have yet.
-        Err(Refusal::Unavailable.into())
+        let context = unsafe { need_context(file) }?;
+        // SAFETY: The kernel gives an area that is being made, and that nobody else knows yet.
+        let offset = unsafe { (*area).vm_pgoff };
+        // SAFETY: As above; the kernel holds its lock for writing during the call.
+        let area = unsafe { VmaNew::from_raw(area) };
+        let slots = area.end().saturating_sub(area.start()) as u64;
+        let at_start = (offset as u64).checked_mul(PAGE_SIZE as u64) == Some(uapi::STATUS_ARRAY_FILE_OFFSET);
+        // A private mapping would part from the array with the first byte that user space writes to a page.
+        if !at_start || slots > ALL_SLOTS || area.flags() & flags::SHARED == 0 {
+            return Err(Refusal::WrongState.into());
+        }
+        area.try_clear_mayexec()?;
+        area.set_dontexpand();
+        area.set_dontdump();
+        if slots > params::max_slots() {
+            return Err(ENOMEM);
+        }
+        context.map(area)?;
+        // The thread is started before user space runs again, but not here, under the lock of the address space. Without
+        // memory for that, the first request for the thread starts it.
+        // SAFETY: The kernel keeps the file during the call.
+        unsafe { ffi::knem_shim_later(file, Some(start_thread)) };
+        Ok(0)
     })
+}
+
+unsafe extern "C" fn start_thread(file: *mut bindings::file) {
+    // SAFETY: The file is kept meanwhile, by whoever calls this later.
+    if let Some(context) = unsafe { context(file) } {
+        if context.start_thread().is_err() {
+            pr_debug!("a thread could not be started; the first request for it will try again\n");
+        }
+    }
 }

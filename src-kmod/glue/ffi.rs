@@ -30,6 +30,18 @@ extern "C" {
     pub(crate) static mut knem_param_pinlocalread: c_uint;
     pub(crate) static mut knem_param_forceflags: c_uint;
     pub(crate) static mut knem_param_ignoreflags: c_uint;
+    pub(crate) static mut knem_param_thread: c_uint;
+    pub(crate) static mut knem_param_sync: c_uint;
+    pub(crate) static mut knem_param_debug: c_uint;
+    pub(crate) static mut knem_param_binding: c_int;
+    pub(crate) static mut knem_param_statslen: c_ulong;
+    pub(crate) static mut knem_param_statsverbose: c_uint;
+    pub(crate) static mut knem_param_max_regions: c_uint;
+    pub(crate) static mut knem_param_max_contexts: c_uint;
+    pub(crate) static mut knem_param_max_queued: c_uint;
+    pub(crate) static mut knem_param_max_slots: c_ulong;
+    pub(crate) static mut knem_param_strict_ns: c_uint;
+    pub(crate) static mut knem_param_strict_dumpable: c_uint;
 
     pub(crate) fn knem_shim_to_user(to: *mut c_void, from: *const c_void, n: c_ulong) -> c_ulong;
     pub(crate) fn knem_shim_from_user(to: *mut c_void, from: *const c_void, n: c_ulong) -> c_ulong;
@@ -53,6 +65,51 @@ extern "C" {
     pub(crate) fn knem_shim_may_exceed_memlock() -> bool;
 
     pub(crate) fn knem_shim_uid() -> u32;
+    pub(crate) fn knem_shim_euid() -> u32;
+    pub(crate) fn knem_shim_user_namespace() -> u64;
+    pub(crate) fn knem_shim_pid_namespace() -> u64;
+    pub(crate) fn knem_shim_dumpable() -> bool;
+    pub(crate) fn knem_shim_may_exceed_limits() -> bool;
+    pub(crate) fn knem_shim_refused(command: c_uint, error: c_int);
+
+    pub(crate) fn knem_shim_nospec(index: c_ulong, size: c_ulong) -> c_ulong;
+    pub(crate) fn knem_shim_store_release(to: *mut u8, value: u8);
+
+    pub(crate) fn knem_shim_wait_init(queue: *mut bindings::wait_queue_head);
+    pub(crate) fn knem_shim_wake(queue: *mut bindings::wait_queue_head);
+    pub(crate) fn knem_shim_wait(
+        queue: *mut bindings::wait_queue_head,
+        ready: Option<unsafe extern "C" fn(*mut c_void) -> bool>,
+        data: *mut c_void,
+    ) -> c_int;
+    pub(crate) fn knem_shim_wait_in_thread(
+        queue: *mut bindings::wait_queue_head,
+        ready: Option<unsafe extern "C" fn(*mut c_void) -> bool>,
+        data: *mut c_void,
+    );
+    pub(crate) fn knem_shim_poll(
+        file: *mut bindings::file,
+        queue: *mut bindings::wait_queue_head,
+        table: *mut bindings::poll_table,
+    );
+
+    pub(crate) fn knem_shim_thread(
+        body: Option<unsafe extern "C" fn(*mut c_void) -> c_int>,
+        data: *mut c_void,
+        ordinal: c_ulong,
+    ) -> *mut bindings::task_struct;
+    pub(crate) fn knem_shim_thread_stop(thread: *mut bindings::task_struct);
+    pub(crate) fn knem_shim_thread_begin();
+    pub(crate) fn knem_shim_thread_stopping() -> bool;
+    pub(crate) fn knem_shim_thread_interrupted() -> bool;
+    pub(crate) fn knem_shim_join_cgroups(thread: *mut bindings::task_struct) -> c_int;
+    pub(crate) fn knem_shim_wake_thread(thread: *mut bindings::task_struct);
+    pub(crate) fn knem_shim_later(file: *mut bindings::file, body: Option<unsafe extern "C" fn(*mut bindings::file)>);
+    pub(crate) fn knem_shim_cpumask_words() -> usize;
+    pub(crate) fn knem_shim_allowed_cpus(mask: *mut bindings::cpumask, task: *const bindings::task_struct);
+    pub(crate) fn knem_shim_bind(mask: *const bindings::cpumask);
+
+    pub(crate) fn knem_shim_file_uid(file: *const bindings::file) -> u32;
     pub(crate) fn knem_shim_file_admin(file: *mut bindings::file) -> bool;
     pub(crate) fn knem_shim_writable(file: *const bindings::file) -> bool;
 
@@ -67,4 +124,71 @@ extern "C" {
     pub(crate) fn knem_node_cookie(node: *const Node) -> u64;
     pub(crate) fn knem_node_put(node: *mut Node) -> bool;
     pub(crate) fn knem_node_free(node: *mut Node);
+}
+
+// DMA engines: `knem_dma.h` documents each.
+
+/// A claimed channel, known to C only.
+#[repr(C)]
+pub(crate) struct DmaChannel([u8; 0]);
+
+/// What a channel is like.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct DmaLimits {
+    pub(crate) max: u64,
+    pub(crate) mask: u64,
+    pub(crate) node: i32,
+    pad: u32,
+}
+
+#[allow(improper_ctypes)] // bindings' structures of zero size.
+extern "C" {
+    pub(crate) static mut knem_param_dma: c_uint;
+    pub(crate) static mut knem_param_dmamin: c_uint;
+    pub(crate) static mut knem_param_dmachannels: c_uint;
+    pub(crate) static mut knem_param_dmatimeout: c_uint;
+
+    pub(crate) fn knem_dma_supported() -> bool;
+    pub(crate) fn knem_dma_claim(node: c_int, nearer_than: u32) -> *mut DmaChannel;
+    pub(crate) fn knem_dma_release(channel: *mut DmaChannel);
+    pub(crate) fn knem_dma_get_limits(channel: *const DmaChannel, limits: *mut DmaLimits);
+    pub(crate) fn knem_dma_gone(channel: *const DmaChannel) -> bool;
+    pub(crate) fn knem_dma_idle(channel: *mut DmaChannel) -> u64;
+    pub(crate) fn knem_dma_submit(
+        channel: *mut DmaChannel,
+        to: *mut c_void,
+        from: *const c_void,
+        length: c_ulong,
+        done: Option<unsafe extern "C" fn(*mut c_void, bool)>,
+        owner: *mut c_void,
+    ) -> c_int;
+    pub(crate) fn knem_dma_issue(channel: *mut DmaChannel);
+    pub(crate) fn knem_dma_terminate(channel: *mut DmaChannel) -> c_int;
+    pub(crate) fn knem_dma_distance(from: c_int, to: c_int) -> u32;
+    pub(crate) fn knem_dma_node(address: *const c_void) -> c_int;
+    pub(crate) fn knem_dma_now() -> u64;
+
+    pub(crate) fn knem_dma_work_begin() -> c_int;
+    pub(crate) fn knem_dma_work_end();
+    pub(crate) fn knem_dma_work_init(
+        work: *mut bindings::delayed_work,
+        function: Option<unsafe extern "C" fn(*mut bindings::work_struct)>,
+    );
+    pub(crate) fn knem_dma_work_after(work: *mut bindings::delayed_work, milliseconds: u32) -> bool;
+    pub(crate) fn knem_dma_work_now(work: *mut bindings::delayed_work) -> bool;
+    pub(crate) fn knem_dma_work_cancel(work: *mut bindings::delayed_work) -> bool;
+
+    pub(crate) fn knem_dma_wait_init(queue: *mut bindings::wait_queue_head);
+    pub(crate) fn knem_dma_wake(queue: *mut bindings::wait_queue_head);
+    pub(crate) fn knem_dma_wait(
+        queue: *mut bindings::wait_queue_head,
+        ready: Option<unsafe extern "C" fn(*mut c_void) -> bool>,
+        data: *mut c_void,
+        milliseconds: u32,
+        killable: bool,
+    );
+
+    pub(crate) fn knem_dma_hold_module();
+    pub(crate) fn knem_dma_let_module_go();
 }

@@ -1,28 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Everything that speaks to the kernel.
 //!
-//! A request's way: `device` (file operations) -> `ioctl` (one command each) -> `table` (cookie to region) ->
-//! `copy` (steps). `pin` makes `extents` of a caller's memory, `charge` accounts them, `region` keeps them.
+//! A request's way: `device` (file operations) -> `ioctl` (one command each) -> `request` (its checks) -> `table`
+//! (cookie to region) -> `job` (what it is to copy) -> `copy` (steps), there and then, in the file's `thread` or on a
+//! `dma` engine. `pin` makes `extents` of a caller's memory, `charge` accounts them, `region` keeps them.
 //!
-//! Locks: there is one, in each context, around its tree of regions (see `context`). It is a leaf: nothing is called
-//! under it, and neither user memory nor the page tables are touched.
+//! What a file has once its status array is mapped is in `offload`: `status` (the slots), `events` (NOTIFY_FD), `queue`
+//! (the thread's jobs), `placement` (where the thread runs).
+//!
+//! Locks are all spinlocks and leaves, held for a few instructions: around a context's regions and its binding
+//! (`context`), a file's events (`events`) and jobs (`queue`), and the list of all contexts (`registry`). Under none of
+//! them anything sleeps, is allocated or dropped, and neither user memory nor page tables are touched.
 
 pub(crate) mod charge;
 pub(crate) mod context;
 pub(crate) mod copy;
 pub(crate) mod device;
+pub(crate) mod dma;
 pub(crate) mod error;
+pub(crate) mod events;
 pub(crate) mod extents;
 pub(crate) mod ffi;
 pub(crate) mod ioctl;
+pub(crate) mod job;
+pub(crate) mod offload;
 pub(crate) mod params;
 pub(crate) mod pin;
+pub(crate) mod placement;
+pub(crate) mod queue;
 pub(crate) mod region;
+pub(crate) mod registry;
+pub(crate) mod request;
 pub(crate) mod segments;
 pub(crate) mod stats;
+pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod task;
+pub(crate) mod thread;
 pub(crate) mod user;
+pub(crate) mod wait;
 
 use kernel::prelude::*;
 

@@ -26,6 +26,9 @@ pub(crate) fn version() -> &'static str {
 fn asked_for() -> Result<Masks> {
     Ok(Masks::new(Parameters {
         pinlocal: read!(knem_param_pinlocal) != 0,
+        no_dma: read!(knem_param_dma) == 0,
+        no_thread: read!(knem_param_thread) == 0,
+        sync: read!(knem_param_sync) != 0,
         force: read!(knem_param_forceflags),
         ignore: read!(knem_param_ignoreflags),
     })?)
@@ -37,7 +40,7 @@ fn asked_for() -> Result<Masks> {
 /// EINVAL if a flag is both forced and ignored.
 pub(crate) fn settle() -> Result {
     let masks = asked_for().inspect_err(|_| {
-        pr_err!("the parameters both force and ignore a flag: see forceflags, ignoreflags and pinlocal\n");
+        pr_err!("the parameters both force and ignore a flag: see forceflags, ignoreflags, pinlocal, dma, thread and sync\n");
     })?;
     // SAFETY: The module is being loaded, its only writers are here and the parameters' permissions make them
     // read-only afterwards; each is written as a whole.
@@ -68,7 +71,78 @@ pub(crate) fn max_segments() -> u32 {
     read!(knem_param_max_segments)
 }
 
+/// Most regions of a context.
+pub(crate) fn max_regions() -> u32 {
+    read!(knem_param_max_regions)
+}
+
+/// Most contexts of a user.
+pub(crate) fn max_contexts() -> u32 {
+    read!(knem_param_max_contexts)
+}
+
+/// Most requests of a context that wait for its thread.
+pub(crate) fn max_queued() -> u32 {
+    read!(knem_param_max_queued)
+}
+
+/// Most slots of a status array.
+pub(crate) fn max_slots() -> u64 {
+    read!(knem_param_max_slots) as u64
+}
+
+/// Whether only processes of the opener's user and pid namespaces may use a region.
+pub(crate) fn strict_ns() -> bool {
+    read!(knem_param_strict_ns) != 0
+}
+
+/// Whether a process that is not dumpable may not create regions for its own user.
+pub(crate) fn strict_dumpable() -> bool {
+    read!(knem_param_strict_dumpable) != 0
+}
+
+/// Where threads run unless their files say so: on the processors of whoever maps the status array (positive), on all
+/// others (negative), or anywhere (0).
+pub(crate) fn binding() -> i32 {
+    read!(knem_param_binding)
+}
+
+/// Whether refusals are told to the kernel's log.
+pub(crate) fn debug() -> bool {
+    read!(knem_param_debug) != 0
+}
+
+/// Bytes of the statistics text, at most.
+pub(crate) fn stats_length() -> usize {
+    read!(knem_param_statslen) as usize
+}
+
+/// Whether the statistics list contexts and regions.
+pub(crate) fn stats_verbose() -> bool {
+    read!(knem_param_statsverbose) != 0
+}
+
 /// Whether requests that read the caller's memory pin it.
 pub(crate) fn pin_reads() -> bool {
     read!(knem_param_pinlocalread) != 0
+}
+
+/// Whether DMA engines may be used.
+pub(crate) fn dma() -> bool {
+    read!(knem_param_dma) != 0
+}
+
+/// The longest chunk that the processor copies though an engine was asked for.
+pub(crate) fn dma_min() -> u64 {
+    u64::from(read!(knem_param_dmamin))
+}
+
+/// Most channels of DMA engines to claim.
+pub(crate) fn dma_channels() -> u32 {
+    read!(knem_param_dmachannels)
+}
+
+/// Milliseconds without progress after which an engine is given up.
+pub(crate) fn dma_timeout() -> u32 {
+    read!(knem_param_dmatimeout)
 }

@@ -4,7 +4,7 @@
 use crate::glue::context::Context;
 use crate::glue::ffi;
 use crate::glue::pin::Pinned;
-use crate::glue::task;
+use crate::glue::{params, task};
 use crate::logic::access::{Rule, Want};
 use crate::logic::claim::{self, Slot};
 use crate::logic::refusal::Refusal;
@@ -25,6 +25,8 @@ pub(crate) struct Region {
     /// What the table needs. First, so that its address is the region's.
     node: Opaque<ffi::Node>,
     rule: Rule,
+    /// Number of the region in its context, for the statistics. No part of the cookie.
+    ordinal: u32,
     single_use: Option<State>,
     memory: Pinned,
     owner: Arc<Context>,
@@ -53,10 +55,26 @@ impl Region {
         Self {
             node: Opaque::new(ffi::Node::new()),
             rule,
+            ordinal: 0,
             single_use: single_use.then(|| State(Atomic::new(claim::FREE))),
             memory,
             owner,
         }
+    }
+
+    /// Gives the region its number.
+    pub(crate) fn set_ordinal(&mut self, ordinal: u32) {
+        self.ordinal = ordinal;
+    }
+
+    /// Number of the region in its context.
+    pub(crate) fn ordinal(&self) -> u32 {
+        self.ordinal
+    }
+
+    /// Whether one request consumes the region.
+    pub(crate) fn single_use(&self) -> bool {
+        self.single_use.is_some()
     }
 
     /// What C knows the region by.
@@ -137,9 +155,12 @@ impl Claimed {
     /// Checks whether the calling task may use the region as `want` says, and claims it.
     ///
     /// # Errors
-    /// EPERM, then EACCES, as [`Rule::check`]; EINVAL if another request has claimed it.
+    /// EPERM in another namespace with `strict_ns`; EPERM, then EACCES, as [`Rule::check`]; EINVAL if another request has claimed it.
     pub(crate) fn new(region: RegionRef, want: Want) -> Result<Self> {
-        region.rule.check(task::uid(), want)?;
+        if params::strict_ns() && !region.owner.shares_namespaces() {
+            return Err(Refusal::OtherUser.into());
+        }
+        region.rule.check(task::identity(), want)?;
         if let Some(state) = &region.single_use {
             if !claim::claim(state) {
                 return Err(Refusal::NoSuchCookie.into());

@@ -2,13 +2,48 @@
 //! The calling task.
 
 use crate::glue::ffi;
+use crate::logic::access::Identity;
 use crate::logic::segment::Space;
+use kernel::ffi::c_ulong;
 use kernel::page::PAGE_SHIFT;
 
-/// Real user id, in the initial user namespace.
-pub(crate) fn uid() -> u32 {
-    // SAFETY: Called by a task, as all of the driver is; it has credentials.
-    unsafe { ffi::knem_shim_uid() }
+/// Who the task is, in the initial user namespace.
+pub(crate) fn identity() -> Identity {
+    // SAFETY: Called by a task, as all requests are; it has credentials.
+    unsafe { Identity { uid: ffi::knem_shim_uid(), euid: ffi::knem_shim_euid() } }
+}
+
+/// Which namespaces a task lives in: numbers that the kernel does not use twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Namespaces {
+    user: u64,
+    pid: u64,
+}
+
+/// The namespaces of the task.
+pub(crate) fn namespaces() -> Namespaces {
+    // SAFETY: Looks at the calling task only.
+    unsafe { Namespaces { user: ffi::knem_shim_user_namespace(), pid: ffi::knem_shim_pid_namespace() } }
+}
+
+/// Whether the task may be looked into by others of its user: it has not become what it is through a set-user-id
+/// program, and its program can be read.
+pub(crate) fn dumpable() -> bool {
+    // SAFETY: Looks at the calling task only.
+    unsafe { ffi::knem_shim_dumpable() }
+}
+
+/// Whether the task may have more of something than a limit says (CAP_SYS_RESOURCE).
+pub(crate) fn may_exceed_limits() -> bool {
+    // SAFETY: Looks at the calling task only.
+    unsafe { ffi::knem_shim_may_exceed_limits() }
+}
+
+/// `index` if it is less than `size`, else some other number that is: also on a path that the processor only
+/// guesses to take. For `size` 0, 0.
+pub(crate) fn within(index: usize, size: usize) -> usize {
+    // SAFETY: Computes a number.
+    unsafe { ffi::knem_shim_nospec(index as c_ulong, size as c_ulong) as usize }
 }
 
 /// Whether the task has been killed, and should come to an end.

@@ -13,11 +13,27 @@ pub enum Want {
     Write,
 }
 
+/// Who somebody is: global ids, whatever their user namespace calls them.
+///
+/// The original compared the real user id alone, so that a set-user-id program's regions were open to the user who ran
+/// it. Both ids have to be equal here, which makes no difference to a program that is nobody's deputy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Real user id.
+    pub uid: u32,
+    /// Effective user id.
+    pub euid: u32,
+}
+
 /// The part of a region that access depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Real user id of whoever opened the file that the region was created on (a global id).
-    pub owner: u32,
+    /// Whoever opened the file that the region was created on.
+    pub owner: Identity,
+    /// Whoever created the region. It is somebody else only where an open file was passed on, or kept when ids were changed;
+    /// nobody but other users who were let in can use such a region: it belongs to its memory's owner no more than to
+    /// the file's.
+    pub creator: Identity,
     /// Whether other users may use the region.
     pub any_user: bool,
     /// `PROT_*` bits given at creation.
@@ -25,14 +41,15 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether a task with real user id `caller` may use the region as `want` says.
+    /// Whether `caller` may use the region as `want` says.
     ///
     /// There is no privilege that overrides the rule, and ownership is looked at before protection.
     ///
     /// # Errors
     /// [`Refusal::OtherUser`] (EPERM), then [`Refusal::Protection`] (EACCES).
-    pub const fn check(&self, caller: u32, want: Want) -> Result<(), Refusal> {
-        if !self.any_user && caller != self.owner {
+    pub const fn check(&self, caller: Identity, want: Want) -> Result<(), Refusal> {
+        let ours = same(caller, self.owner) && same(caller, self.creator);
+        if !ours && !self.any_user {
             return Err(Refusal::OtherUser);
         }
         let needed = match want {
@@ -44,6 +61,11 @@ impl Rule {
         }
         Ok(())
     }
+}
+
+/// `==`, which the compiler does not take for a constant function.
+const fn same(one: Identity, other: Identity) -> bool {
+    one.uid == other.uid && one.euid == other.euid
 }
 
 /// Whether a write to the device may clear the statistics.
@@ -68,24 +90,33 @@ pub const fn may_clear(privileged: bool, in_use: bool) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::{may_clear, Rule, Want};
+    extern crate std;
+    use super::{may_clear, Identity, Rule, Want};
     use crate::logic::refusal::Refusal;
+    use std::vec::Vec;
 
     #[test]
-    fn every_combination_of_user_and_protection() {
-        for any_user in [false, true] {
-            for protection in 0..8 {
-                for caller in [0, 1000, 1001] {
-                    let rule = Rule { owner: 1000, any_user, protection };
-                    for (want, bit) in [(Want::Read, 1), (Want::Write, 2)] {
-                        let expected = if caller != 1000 && !any_user {
-                            Err(Refusal::OtherUser)
-                        } else if protection & bit == 0 {
-                            Err(Refusal::Protection)
-                        } else {
-                            Ok(())
-                        };
-                        assert_eq!(rule.check(caller, want), expected, "{rule:?} {caller} {want:?}");
+    fn every_combination_of_users_and_protection() {
+        let ids = [0, 1000, 1001].into_iter();
+        let people: Vec<Identity> =
+            ids.clone().flat_map(|uid| ids.clone().map(move |euid| Identity { uid, euid })).collect();
+        for owner in &people {
+            for creator in &people {
+                for caller in &people {
+                    for (any_user, protection) in
+                        [false, true].into_iter().flat_map(|any| (0..8).map(move |p| (any, p)))
+                    {
+                        let rule = Rule { owner: *owner, creator: *creator, any_user, protection };
+                        for (want, bit) in [(Want::Read, 1), (Want::Write, 2)] {
+                            let expected = if !any_user && (caller != owner || caller != creator) {
+                                Err(Refusal::OtherUser)
+                            } else if protection & bit == 0 {
+                                Err(Refusal::Protection)
+                            } else {
+                                Ok(())
+                            };
+                            assert_eq!(rule.check(*caller, want), expected, "{rule:?} {caller:?} {want:?}");
+                        }
                     }
                 }
             }

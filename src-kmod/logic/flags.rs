@@ -18,6 +18,12 @@ pub struct Masks {
 pub struct Parameters {
     /// `pinlocal`: force PINLOCAL.
     pub pinlocal: bool,
+    /// `dma=0`: ignore DMA.
+    pub no_dma: bool,
+    /// `thread=0`: ignore the flags that hand a request to the thread.
+    pub no_thread: bool,
+    /// `sync=1`: ignore every asynchronous flag.
+    pub sync: bool,
     /// `forceflags`.
     pub force: u32,
     /// `ignoreflags`.
@@ -34,7 +40,16 @@ impl Masks {
         if parameters.pinlocal {
             forced |= uapi::FLAG_PINLOCAL;
         }
-        let ignored = parameters.ignore;
+        let mut ignored = parameters.ignore;
+        if parameters.no_dma {
+            ignored |= uapi::FLAG_DMA;
+        }
+        if parameters.no_thread {
+            ignored |= uapi::FLAG_ANY_THREAD_MASK;
+        }
+        if parameters.sync {
+            ignored |= uapi::FLAG_ANY_ASYNC_MASK;
+        }
         if forced & ignored != 0 {
             return Err(Refusal::BadFlags);
         }
@@ -58,21 +73,48 @@ impl Masks {
     ///
     /// # Errors
     /// [`Refusal::BadFlags`] (EINVAL) for an asynchronous request without a valid slot, or a notification of a
-    /// request that is not handed to the thread.
+    /// request without a flag for the thread, or of one that completes by itself.
     pub const fn copy(self, user: u32, slots: Option<u64>, index: u32) -> Result<Copy, Refusal> {
-        let flags = self.effective(user, uapi::FLAG_ANY_COPY_MASK);
-        if flags & uapi::FLAG_ANY_ASYNC_MASK != 0 {
-            match slots {
-                Some(slots) if (index as u64) < slots => {}
-                _ => return Err(Refusal::BadFlags),
-            }
-        }
-        if flags & uapi::FLAG_NOTIFY_FD != 0
-            && (flags & uapi::FLAG_ANY_THREAD_MASK == 0 || flags & uapi::FLAG_ASYNCDMACOMPLETE != 0)
-        {
+        let copy = Copy::new(self.effective(user, uapi::FLAG_ANY_COPY_MASK));
+        if copy.asynchronous() && !valid(slots, index) {
             return Err(Refusal::BadFlags);
         }
-        Ok(Copy { dma: flags & uapi::FLAG_DMA != 0, pin_local: flags & uapi::FLAG_PINLOCAL != 0 })
+        if copy.notify && (!(copy.dma_thread || copy.copy_thread) || copy.detached) {
+            return Err(Refusal::BadFlags);
+        }
+        Ok(copy)
+    }
+
+    /// The flags of INIT_ASYNC_RECV, whose result is always in a slot, and whose notification needs no thread.
+    ///
+    /// # Errors
+    /// [`Refusal::BadFlags`] (EINVAL) without a valid slot, or for a notification of a request that completes by itself.
+    pub const fn async_recv(self, user: u32, slots: Option<u64>, index: u32) -> Result<Copy, Refusal> {
+        let copy = Copy::new(self.effective(user, uapi::FLAG_ANY_COPY_MASK));
+        if !valid(slots, index) || (copy.notify && copy.detached) {
+            return Err(Refusal::BadFlags);
+        }
+        Ok(copy)
+    }
+
+    /// The flags of SYNC_RECV, which waits whatever they say.
+    ///
+    /// # Errors
+    /// [`Refusal::BadFlags`] (EINVAL) for a notification.
+    pub const fn sync_recv(self, user: u32) -> Result<Copy, Refusal> {
+        let copy = Copy::new(self.effective(user, uapi::FLAG_ANY_COPY_MASK));
+        if copy.notify {
+            return Err(Refusal::BadFlags);
+        }
+        Ok(Copy { detached: false, dma_thread: false, copy_thread: false, ..copy })
+    }
+}
+
+/// Whether a status array of `slots` bytes has the slot `index`.
+const fn valid(slots: Option<u64>, index: u32) -> bool {
+    match slots {
+        Some(slots) => (index as u64) < slots,
+        None => false,
     }
 }
 
@@ -85,25 +127,67 @@ pub struct Create {
     pub any_user: bool,
 }
 
-/// Effective flags of a copy that is to be done before the call returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Effective flags of a copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Copy {
-    /// A DMA engine is asked for.
+    /// DMA: a DMA engine is to do it.
     pub dma: bool,
-    /// The caller's pages are to be pinned.
+    /// ASYNCDMACOMPLETE: nobody waits for the engine.
+    pub detached: bool,
+    /// DMATHREAD: the thread drives the engine.
+    pub dma_thread: bool,
+    /// MEMCPYTHREAD: the thread copies, if no engine does.
+    pub copy_thread: bool,
+    /// PINLOCAL: the caller's pages are to be pinned.
     pub pin_local: bool,
+    /// NOTIFY_FD: completion is an event as well.
+    pub notify: bool,
+}
+
+/// Who does a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worker {
+    /// The calling task.
+    Caller,
+    /// The thread of the caller's file.
+    Thread,
 }
 
 impl Copy {
-    /// Refuses what needs a DMA engine where there is none.
-    ///
-    /// # Errors
-    /// [`Refusal::BadFlags`] (EINVAL).
-    pub const fn without_dma(self) -> Result<Self, Refusal> {
-        if self.dma {
-            return Err(Refusal::BadFlags);
+    /// The effective `flags` taken apart.
+    const fn new(flags: u32) -> Self {
+        Self {
+            dma: flags & uapi::FLAG_DMA != 0,
+            detached: flags & uapi::FLAG_ASYNCDMACOMPLETE != 0,
+            dma_thread: flags & uapi::FLAG_DMATHREAD != 0,
+            copy_thread: flags & uapi::FLAG_MEMCPYTHREAD != 0,
+            pin_local: flags & uapi::FLAG_PINLOCAL != 0,
+            notify: flags & uapi::FLAG_NOTIFY_FD != 0,
         }
-        Ok(self)
+    }
+
+    /// Whether a slot tells the result. That is so for each of the asynchronous flags, also where the request
+    /// completes before the call returns: the result is in both places then.
+    #[must_use]
+    pub const fn asynchronous(self) -> bool {
+        self.detached || self.dma_thread || self.copy_thread
+    }
+
+    /// Who does the copy, or sees to the engine that does it.
+    #[must_use]
+    pub const fn worker(self) -> Worker {
+        let thread = if self.dma { self.dma_thread } else { self.copy_thread };
+        if thread {
+            Worker::Thread
+        } else {
+            Worker::Caller
+        }
+    }
+
+    /// Whether the request needs a home of its own, since somebody else than its caller may complete it.
+    #[must_use]
+    pub const fn outlives_call(self) -> bool {
+        self.dma || matches!(self.worker(), Worker::Thread)
     }
 
     /// Whether the caller's side of an inline copy is pinned before the copy, rather than copied to or from
@@ -111,13 +195,13 @@ impl Copy {
     /// memory, that is, write to the region.
     #[must_use]
     pub const fn pins(self, write: bool, pin_reads: bool) -> bool {
-        self.pin_local || (write && pin_reads)
+        self.outlives_call() || self.pin_local || (write && pin_reads)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Copy, Create, Masks, Parameters};
+    use super::{Copy, Create, Masks, Parameters, Worker};
     use crate::logic::refusal::Refusal;
     use crate::uapi;
 
@@ -129,14 +213,14 @@ mod tests {
         assert_eq!(Masks::new(both), Err(Refusal::BadFlags));
         let hidden = Parameters { pinlocal: true, ignore: uapi::FLAG_PINLOCAL, ..Parameters::default() };
         assert_eq!(Masks::new(hidden), Err(Refusal::BadFlags));
-        let fine = Parameters { pinlocal: true, force: 0x80, ignore: 0x40 };
+        let fine = Parameters { pinlocal: true, force: 0x80, ignore: 0x40, ..Parameters::default() };
         assert_eq!(Masks::new(fine), Ok(Masks { forced: 0x90, ignored: 0x40 }));
     }
 
     #[test]
     fn every_bit_outside_the_copy_mask_is_without_effect() {
         let plain = NONE.copy(0, None, u32::MAX);
-        assert_eq!(plain, Ok(Copy { dma: false, pin_local: false }));
+        assert_eq!(plain, Ok(Copy::default()));
         assert_eq!(NONE.copy(!uapi::FLAG_ANY_COPY_MASK, None, u32::MAX), plain);
         for bit in (0..32).filter(|bit| uapi::FLAG_ANY_COPY_MASK & (1 << bit) == 0) {
             assert_eq!(NONE.copy(1 << bit, None, 7), plain, "bit {bit}");
@@ -177,13 +261,49 @@ mod tests {
     }
 
     #[test]
-    fn pinning_of_the_callers_side() {
-        let (plain, pin) = (Copy { dma: false, pin_local: false }, Copy { dma: false, pin_local: true });
-        assert!(!plain.pins(false, true));
-        assert!(plain.pins(true, true));
-        assert!(!plain.pins(true, false));
-        assert!(pin.pins(false, false) && pin.pins(true, false));
-        assert_eq!(plain.without_dma(), Ok(plain));
-        assert_eq!(Copy { dma: true, pin_local: false }.without_dma(), Err(Refusal::BadFlags));
+    fn convenience_parameters_fill_the_masks() {
+        let ignored = |parameters| Masks::new(parameters).map(|masks| masks.ignored);
+        assert_eq!(ignored(Parameters { no_dma: true, ..Parameters::default() }), Ok(0x01));
+        assert_eq!(ignored(Parameters { no_thread: true, ..Parameters::default() }), Ok(0x0c));
+        assert_eq!(ignored(Parameters { sync: true, ..Parameters::default() }), Ok(0x0e));
+        let contradiction = Parameters { sync: true, force: uapi::FLAG_MEMCPYTHREAD, ..Parameters::default() };
+        assert_eq!(ignored(contradiction), Err(Refusal::BadFlags));
+    }
+
+    #[test]
+    fn old_receives_have_rules_of_their_own() {
+        let notify = uapi::FLAG_NOTIFY_FD;
+        assert_eq!(NONE.async_recv(0, None, 0), Err(Refusal::BadFlags), "the slot is needed without any flag");
+        assert_eq!(NONE.async_recv(0, Some(4096), 4096), Err(Refusal::BadFlags));
+        assert!(NONE.async_recv(notify, Some(4096), 0).is_ok(), "and a notification needs no thread");
+        assert_eq!(NONE.async_recv(notify | 0x02, Some(4096), 0), Err(Refusal::BadFlags));
+        assert_eq!(NONE.sync_recv(notify), Err(Refusal::BadFlags));
+        assert_eq!(NONE.sync_recv(0x0e), Ok(Copy::default()), "asynchronous flags vanish");
+        let forced = Masks { forced: notify, ignored: 0 };
+        assert_eq!(forced.sync_recv(0), Err(Refusal::BadFlags));
+    }
+
+    #[test]
+    fn the_way_of_a_copy() {
+        // Section 6.1 of the interface: flags, worker, whether it is pinned for a read and for a write.
+        for (flags, worker, outlives, read, write) in [
+            (0x00, Worker::Caller, false, false, true),
+            (0x02, Worker::Caller, false, false, true),
+            (0x04, Worker::Caller, false, false, true),
+            (0x08, Worker::Thread, true, true, true),
+            (0x0c, Worker::Thread, true, true, true),
+            (0x10, Worker::Caller, false, true, true),
+            (0x01, Worker::Caller, true, true, true),
+            (0x03, Worker::Caller, true, true, true),
+            (0x05, Worker::Thread, true, true, true),
+            (0x09, Worker::Caller, true, true, true),
+        ] {
+            let copy = NONE.copy(flags, Some(1), 0).expect("valid");
+            assert_eq!(copy.worker(), worker, "{flags:#x}");
+            assert_eq!(copy.outlives_call(), outlives, "{flags:#x}");
+            assert_eq!((copy.pins(false, true), copy.pins(true, true)), (read, write), "{flags:#x}");
+            assert_eq!(copy.asynchronous(), flags & 0x0e != 0, "{flags:#x}");
+        }
+        assert!(!Copy::default().pins(true, false), "pinlocalread=0");
     }
 }

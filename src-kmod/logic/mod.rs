@@ -19,6 +19,8 @@
 pub mod access;
 pub mod claim;
 pub mod counter;
+pub mod dma;
+pub mod events;
 pub mod extent;
 pub mod flags;
 pub mod memlock;

@@ -32,6 +32,8 @@ pub enum Refusal {
     Busy,
     /// The call cannot be made in the file's present state.
     WrongState,
+    /// The user has as many files open as a user may have.
+    TooManyContexts,
 }
 
 impl Refusal {
@@ -47,6 +49,7 @@ impl Refusal {
             Self::Busy => 16,
             Self::Unavailable => 19,
             Self::BadFlags | Self::NoSuchCookie | Self::LengthOverflow | Self::WrongState => 22,
+            Self::TooManyContexts => 28,
             Self::UnknownCommand => 38,
         }
     }
@@ -73,6 +76,7 @@ mod tests {
             (Refusal::NoSuchCookie, 22),
             (Refusal::LengthOverflow, 22),
             (Refusal::WrongState, 22),
+            (Refusal::TooManyContexts, 28),
             (Refusal::UnknownCommand, 38),
         ] {
             assert_eq!(refusal.errno(), errno, "{refusal:?}");

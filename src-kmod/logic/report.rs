@@ -4,7 +4,7 @@
 use crate::logic::counter::{Counter, Totals};
 use crate::logic::flags::Masks;
 use crate::uapi;
-use core::fmt::{Result, Write};
+use core::fmt::{Display, Formatter, Result, Write};
 
 /// Bytes that hold every report: 21 lines, the numbers at their longest, a version of up to 100 characters.
 pub const MAX_LEN: usize = 2048;
@@ -16,8 +16,41 @@ pub struct Report<'a> {
     pub version: &'a str,
     /// Forced and ignored flags.
     pub masks: Masks,
+    /// The DMA engines.
+    pub engine: Engine,
+    /// Whether the driver tells the kernel's log what it refuses (parameter `debug`).
+    pub debug: bool,
     /// The counters.
     pub totals: &'a Totals,
+}
+
+/// What there is of DMA engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The kernel is built without them (CONFIG_DMA_ENGINE).
+    NoKernelSupport,
+    /// The administrator does not want any (parameter `dma`).
+    Disabled,
+    /// No channel can be had.
+    NoChannel,
+    /// Requests can have one.
+    Available {
+        /// Parameter `dmamin`.
+        chunk_min: u64,
+    },
+}
+
+impl Display for Engine {
+    fn fmt(&self, out: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::NoKernelSupport => out.write_str("NoKernelSupport"),
+            Self::Disabled => out.write_str("KernelSupported Disabled"),
+            Self::NoChannel => out.write_str("KernelSupported Enabled NoChannelAvailable"),
+            Self::Available { chunk_min } => {
+                write!(out, "KernelSupported Enabled ChansAvail ChunkMin={chunk_min}B")
+            }
+        }
+    }
 }
 
 impl Report<'_> {
@@ -30,8 +63,8 @@ impl Report<'_> {
         writeln!(out, "knem {}", self.version)?;
         writeln!(out, " Driver ABI=0x{:x}", uapi::ABI_VERSION)?;
         writeln!(out, " Flags: forcing 0x{:x}, ignoring 0x{:x}", self.masks.forced, self.masks.ignored)?;
-        writeln!(out, " DMAEngine: NoKernelSupport")?;
-        writeln!(out, " Debug: NotBuilt")?;
+        writeln!(out, " DMAEngine: {}", self.engine)?;
+        writeln!(out, " Debug: BuiltIn {}", if self.debug { "Enabled" } else { "Disabled" })?;
         for (label, counter) in LINES {
             writeln!(out, "{label}: {}", count(counter))?;
         }
@@ -59,10 +92,10 @@ const LINES: [(&str, Counter); 13] = [
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{Report, MAX_LEN};
+    use super::{Engine, Report, MAX_LEN};
     use crate::logic::counter::{Totals, COUNT};
     use crate::logic::flags::Masks;
-    use std::string::String;
+    use std::string::{String, ToString};
 
     #[test]
     fn the_text_is_the_interface() {
@@ -71,12 +104,14 @@ mod tests {
             *value = 100 + n as u64;
         }
         let mut text = String::new();
-        let report = Report { version: "1.2.3", masks: Masks { forced: 0x10, ignored: 0xe }, totals: &totals };
+        let masks = Masks { forced: 0x10, ignored: 0xe };
+        let engine = Engine::NoKernelSupport;
+        let report = Report { version: "1.2.3", masks, engine, debug: false, totals: &totals };
         report.write(&mut text).expect("a String takes everything");
         assert_eq!(
             text,
             "knem 1.2.3\n Driver ABI=0xd\n Flags: forcing 0x10, ignoring 0xe\n DMAEngine: NoKernelSupport\n \
-             Debug: NotBuilt\n Requests submitted                           : 100\n \
+             Debug: BuiltIn Disabled\n Requests submitted                           : 100\n \
              Requests processed (total)                   : 101\n          \
              processed (using DMA)               : 102\n          \
              processed (offloaded to thread)     : 103\n          \
@@ -93,11 +128,24 @@ mod tests {
     }
 
     #[test]
+    fn engines_are_told_apart() {
+        for (engine, text) in [
+            (Engine::NoKernelSupport, "NoKernelSupport"),
+            (Engine::Disabled, "KernelSupported Disabled"),
+            (Engine::NoChannel, "KernelSupported Enabled NoChannelAvailable"),
+            (Engine::Available { chunk_min: 1024 }, "KernelSupported Enabled ChansAvail ChunkMin=1024B"),
+        ] {
+            assert_eq!(engine.to_string(), text);
+        }
+    }
+
+    #[test]
     fn the_longest_text_fits() {
         let mut text = String::new();
         let version = "v".repeat(100);
         let masks = Masks { forced: u32::MAX, ignored: u32::MAX };
-        let report = Report { version: &version, masks, totals: &Totals([u64::MAX; COUNT]) };
+        let engine = Engine::Available { chunk_min: u64::MAX };
+        let report = Report { version: &version, masks, engine, debug: false, totals: &Totals([u64::MAX; COUNT]) };
         report.write(&mut text).expect("a String takes everything");
         assert!(text.len() <= MAX_LEN, "{} bytes", text.len());
     }

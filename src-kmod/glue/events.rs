@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Completion events of a file (NOTIFY_FD): the slots of completed requests, in the order of their completion.
+//!
+//! Lock: around the queue; a leaf.
+
+use crate::glue::task;
+use crate::glue::wait::WaitQueue;
+use crate::logic::events::Ring;
+use crate::logic::refusal::Refusal;
+use kernel::bindings;
+use kernel::new_spinlock;
+use kernel::prelude::*;
+use kernel::sync::SpinLock;
+use kernel::uaccess::{UserPtr, UserSlice, UserSliceWriter};
+
+/// Bytes of an event: the slot's number, in the byte order of the machine.
+const EVENT: usize = size_of::<u32>();
+/// As many events are taken out and copied to user space at a time.
+const BATCH: usize = 64;
+/// After as many places of a new queue others may run.
+const STRIDE: usize = 4096;
+
+/// The events of a file.
+#[pin_data]
+pub(crate) struct Events {
+    #[pin]
+    queue: SpinLock<Queue>,
+    #[pin]
+    readers: WaitQueue,
+}
+
+struct Queue {
+    ring: Ring,
+    /// A place for each slot of the status array.
+    places: KVVec<u32>,
+}
+
+impl Queue {
+    fn take(&mut self, batch: &mut [u32; BATCH], most: usize) -> usize {
+        let mut count = 0usize;
+        for event in batch.iter_mut().take(most) {
+            let Some(place) = self.ring.take() else { break };
+            *event = self.places.get(place as usize).copied().unwrap_or(0);
+            count = count.saturating_add(1);
+        }
+        count
+    }
+
+    fn put_back(&mut self, events: &[u32]) {
+        for event in events.iter().rev() {
+            let place = self.ring.put_back();
+            self.store(place, *event);
+        }
+    }
+
+    fn store(&mut self, place: u64, event: u32) {
+        if let Some(slot) = self.places.as_mut_slice().get_mut(place as usize) {
+            *slot = event;
+        }
+    }
+}
+
+/// Room for the events of `slots` requests, all that can be outstanding.
+///
+/// # Errors
+/// ENOMEM.
+pub(crate) fn places(slots: u64) -> Result<KVVec<u32>> {
+    let count = usize::try_from(slots).map_err(|_| ENOMEM)?;
+    let mut places = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
+    for n in 0..count {
+        places.push_within_capacity(0).map_err(|_| ENOMEM)?;
+        if n % STRIDE == 0 {
+            task::resched();
+        }
+    }
+    Ok(places)
+}
+
+impl Events {
+    /// No events, with the room that [`places`] made.
+    pub(crate) fn new(places: KVVec<u32>) -> impl PinInit<Self> {
+        let ring = Ring::new(places.len() as u64);
+        pin_init!(Self {
+            queue <- new_spinlock!(Queue { ring, places }, "knem::Events::queue"),
+            readers <- WaitQueue::new(),
+        })
+    }
+
+    /// Reserves the place of an event.
+    ///
+    /// # Errors
+    /// EBUSY if as many events as there are slots are reserved or unread.
+    pub(crate) fn reserve(&self) -> Result {
+        Ok(self.queue.lock().ring.reserve()?)
+    }
+
+    /// Gives up a place.
+    pub(crate) fn cancel(&self) {
+        self.queue.lock().ring.cancel();
+    }
+
+    /// Fills a place that was reserved, and wakes readers.
+    pub(crate) fn push(&self, event: u32) {
+        {
+            let mut queue = self.queue.lock();
+            let place = queue.ring.push();
+            queue.store(place, event);
+        }
+        self.readers.wake();
+    }
+
+    fn any(&self) -> bool {
+        self.queue.lock().ring.unread() != 0
+    }
+
+    /// Reads events into `length` bytes of the caller's memory, and waits until they are full of events, unless
+    /// `patient` is false when there are none. Returns the number of bytes.
+    ///
+    /// # Errors
+    /// EINVAL unless `length` is a multiple of an event; EAGAIN if there is none and nobody waits, EINTR if a signal
+    /// comes first, EFAULT, each only if there is no event to return. An event that is not returned is not lost.
+    pub(crate) fn read(&self, buffer: UserPtr, length: usize, patient: impl Fn() -> bool) -> Result<usize> {
+        if length % EVENT != 0 {
+            return Err(Refusal::WrongState.into());
+        }
+        let mut writer = UserSlice::new(buffer, length).writer();
+        let mut done = 0usize;
+        while done < length {
+            let some_or = |error| if done == 0 { Err(error) } else { Ok(done) };
+            let wanted = length.saturating_sub(done) / EVENT;
+            match self.deliver(&mut writer, wanted) {
+                Err(error) => return some_or(error),
+                Ok(0) if !patient() => return some_or(EAGAIN),
+                Ok(0) => {
+                    if let Err(error) = self.readers.wait(|| self.any()) {
+                        return some_or(error);
+                    }
+                }
+                Ok(count) => done = done.saturating_add(count.saturating_mul(EVENT)),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Hands over a batch of at most `wanted` events, and returns how many there were.
+    fn deliver(&self, writer: &mut UserSliceWriter, wanted: usize) -> Result<usize> {
+        let mut batch = [0u32; BATCH];
+        let count = self.queue.lock().take(&mut batch, wanted);
+        let events = batch.get(..count).unwrap_or(&[]);
+        // The lock is not held over user memory: the places stay taken meanwhile.
+        let copied = events.iter().try_for_each(|event| writer.write(event));
+        let mut queue = self.queue.lock();
+        match copied {
+            Ok(()) => queue.ring.free(count as u64),
+            Err(_) => queue.put_back(events),
+        }
+        drop(queue);
+        if copied.is_err() && count != 0 {
+            // Another reader may have gone to sleep while they were taken.
+            self.readers.wake();
+        }
+        copied.map(|()| count)
+    }
+
+    /// Registers for wake-ups, and returns what can be done now.
+    ///
+    /// # Safety
+    /// As [`WaitQueue::poll`].
+    pub(crate) unsafe fn poll(
+        &self,
+        file: *mut bindings::file,
+        table: *mut bindings::poll_table,
+    ) -> bindings::__poll_t {
+        // SAFETY: The caller's promise.
+        unsafe { self.readers.poll(file, table) };
+        if self.any() {
+            bindings::POLLIN
+        } else {
+            0
+        }
+    }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Which processors the thread of a file runs on.
+
+use crate::glue::ffi;
+use crate::glue::params;
+use crate::uapi;
+use kernel::bindings;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::uaccess::{UserPtr, UserSlice};
+
+/// A set of processors, as C's `struct cpumask`: as many bytes as the machine's processors need.
+pub(crate) struct Processors(KVec<usize>);
+
+impl Processors {
+    /// No processors.
+    fn none() -> Result<Self> {
+        // SAFETY: A constant of the machine.
+        let words = unsafe { ffi::knem_shim_cpumask_words() };
+        let mut mask = KVec::with_capacity(words, GFP_KERNEL_ACCOUNT)?;
+        for _ in 0..words {
+            mask.push_within_capacity(0).map_err(|_| ENOMEM)?;
+        }
+        Ok(Self(mask))
+    }
+
+    /// Those that a task may use now.
+    ///
+    /// # Safety
+    /// The caller has a reference to the task, or it is null for the calling task.
+    pub(crate) unsafe fn of(task: *const bindings::task_struct) -> Result<Self> {
+        let mut mask = Self::none()?;
+        // SAFETY: As many words as C asked for, and a task that stays.
+        unsafe { ffi::knem_shim_allowed_cpus(mask.0.as_mut_ptr().cast(), task) };
+        Ok(mask)
+    }
+
+    /// Those that the calling task may use now, or all others.
+    fn current(reversed: bool) -> Result<Self> {
+        // SAFETY: The calling task.
+        let mut mask = unsafe { Self::of(core::ptr::null()) }?;
+        if reversed {
+            for word in mask.0.as_mut_slice() {
+                *word = !*word;
+            }
+        }
+        Ok(mask)
+    }
+
+    /// Those of a mask in user memory, a bit each: what it lacks is not in the set, what it has in excess is ignored.
+    fn custom(address: u64, length: u32) -> Result<Self> {
+        let mut mask = Self::none()?;
+        let room = mask.0.len().saturating_mul(size_of::<usize>());
+        let length = usize::try_from(length).map_err(|_| EFAULT)?.min(room);
+        let address = usize::try_from(address).map_err(|_| EFAULT)?;
+        let mut reader = UserSlice::new(UserPtr::from_addr(address), length).reader();
+        // SAFETY: The bytes of the words, all of which exist and may take any value, seen through the only reference.
+        let bytes = unsafe { core::slice::from_raw_parts_mut(mask.0.as_mut_ptr().cast::<u8>(), room) };
+        if let Some(bytes) = bytes.get_mut(..length) {
+            reader.read_slice(bytes)?;
+        }
+        Ok(mask)
+    }
+
+    /// Those that a BIND_OFFLOAD asks for.
+    ///
+    /// # Errors
+    /// EINVAL unless the flags are exactly one of the three; EFAULT; ENOMEM.
+    pub(crate) fn asked_for(command: &uapi::CmdBindOffload) -> Result<Arc<Self>> {
+        let processors = match command.flags {
+            uapi::BIND_FLAG_CUSTOM => Self::custom(command.mask_ptr, command.mask_len),
+            uapi::BIND_FLAG_CURRENT => Self::current(false),
+            uapi::BIND_FLAG_CURRENT_REVERSED => Self::current(true),
+            _ => Err(EINVAL),
+        }?;
+        Ok(Arc::new(processors, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// Those that the parameter `binding` asks for; `None` for no preference.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub(crate) fn by_default() -> Result<Option<Arc<Self>>> {
+        Ok(match params::binding() {
+            0 => None,
+            binding => Some(Arc::new(Self::current(binding < 0)?, GFP_KERNEL_ACCOUNT)?),
+        })
+    }
+
+    /// Leaves those that are also in `wanted`, unless none would be left.
+    pub(crate) fn prefer(&mut self, wanted: &Self) {
+        let both = |(mine, wanted): (&usize, &usize)| *mine & *wanted;
+        if self.0.iter().zip(wanted.0.iter()).map(both).any(|word| word != 0) {
+            for (mine, wanted) in self.0.as_mut_slice().iter_mut().zip(wanted.0.iter()) {
+                *mine &= *wanted;
+            }
+        }
+    }
+
+    /// Has the calling thread run on these processors. If all of them are offline, it stays where it is.
+    pub(crate) fn bind(&self) {
+        // SAFETY: As many words as C asked for; changes the calling thread only.
+        unsafe { ffi::knem_shim_bind(self.0.as_ptr().cast()) }
+    }
+}

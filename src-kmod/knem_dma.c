@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The kernel's DMA engines, whose interface is inline functions and macros. Decisions are Rust's: see glue/dma.rs, and
+ * knem_dma.h for what each function is for.
+ *
+ * Copies end by callback, never by asking: engines that are private to their clients answer any question with
+ * DMA_OUT_OF_ORDER. A descriptor's memory stays mapped and pinned until its callback comes or its engine is stopped.
+ *
+ * Lock: one in each channel, around its list of copies; taken in callbacks, hence with interrupts off. A leaf.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/dmaengine.h>
+#include <linux/jiffies.h>
+#include <linux/kthread.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/topology.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include "knem_dma.h"
+
+unsigned int knem_param_dma = 1;
+module_param_named(dma, knem_param_dma, uint, 0444);
+MODULE_PARM_DESC(dma, "Use DMA engines where a request asks for it [1]; 0 ignores the flag DMA");
+
+unsigned int knem_param_dmamin = 1024;
+module_param_named(dmamin, knem_param_dmamin, uint, 0644);
+MODULE_PARM_DESC(dmamin, "Longest chunk, in bytes, that the processor copies though an engine was asked for [1024]");
+
+unsigned int knem_param_dmachannels;
+module_param_named(dmachannels, knem_param_dmachannels, uint, 0644);
+MODULE_PARM_DESC(dmachannels, "Most channels of DMA engines to claim, when first needed [0: none]");
+
+unsigned int knem_param_dmatimeout = 5000;
+module_param_named(dmatimeout, knem_param_dmatimeout, uint, 0644);
+MODULE_PARM_DESC(dmatimeout, "Milliseconds without progress after which a DMA engine is given up [5000]");
+
+/* Where tasks and work items sleep that drive a transfer. */
+
+static struct workqueue_struct *knem_dma_queue;
+
+int knem_dma_work_begin(void)
+{
+	/* Freezable: nothing is handed to engines while the machine is suspended. */
+	knem_dma_queue = alloc_workqueue("knem_dma", WQ_UNBOUND | WQ_FREEZABLE, 0);
+	return knem_dma_queue ? 0 : -ENOMEM;
+}
+
+void knem_dma_work_end(void)
+{
+	destroy_workqueue(knem_dma_queue);
+}
+
+void knem_dma_work_init(struct delayed_work *work, void (*function)(struct work_struct *))
+{
+	INIT_DELAYED_WORK(work, function);
+}
+
+bool knem_dma_work_after(struct delayed_work *work, u32 milliseconds)
+{
+	return queue_delayed_work(knem_dma_queue, work, msecs_to_jiffies(milliseconds));
+}
+
+bool knem_dma_work_now(struct delayed_work *work)
+{
+	return !mod_delayed_work(knem_dma_queue, work, 0);
+}
+
+bool knem_dma_work_cancel(struct delayed_work *work)
+{
+	return cancel_delayed_work(work);
+}
+
+void knem_dma_wait_init(struct wait_queue_head *queue)
+{
+	init_waitqueue_head(queue);
+}
+
+void knem_dma_wake(struct wait_queue_head *queue)
+{
+	wake_up(queue);
+}
+
+void knem_dma_wait(struct wait_queue_head *queue, bool (*ready)(void *data), void *data, u32 milliseconds, bool killable)
+{
+	/* One tick more: time is up when it has passed, not before. */
+	unsigned long timeout = msecs_to_jiffies(milliseconds) + 1;
+
+	if (killable)
+		wait_event_killable_timeout(*queue, ready(data), timeout);
+	else
+		/* Kernel threads take no signals; so they do not count as load. kthread_stop() wakes them. */
+		wait_event_interruptible_timeout(*queue, ready(data), timeout);
+}
+
+u64 knem_dma_now(void)
+{
+	return jiffies64_to_msecs(get_jiffies_64());
+}
+
+u32 knem_dma_distance(int from, int to)
+{
+	/* Of what has no node, nothing is known that speaks against it. */
+	if (from == NUMA_NO_NODE || to == NUMA_NO_NODE)
+		return LOCAL_DISTANCE;
+	return node_distance(from, to);
+}
+
+int knem_dma_node(const void *address)
+{
+	return page_to_nid(virt_to_page(address));
+}
+
+void knem_dma_hold_module(void)
+{
+	__module_get(THIS_MODULE);
+}
+
+void knem_dma_let_module_go(void)
+{
+	module_put(THIS_MODULE);
+}
+
+#if IS_ENABLED(CONFIG_DMA_ENGINE)
+
+/* Most copies that a channel has at a time: one user's do not keep the others' waiting without bound. */
+#define KNEM_DMA_MOST 4096
+
+struct knem_dma_channel {
+	struct dma_chan *chan;
+	/* Both held: what the provider unregisters, which tells that it has gone, and what memory is mapped for. */
+	struct dma_chan_dev *entry;
+	struct device *parent;
+	struct device *mapper;
+	spinlock_t lock;
+	struct list_head copies;
+	unsigned int count;
+	/* When a copy last ended, or began while there was none; in jiffies. */
+	unsigned long progress;
+};
+
+/* A copy that the engine has. */
+struct knem_dma_copy {
+	struct list_head list;
+	struct knem_dma_channel *channel;
+	dma_addr_t from;
+	dma_addr_t to;
+	size_t length;
+	knem_dma_done done;
+	void *owner;
+};
+
+bool knem_dma_supported(void)
+{
+	return true;
+}
+
+struct knem_dma_wish {
+	int node;
+	/* Channels as near as this will do. */
+	u32 distance;
+	struct dma_chan_dev *entry;
+	struct device *parent;
+};
+
+static u32 knem_dma_chan_distance(const struct dma_chan *chan, const struct knem_dma_wish *wish)
+{
+	return knem_dma_distance(wish->node, dev_to_node(chan->device->dev));
+}
+
+/*
+ * Whether none of the device's channels is being unregistered, whose entry in sysfs could be freed already: their number
+ * goes down under the lock that our caller, dmaengine, has, and their list only after that.
+ */
+static bool knem_dma_whole(const struct dma_device *device)
+{
+	return list_count_nodes((struct list_head *)&device->channels) == device->chancnt;
+}
+
+/* Looks at each channel that is free, and takes none. */
+static bool knem_dma_survey(struct dma_chan *chan, void *data)
+{
+	struct knem_dma_wish *wish = data;
+
+	if (knem_dma_whole(chan->device))
+		wish->distance = min(wish->distance, knem_dma_chan_distance(chan, wish));
+	return false;
+}
+
+static void knem_dma_forget(struct knem_dma_wish *wish)
+{
+	if (wish->entry)
+		put_device(&wish->entry->device);
+	if (wish->parent)
+		put_device(wish->parent);
+	wish->entry = NULL;
+	wish->parent = NULL;
+}
+
+static bool knem_dma_take(struct dma_chan *chan, void *data)
+{
+	struct knem_dma_wish *wish = data;
+
+	if (!knem_dma_whole(chan->device) || knem_dma_chan_distance(chan, wish) > wish->distance)
+		return false;
+	/* One that was taken before could not be had after all. */
+	knem_dma_forget(wish);
+	get_device(&chan->dev->device);
+	wish->entry = chan->dev;
+	wish->parent = get_device(chan->device->dev);
+	return true;
+}
+
+struct knem_dma_channel *knem_dma_claim(int node, u32 nearer_than)
+{
+	struct knem_dma_wish wish = { .node = node, .distance = U32_MAX };
+	struct knem_dma_channel *channel;
+	dma_cap_mask_t mask;
+
+	dma_cap_zero(mask);
+	dma_cap_set(DMA_MEMCPY, mask);
+	dma_request_channel(mask, knem_dma_survey, &wish);
+	if (wish.distance == U32_MAX || wish.distance >= nearer_than)
+		return NULL;
+
+	channel = kzalloc(sizeof(*channel), GFP_KERNEL);
+	if (!channel)
+		return NULL;
+	channel->chan = dma_request_channel(mask, knem_dma_take, &wish);
+	if (!channel->chan) {
+		knem_dma_forget(&wish);
+		kfree(channel);
+		return NULL;
+	}
+	channel->entry = wish.entry;
+	channel->parent = wish.parent;
+	channel->mapper = channel->entry->chan_dma_dev ? &channel->entry->device : channel->parent;
+	spin_lock_init(&channel->lock);
+	INIT_LIST_HEAD(&channel->copies);
+	channel->progress = jiffies;
+	return channel;
+}
+
+void knem_dma_release(struct knem_dma_channel *channel)
+{
+	struct knem_dma_wish held = { .entry = channel->entry, .parent = channel->parent };
+
+	WARN_ON_ONCE(!list_empty(&channel->copies));
+	dma_release_channel(channel->chan);
+	knem_dma_forget(&held);
+	kfree(channel);
+}
+
+void knem_dma_get_limits(const struct knem_dma_channel *channel, struct knem_dma_limits *limits)
+{
+	struct device *mapper = channel->mapper;
+	u64 align = 1ull << channel->chan->device->copy_align;
+
+	limits->max = dma_max_mapping_size(mapper);
+	/* What the kernel assumes of devices that do not say it, 64 KiB, is about scatter lists. */
+	if (mapper->dma_parms && mapper->dma_parms->max_segment_size)
+		limits->max = min_t(u64, limits->max, mapper->dma_parms->max_segment_size);
+	/* Parts of cache lines must not be mapped where that means to throw the lines away. */
+	if (dma_dev_need_sync(mapper))
+		align = max_t(u64, align, dma_get_cache_alignment());
+	limits->mask = align - 1;
+	limits->node = dev_to_node(channel->parent);
+	limits->pad = 0;
+}
+
+bool knem_dma_gone(const struct knem_dma_channel *channel)
+{
+	return !READ_ONCE(channel->entry->chan);
+}
+
+u64 knem_dma_idle(struct knem_dma_channel *channel)
+{
+	return jiffies_to_msecs(jiffies - READ_ONCE(channel->progress));
+}
+
+static void knem_dma_unmap(const struct knem_dma_copy *copy)
+{
+	struct device *mapper = copy->channel->mapper;
+
+	dma_unmap_single(mapper, copy->to, copy->length, DMA_FROM_DEVICE);
+	dma_unmap_single(mapper, copy->from, copy->length, DMA_TO_DEVICE);
+}
+
+/* Takes a copy off the channel's list. */
+static void knem_dma_unlist(struct knem_dma_copy *copy)
+{
+	struct knem_dma_channel *channel = copy->channel;
+	unsigned long flags;
+
+	spin_lock_irqsave(&channel->lock, flags);
+	list_del(&copy->list);
+	channel->count--;
+	WRITE_ONCE(channel->progress, jiffies);
+	spin_unlock_irqrestore(&channel->lock, flags);
+}
+
+/* The channel may be released as soon as done() is called for its last copy. */
+static void knem_dma_end(struct knem_dma_copy *copy, bool ok)
+{
+	knem_dma_unmap(copy);
+	copy->done(copy->owner, ok);
+	kfree(copy);
+}
+
+static void knem_dma_callback(void *data, const struct dmaengine_result *result)
+{
+	struct knem_dma_copy *copy = data;
+
+	knem_dma_unlist(copy);
+	knem_dma_end(copy, !result || result->result == DMA_TRANS_NOERROR);
+}
+
+int knem_dma_submit(struct knem_dma_channel *channel, void *to, const void *from, unsigned long length,
+		    knem_dma_done done, void *owner)
+{
+	struct dma_async_tx_descriptor *descriptor;
+	struct device *mapper = channel->mapper;
+	struct knem_dma_copy *copy;
+	unsigned long flags;
+	int error = -EFAULT;
+
+	if (READ_ONCE(channel->count) >= KNEM_DMA_MOST)
+		return -EAGAIN;
+	copy = kmalloc(sizeof(*copy), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!copy)
+		return -ENOMEM;
+	copy->channel = channel;
+	copy->length = length;
+	copy->done = done;
+	copy->owner = owner;
+	copy->from = dma_map_single(mapper, (void *)from, length, DMA_TO_DEVICE);
+	if (dma_mapping_error(mapper, copy->from))
+		goto free;
+	copy->to = dma_map_single(mapper, to, length, DMA_FROM_DEVICE);
+	if (dma_mapping_error(mapper, copy->to))
+		goto unmap_from;
+
+	/*
+	 * Some engines (I/OAT) hold a spinlock from here until the descriptor is submitted, others (DSA) may sleep here.
+	 * Each has an interrupt, since engines may complete them in any order.
+	 */
+	descriptor = dmaengine_prep_dma_memcpy(channel->chan, copy->to, copy->from, length,
+					       DMA_PREP_INTERRUPT | DMA_CTRL_ACK);
+	if (!descriptor) {
+		error = READ_ONCE(channel->count) ? -EAGAIN : -EIO;
+		goto unmap;
+	}
+	descriptor->callback = NULL;
+	descriptor->callback_result = knem_dma_callback;
+	descriptor->callback_param = copy;
+
+	/* The callback may come before we hear that the descriptor is submitted. */
+	spin_lock_irqsave(&channel->lock, flags);
+	list_add_tail(&copy->list, &channel->copies);
+	if (!channel->count++)
+		WRITE_ONCE(channel->progress, jiffies);
+	spin_unlock_irqrestore(&channel->lock, flags);
+	if (!dma_submit_error(dmaengine_submit(descriptor)))
+		return 0;
+	/* The provider has taken the descriptor back. */
+	knem_dma_unlist(copy);
+	error = -EIO;
+unmap:
+	dma_unmap_single(mapper, copy->to, length, DMA_FROM_DEVICE);
+unmap_from:
+	dma_unmap_single(mapper, copy->from, length, DMA_TO_DEVICE);
+free:
+	kfree(copy);
+	return error;
+}
+
+void knem_dma_issue(struct knem_dma_channel *channel)
+{
+	dma_async_issue_pending(channel->chan);
+}
+
+int knem_dma_terminate(struct knem_dma_channel *channel)
+{
+	const struct dma_device *device = channel->chan->device;
+	struct knem_dma_copy *copy, *next;
+	unsigned long flags;
+	LIST_HEAD(left);
+	int error;
+
+	/* Without the second, nobody can tell when the engine has really stopped. */
+	if (!device->device_terminate_all || !device->device_synchronize)
+		return -EOPNOTSUPP;
+	error = dmaengine_terminate_sync(channel->chan);
+	if (error)
+		return error;
+
+	/* No callback comes any more. Some engines have called all of them, others none. */
+	spin_lock_irqsave(&channel->lock, flags);
+	list_splice_init(&channel->copies, &left);
+	channel->count = 0;
+	spin_unlock_irqrestore(&channel->lock, flags);
+	list_for_each_entry_safe(copy, next, &left, list)
+		knem_dma_end(copy, false);
+	return 0;
+}
+
+#else /* !CONFIG_DMA_ENGINE */
+
+bool knem_dma_supported(void)
+{
+	return false;
+}
+
+struct knem_dma_channel *knem_dma_claim(int node, u32 nearer_than)
+{
+	return NULL;
+}
+
+/* There is no channel to call these with. */
+
+void knem_dma_release(struct knem_dma_channel *channel)
+{
+}
+
+void knem_dma_get_limits(const struct knem_dma_channel *channel, struct knem_dma_limits *limits)
+{
+	*limits = (struct knem_dma_limits){};
+}
+
+bool knem_dma_gone(const struct knem_dma_channel *channel)
+{
+	return true;
+}
+
+u64 knem_dma_idle(struct knem_dma_channel *channel)
+{
+	return 0;
+}
+
+int knem_dma_submit(struct knem_dma_channel *channel, void *to, const void *from, unsigned long length,
+		    knem_dma_done done, void *owner)
+{
+	return -EIO;
+}
+
+void knem_dma_issue(struct knem_dma_channel *channel)
+{
+}
+
+int knem_dma_terminate(struct knem_dma_channel *channel)
+{
+	return -EOPNOTSUPP;
+}
+
+#endif

@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
+//! Copies by DMA engines: what an engine gets, how its descriptors are counted, and when it is given up.
+//!
+//! A transfer is driven by one party at a time: the task that waits for it, or a work item. The driver submits
+//! descriptors and sleeps; their callbacks, which come in any order and any context, only count down here and say when
+//! the driver is to be woken. So whoever drives is the only one that can end the transfer.
+
+use crate::logic::plan::{Step, MAX_STEP};
+
+/// Most descriptors that a transfer has with the engine at a time.
+pub const WINDOW: u32 = 1024;
+
+/// What a channel takes, and what it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Parameter `dmamin`: the longest chunk that the processor copies nevertheless.
+    pub min: u64,
+    /// Longest chunk.
+    pub max: u64,
+    /// Addresses and lengths are multiples of a power of two; this is one less.
+    pub mask: u64,
+}
+
+/// The first part of a step, and who copies it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Length in bytes; not 0 unless the step's is.
+    pub len: u64,
+    /// Whether the engine copies it, or the processor.
+    pub engine: bool,
+}
+
+impl Limits {
+    /// Cuts a chunk off the start of a step.
+    #[must_use]
+    pub fn cut(&self, step: &Step) -> Chunk {
+        let by_processor = |len: u64| Chunk { len, engine: false };
+        let within = step.left & self.mask;
+        if within != step.right & self.mask {
+            // The sides are never aligned at the same time.
+            return by_processor(step.len);
+        }
+        if within != 0 {
+            let head = self.mask.saturating_add(1).saturating_sub(within);
+            return by_processor(head.min(step.len));
+        }
+        let len = step.len.min(self.max).min(MAX_STEP) & !self.mask;
+        if len > self.min && len != 0 {
+            Chunk { len, engine: true }
+        } else {
+            by_processor(step.len)
+        }
+    }
+}
+
+/// What is left of a step after `len` bytes.
+#[must_use]
+pub const fn after(step: Step, len: u64) -> Step {
+    Step { left: step.left.wrapping_add(len), right: step.right.wrapping_add(len), len: step.len.saturating_sub(len) }
+}
+
+/// Who drives a transfer, and is to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// The task that waits for it.
+    Task,
+    /// A work item.
+    Work,
+}
+
+/// Where a transfer stands, in one word, so that it is changed atomically.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    /// Descriptors that the engine has.
+    outstanding: u32,
+    /// The driver is woken when no more than these are outstanding.
+    mark: u32,
+    /// Whether a descriptor has failed.
+    failed: bool,
+    /// Whether the driver sleeps.
+    asleep: bool,
+    /// Whether a work item drives, or a task.
+    by_work: bool,
+}
+
+const FAILED: u64 = 1 << 63;
+const ASLEEP: u64 = 1 << 62;
+const BY_WORK: u64 = 1 << 61;
+const MARK_SHIFT: u32 = 32;
+const MARK: u64 = 0xff_ffff;
+
+impl State {
+    const fn unpack(word: u64) -> Self {
+        Self {
+            outstanding: word as u32,
+            mark: ((word >> MARK_SHIFT) & MARK) as u32,
+            failed: word & FAILED != 0,
+            asleep: word & ASLEEP != 0,
+            by_work: word & BY_WORK != 0,
+        }
+    }
+
+    const fn pack(self) -> u64 {
+        let mut word = self.outstanding as u64 | ((self.mark as u64 & MARK) << MARK_SHIFT);
+        if self.failed {
+            word |= FAILED;
+        }
+        if self.asleep {
+            word |= ASLEEP;
+        }
+        if self.by_work {
+            word |= BY_WORK;
+        }
+        word
+    }
+}
+
+/// Place of a transfer's state. A new one is 0.
+pub trait Word {
+    /// The word.
+    fn get(&self) -> u64;
+    /// Changes `from` to `to`, fully ordered; returns whether it was `from`.
+    fn change(&self, from: u64, to: u64) -> bool;
+}
+
+/// Changes the state and returns what `change` says about it.
+fn update<T>(word: &impl Word, change: impl Fn(&mut State) -> T) -> T {
+    loop {
+        let old = word.get();
+        let mut state = State::unpack(old);
+        let outcome = change(&mut state);
+        if word.change(old, state.pack()) {
+            return outcome;
+        }
+    }
+}
+
+/// The driver is about to submit a descriptor.
+pub fn launch(word: &impl Word) {
+    update(word, |state| state.outstanding = state.outstanding.saturating_add(1));
+}
+
+/// The descriptor could not be submitted after all: no callback will come.
+pub fn retract(word: &impl Word) {
+    update(word, |state| state.outstanding = state.outstanding.saturating_sub(1));
+}
+
+/// A descriptor is done, or has failed. Returns the driver if it is to be woken, which happens once for each time that it
+/// goes to sleep.
+pub fn land(word: &impl Word, ok: bool) -> Option<Driver> {
+    update(word, |state| {
+        state.outstanding = state.outstanding.saturating_sub(1);
+        state.failed |= !ok;
+        if !state.asleep || state.outstanding > state.mark {
+            return None;
+        }
+        state.asleep = false;
+        Some(if state.by_work { Driver::Work } else { Driver::Task })
+    })
+}
+
+/// The driver wants to sleep until no more than `mark` descriptors are outstanding. Returns false if that is so already.
+#[must_use]
+pub fn sleep(word: &impl Word, mark: u32) -> bool {
+    update(word, |state| {
+        state.mark = mark;
+        state.asleep = state.outstanding > mark;
+        state.asleep
+    })
+}
+
+/// The driver is awake, for whatever reason.
+pub fn wake(word: &impl Word) {
+    update(word, |state| state.asleep = false);
+}
+
+/// Whether the driver sleeps and nobody has woken it yet.
+#[must_use]
+pub fn asleep(word: &impl Word) -> bool {
+    State::unpack(word.get()).asleep
+}
+
+/// The task that drives leaves the transfer to the work item. To be called awake.
+pub fn hand_over(word: &impl Word) {
+    update(word, |state| state.by_work = true);
+}
+
+/// Descriptors that the engine has.
+#[must_use]
+pub fn outstanding(word: &impl Word) -> u32 {
+    State::unpack(word.get()).outstanding
+}
+
+/// Whether a descriptor has failed.
+#[must_use]
+pub fn failed(word: &impl Word) -> bool {
+    State::unpack(word.get()).failed
+}
+
+/// How far a driver that cannot submit more lets its descriptors run down before it goes on: to the half, so that the
+/// engine always has some.
+#[must_use]
+pub const fn refill_mark(outstanding: u32) -> u32 {
+    outstanding >> 1
+}
+
+/// A transfer that makes no progress on a channel that does is behind others, and gets as many times the time.
+const CROWDED: u64 = 8;
+
+/// Whether an engine is given up, which has done nothing for a transfer for `idle` ms, nothing at all for `channel_idle`
+/// ms, and has `timeout` ms for something.
+#[must_use]
+pub const fn overdue(idle: u64, channel_idle: u64, timeout: u64) -> bool {
+    idle >= timeout && (channel_idle >= timeout || idle >= timeout.saturating_mul(CROWDED))
+}
+
+/// How a transfer has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// A descriptor has failed.
+    pub failed: bool,
+    /// The engine was given up.
+    pub timed_out: bool,
+    /// Whoever waited did not want to any longer, and not everything was submitted.
+    pub cut_short: bool,
+}
+
+impl End {
+    /// Whether all bytes are where they belong.
+    #[must_use]
+    pub const fn success(self) -> bool {
+        !self.failed && !self.timed_out && !self.cut_short
+    }
+
+    /// Whether that is the engine's fault.
+    #[must_use]
+    pub const fn engine_failed(self) -> bool {
+        self.failed || self.timed_out
+    }
+}
+
+/// A claimed channel, as seen by a transfer that looks for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Distance of its NUMA node from the memory.
+    pub distance: u32,
+    /// Transfers that use it.
+    pub load: u32,
+}
+
+/// Number of the best of the channels: an idle one before a busy one, then the nearest, then the least busy.
+pub fn choose(candidates: impl Iterator<Item = Option<Candidate>>) -> Option<(usize, Candidate)> {
+    let rank = |candidate: &Candidate| (candidate.load != 0, candidate.distance, candidate.load);
+    let mut best: Option<(usize, Candidate)> = None;
+    // Counted here: `Iterator::enumerate`, compiled with the kernel's overflow checks, brings a panic along.
+    let mut number = 0usize;
+    for candidate in candidates {
+        if let Some(candidate) = candidate {
+            if best.as_ref().is_none_or(|(_, best)| rank(&candidate) < rank(best)) {
+                best = Some((number, candidate));
+            }
+        }
+        number = number.saturating_add(1);
+    }
+    best
+}
+
+/// The distance that a further channel must be nearer than, to be worth claiming beside `best`.
+#[must_use]
+pub const fn worth_claiming(best: Option<Candidate>) -> u32 {
+    match best {
+        // Any will do if there is none, or none is idle.
+        None | Some(Candidate { load: 1.., .. }) => u32::MAX,
+        Some(Candidate { distance, .. }) => distance,
+    }
+}
+
+/// Time after a vain attempt to claim a channel before the next one, in ms.
+const HOLD_OFF: u64 = 1000;
+
+/// The last vain attempt to claim a channel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attempt {
+    /// When, in ms.
+    pub at: u64,
+    /// How many were allowed then.
+    pub allowed: u32,
+}
+
+impl Attempt {
+    /// Whether another one is due: after a while, or if another number is allowed.
+    #[must_use]
+    pub const fn over(self, now: u64, allowed: u32) -> bool {
+        self.allowed != allowed || now.saturating_sub(self.at) >= HOLD_OFF
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{
+        after, choose, failed, hand_over, land, launch, outstanding, overdue, refill_mark, retract, sleep, wake,
+        worth_claiming, Attempt, Candidate, Driver, End, Limits, State, Word,
+    };
+    use crate::logic::plan::{Step, MAX_STEP};
+    use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+    use std::thread;
+    use std::vec::Vec;
+
+    impl Word for AtomicU64 {
+        fn get(&self) -> u64 {
+            self.load(Ordering::SeqCst)
+        }
+
+        fn change(&self, from: u64, to: u64) -> bool {
+            self.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        }
+    }
+
+    fn step(left: u64, right: u64, len: u64) -> Step {
+        Step { left, right, len }
+    }
+
+    fn cuts(limits: Limits, mut step: Step) -> Vec<(u64, bool)> {
+        let mut out = Vec::new();
+        while step.len != 0 {
+            let chunk = limits.cut(&step);
+            assert!(chunk.len != 0 && chunk.len <= step.len, "{limits:?} {step:?}");
+            if chunk.engine {
+                assert_eq!((step.left | step.right | chunk.len) & limits.mask, 0, "aligned");
+                assert!(chunk.len > limits.min && chunk.len <= limits.max.min(MAX_STEP));
+            }
+            out.push((chunk.len, chunk.engine));
+            step = after(step, chunk.len);
+        }
+        out
+    }
+
+    #[test]
+    fn the_engine_gets_what_is_strictly_longer_than_dmamin() {
+        let limits = Limits { min: 1024, max: u64::MAX, mask: 0 };
+        assert_eq!(cuts(limits, step(1, 2, 1024)), [(1024, false)]);
+        assert_eq!(cuts(limits, step(1, 2, 1025)), [(1025, true)]);
+        assert_eq!(cuts(Limits { min: 0, ..limits }, step(1, 2, 1)), [(1, true)]);
+        assert_eq!(cuts(Limits { min: u64::MAX, ..limits }, step(0, 0, MAX_STEP)), [(MAX_STEP, false)]);
+    }
+
+    #[test]
+    fn long_steps_are_cut_and_short_rests_stay_here() {
+        let limits = Limits { min: 1024, max: 4096, mask: 0 };
+        assert_eq!(cuts(limits, step(0, 0, 9000)), [(4096, true), (4096, true), (808, false)]);
+    }
+
+    #[test]
+    fn alignment_is_respected() {
+        let limits = Limits { min: 64, max: 4096, mask: 63 };
+        assert_eq!(cuts(limits, step(0, 64, 200)), [(192, true), (8, false)]);
+        assert_eq!(cuts(limits, step(60, 124, 200)), [(4, false), (192, true), (4, false)]);
+        assert_eq!(cuts(limits, step(60, 125, 200)), [(200, false)], "never aligned together");
+        assert_eq!(cuts(limits, step(60, 60, 3)), [(3, false)]);
+        assert_eq!(cuts(Limits { mask: 4095, max: 100, ..limits }, step(0, 0, 9000)), [(9000, false)]);
+    }
+
+    #[test]
+    fn the_word_holds_the_state() {
+        for bits in 0..8 {
+            for (outstanding, mark) in [(0, 0), (1, 0), (u32::MAX, 0xff_ffff), (77, 33)] {
+                let state =
+                    State { outstanding, mark, failed: bits & 1 != 0, asleep: bits & 2 != 0, by_work: bits & 4 != 0 };
+                assert_eq!(State::unpack(state.pack()), state);
+            }
+        }
+        assert_eq!(State::unpack(0).outstanding, 0);
+    }
+
+    #[test]
+    fn the_driver_is_woken_once_for_each_sleep() {
+        let word = AtomicU64::new(0);
+        (0..4).for_each(|_| launch(&word));
+        assert_eq!(land(&word, true), None, "awake");
+        assert!(sleep(&word, 1));
+        assert_eq!(land(&word, true), None);
+        assert_eq!(land(&word, true), Some(Driver::Task));
+        assert_eq!(land(&word, true), None);
+        assert_eq!(outstanding(&word), 0);
+        assert!(!sleep(&word, 0), "nothing to wait for");
+    }
+
+    #[test]
+    fn a_descriptor_that_was_not_submitted_does_not_count() {
+        let word = AtomicU64::new(0);
+        launch(&word);
+        launch(&word);
+        retract(&word);
+        assert!(sleep(&word, 0));
+        assert_eq!(land(&word, true), Some(Driver::Task));
+        assert!(!failed(&word));
+    }
+
+    #[test]
+    fn one_failure_is_remembered() {
+        let word = AtomicU64::new(0);
+        (0..3).for_each(|_| launch(&word));
+        land(&word, true);
+        land(&word, false);
+        land(&word, true);
+        assert!(failed(&word));
+        assert_eq!(outstanding(&word), 0);
+    }
+
+    #[test]
+    fn a_work_item_that_has_taken_over_is_woken() {
+        let word = AtomicU64::new(0);
+        launch(&word);
+        assert!(sleep(&word, 0));
+        wake(&word);
+        hand_over(&word);
+        assert!(sleep(&word, 0));
+        assert_eq!(land(&word, true), Some(Driver::Work));
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_or_doubled() {
+        for _ in 0..50 {
+            let (word, woken) = (AtomicU64::new(0), AtomicUsize::new(0));
+            const EACH: usize = 200;
+            (0..4 * EACH).for_each(|_| launch(&word));
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        for _ in 0..EACH {
+                            if land(&word, true).is_some() {
+                                woken.fetch_add(1, Ordering::SeqCst);
+                            }
+                        }
+                    });
+                }
+                let mut slept = 0;
+                // As a driver does: sleep, be woken, go on.
+                for mark in [600, 300, 10, 0] {
+                    if sleep(&word, mark) {
+                        slept += 1;
+                        while woken.load(Ordering::SeqCst) < slept {
+                            thread::yield_now();
+                        }
+                    }
+                    assert!(outstanding(&word) <= mark);
+                }
+                assert_eq!(woken.load(Ordering::SeqCst), slept);
+            });
+            assert_eq!(outstanding(&word), 0);
+        }
+    }
+
+    #[test]
+    fn an_engine_is_given_up_when_it_does_nothing() {
+        assert!(!overdue(4999, u64::MAX, 5000));
+        assert!(overdue(5000, 5000, 5000));
+        assert!(!overdue(5000, 4999, 5000), "it serves others");
+        assert!(overdue(40_000, 0, 5000), "but not for ever");
+        assert!(overdue(0, 0, 0));
+        assert_eq!((refill_mark(1024), refill_mark(1), refill_mark(0)), (512, 0, 0));
+    }
+
+    #[test]
+    fn anything_wrong_is_no_success() {
+        for bits in 0..8 {
+            let end = End { failed: bits & 1 != 0, timed_out: bits & 2 != 0, cut_short: bits & 4 != 0 };
+            assert_eq!(end.success(), bits == 0);
+            assert_eq!(end.engine_failed(), bits & 3 != 0);
+        }
+    }
+
+    #[test]
+    fn the_nearest_idle_channel_is_chosen() {
+        let candidate = |distance, load| Some(Candidate { distance, load });
+        let best = |list: &[Option<Candidate>]| choose(list.iter().copied()).map(|(number, _)| number);
+        assert_eq!(best(&[]), None);
+        assert_eq!(best(&[None, None]), None);
+        assert_eq!(best(&[candidate(20, 0), candidate(10, 0)]), Some(1));
+        assert_eq!(best(&[candidate(20, 0), None, candidate(10, 1)]), Some(0));
+        assert_eq!(best(&[candidate(20, 1), candidate(10, 9)]), Some(1));
+        assert_eq!(best(&[candidate(10, 3), candidate(10, 2)]), Some(1));
+        assert_eq!(worth_claiming(None), u32::MAX);
+        assert_eq!(worth_claiming(candidate(20, 1)), u32::MAX);
+        assert_eq!(worth_claiming(candidate(20, 0)), 20);
+    }
+
+    #[test]
+    fn vain_attempts_are_not_repeated_at_once() {
+        let attempt = Attempt { at: 5000, allowed: 2 };
+        assert!(!attempt.over(5000, 2) && !attempt.over(5999, 2));
+        assert!(attempt.over(6000, 2) && attempt.over(5000, 3));
+    }
+}
