@@ -117,7 +117,7 @@ bool knem_shim_file_admin(struct file *file);
 bool knem_shim_writable(const struct file *file);
 
 /* Counters, one set for each processor. */
-#define KNEM_COUNTERS 13
+#define KNEM_COUNTERS 14
 void knem_shim_count(unsigned long counter);
 u64 knem_shim_counted(unsigned long counter);
 

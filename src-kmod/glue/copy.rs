@@ -41,7 +41,7 @@ pub(crate) fn pinned(source: Place<'_>, destination: Place<'_>, bytes: u64, inte
     if bytes == 0 || !destination.memory.writable() {
         return if bytes == 0 { STATUS_SUCCESS } else { STATUS_FAILED };
     }
-    destination.memory.mark_written();
+    destination.memory.mark_written(destination.offset, bytes);
     run(Steps::new(source.pieces(), destination.pieces(), bytes), interrupted, |step| {
         // SAFETY: Both sides are pinned and mapped for as many bytes, by the invariant of `Pinned`; the destination is
         // pinned for writing. They may overlap.
@@ -64,7 +64,7 @@ pub(crate) fn mapped(region: Place<'_>, local: &Segments, direction: Direction, 
         }),
         Direction::Write if !region.memory.writable() => STATUS_FAILED,
         Direction::Write => {
-            region.memory.mark_written();
+            region.memory.mark_written(region.offset, bytes);
             run(steps, task::killed, |step| {
                 let (to, from) = (step.left as *mut c_void, step.right as *const c_void);
                 // SAFETY: As above, and the region's side is pinned for writing.

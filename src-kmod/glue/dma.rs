@@ -107,7 +107,7 @@ pub(crate) fn run(job: KBox<Job>, wait: Wait<'_>) -> Outcome {
     if !destination.memory.writable() {
         return Outcome::Done(job, STATUS_FAILED);
     }
-    destination.memory.mark_written();
+    destination.memory.mark_written(destination.offset, job.bytes());
     let first = destination.memory.pieces(destination.offset).next();
     // SAFETY: An address of the direct map, of pinned memory.
     let node = first.map_or(NO_NODE, |piece| unsafe { ffi::knem_dma_node(piece.addr as *const c_void) });

@@ -9,8 +9,9 @@ use crate::glue::region::Region;
 use crate::glue::request::Request;
 use crate::glue::segments::Segments;
 use crate::glue::user::Argument;
-use crate::glue::{dma, params, task};
+use crate::glue::{dma, params, stats, task};
 use crate::logic::access::Rule;
+use crate::logic::counter::Counter;
 use crate::logic::flags::{self, Masks};
 use crate::logic::refusal::Refusal;
 use crate::uapi::{self, Cookie};
@@ -57,6 +58,14 @@ pub(crate) fn dispatch(context: ArcBorrow<'_, Context>, command: u32, argument: 
     }
 }
 
+/// The flags of a command; unknown ones will be ignored, and are counted here.
+fn known(flags: u32) -> u32 {
+    if flags::has_unknown(flags) {
+        stats::count(Counter::UnknownFlags);
+    }
+    flags
+}
+
 /// GET_INFO. EFAULT.
 fn get_info(context: &Context, argument: Argument) -> Result {
     let Masks { forced, ignored } = context.masks();
@@ -73,7 +82,7 @@ fn bind_offload(context: &Context, argument: Argument) -> Result {
 /// CREATE_REGION. As [`create`], and EFAULT.
 fn create_region(context: ArcBorrow<'_, Context>, argument: Argument) -> Result {
     let mut command: uapi::CmdCreateRegion = argument.read()?;
-    let flags = context.masks().create(command.flags);
+    let flags = context.masks().create(known(command.flags));
     command.cookie = create(context, (command.iovec_array, command.iovec_nr), command.protection, flags)?;
     argument.write(command).inspect_err(|_| forget(&context, command.cookie))
 }
@@ -82,7 +91,7 @@ fn create_region(context: ArcBorrow<'_, Context>, argument: Argument) -> Result 
 fn init_send(context: ArcBorrow<'_, Context>, argument: Argument) -> Result {
     let mut command: uapi::CmdInitSend = argument.read()?;
     // Single use is what the command means, also where the flag is ignored.
-    let flags = flags::Create { single_use: true, ..context.masks().create(command.flags) };
+    let flags = flags::Create { single_use: true, ..context.masks().create(known(command.flags)) };
     command.send_cookie = create(context, (command.send_iovec_array, command.send_iovec_nr), uapi::PROT_READ, flags)?;
     argument.write(command).inspect_err(|_| forget(&context, command.send_cookie))
 }
@@ -154,7 +163,7 @@ fn slots(context: &Context) -> Option<u64> {
 
 /// COPY and COPY_BOUNDED. Returns the status.
 fn copy(context: &Context, command: uapi::CmdCopyBounded) -> Result<u8> {
-    let flags = context.masks().copy(command.flags, slots(context), command.async_status_index)?;
+    let flags = context.masks().copy(known(command.flags), slots(context), command.async_status_index)?;
     let slot = flags.asynchronous().then_some(command.async_status_index);
     let (source, destination) = ((command.src_cookie, command.src_offset), (command.dst_cookie, command.dst_offset));
     Request::new(context, flags, slot)?.copy(source, destination, command.length)
@@ -162,7 +171,7 @@ fn copy(context: &Context, command: uapi::CmdCopyBounded) -> Result<u8> {
 
 /// INLINE_COPY and INLINE_COPY_BOUNDED. Returns the status.
 fn inline_copy(context: &Context, command: uapi::CmdInlineCopyBounded) -> Result<u8> {
-    let flags = context.masks().copy(command.flags, slots(context), command.async_status_index)?;
+    let flags = context.masks().copy(known(command.flags), slots(context), command.async_status_index)?;
     let slot = flags.asynchronous().then_some(command.async_status_index);
     // 0 reads from the region, anything else writes to it.
     let direction = if command.write == 0 { Direction::Read } else { Direction::Write };
@@ -174,7 +183,7 @@ fn inline_copy(context: &Context, command: uapi::CmdInlineCopyBounded) -> Result
 /// INIT_ASYNC_RECV (old): reads a region; the slot alone tells the result.
 fn init_async_recv(context: &Context, argument: Argument) -> Result {
     let command: uapi::CmdInitAsyncRecv = argument.read()?;
-    let flags = context.masks().async_recv(command.flags, slots(context), command.status_index)?;
+    let flags = context.masks().async_recv(known(command.flags), slots(context), command.status_index)?;
     let local = (command.recv_iovec_array, command.recv_iovec_nr);
     let request = Request::new(context, flags, Some(command.status_index))?;
     request.inline(local, Direction::Read, (command.send_cookie, 0), UNBOUNDED).map(|_| ())
@@ -183,7 +192,7 @@ fn init_async_recv(context: &Context, argument: Argument) -> Result {
 /// SYNC_RECV (old): reads a region.
 fn sync_recv(context: &Context, argument: Argument) -> Result {
     let mut command: uapi::CmdSyncRecv = argument.read()?;
-    let flags = context.masks().sync_recv(command.flags)?;
+    let flags = context.masks().sync_recv(known(command.flags))?;
     let local = (command.recv_iovec_array, command.recv_iovec_nr);
     let request = Request::new(context, flags, None)?;
     command.status = request.inline(local, Direction::Read, (command.send_cookie, 0), UNBOUNDED)?.into();

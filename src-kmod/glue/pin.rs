@@ -35,7 +35,8 @@ pub(crate) enum Lifetime {
 pub(crate) struct Pinned {
     extents: Extents,
     writable: bool,
-    written: Atomic<bool>,
+    /// First and last byte, plus one, that may have been written; nothing as long as the first is after the last.
+    written: (Atomic<u64>, Atomic<u64>),
     _charge: Charge,
 }
 
@@ -52,7 +53,12 @@ impl Pinned {
             Lifetime::Request => Charge::request(pages)?,
         };
         // INVARIANT: Nothing is pinned, and there are no extents.
-        let mut pinned = Self { extents: Extents::new(), writable, written: Atomic::new(false), _charge: charge };
+        let mut pinned = Self {
+            extents: Extents::new(),
+            writable,
+            written: (Atomic::new(u64::MAX), Atomic::new(0)),
+            _charge: charge,
+        };
         let mut flags = 0;
         if writable {
             flags |= bindings::FOLL_WRITE;
@@ -142,20 +148,24 @@ impl Pinned {
         self.writable
     }
 
-    /// Says that the memory is about to be written, so that its pages are marked dirty when they are unpinned.
-    pub(crate) fn mark_written(&self) {
-        // Looked at first: the mark is set once, and the line stays shared between processors.
-        if !self.written.load(Relaxed) {
-            self.written.store(true, Relaxed);
-        }
+    /// Says that `bytes` bytes from `offset` on are about to be written, so that their pages are marked dirty when they
+    /// are unpinned.
+    pub(crate) fn mark_written(&self, offset: u64, bytes: u64) {
+        // Where nothing changes, the line stays shared between processors.
+        move_to(&self.written.0, offset, |new, old| new < old);
+        move_to(&self.written.1, offset.saturating_add(bytes), |new, old| new > old);
     }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        let dirty = self.written.load(Relaxed);
+        let written = (self.written.0.load(Relaxed), self.written.1.load(Relaxed));
+        let mut offset = 0u64;
         for piece in extent::pieces(self.extents.as_slice(), 0) {
-            unpin(piece, dirty);
+            for (pages, dirty) in extent::by_dirt(piece, offset, written, PAGE_SIZE as u64) {
+                unpin(pages, dirty);
+            }
+            offset = offset.saturating_add(piece.len);
         }
     }
 }
@@ -185,11 +195,20 @@ fn release(pages: &[*mut bindings::page]) {
     unsafe { bindings::unpin_user_pages(pages.as_ptr().cast_mut(), pages.len()) };
 }
 
-/// Unpins the pages that an extent touches.
-fn unpin(piece: Piece, dirty: bool) {
-    let within = piece.addr & (PAGE_SIZE as u64 - 1);
-    let mut address = piece.addr.wrapping_sub(within);
-    let mut pages = within.saturating_add(piece.len).saturating_add(PAGE_SIZE as u64 - 1) >> PAGE_SHIFT;
+/// Changes a bound, where `beyond` says that the new one is.
+fn move_to(bound: &Atomic<u64>, new: u64, beyond: impl Fn(u64, u64) -> bool) {
+    let mut old = bound.load(Relaxed);
+    while beyond(new, old) {
+        match bound.cmpxchg(old, new, Relaxed) {
+            Ok(_) => break,
+            Err(now) => old = now,
+        }
+    }
+}
+
+/// Unpins whole pages of an extent.
+fn unpin(whole: Piece, dirty: bool) {
+    let (mut address, mut pages) = (whole.addr, whole.len >> PAGE_SHIFT);
     while pages != 0 {
         let count = pages.min(BATCH as u64);
         // SAFETY: By the invariant of `Pinned` these pages follow each other in memory and were pinned once for

@@ -80,7 +80,7 @@ pub(crate) fn text(reader: Reader) -> Result<KVVec<u8>> {
     // It fails where the text is full, which is how it should end then.
     let _ = report.write(&mut out);
     if params::stats_verbose() {
-        let _ = list(&reader, &mut out);
+        let _ = list(&reader, &mut out).and_then(|()| report.write_more(&mut out));
     }
     Ok(out.0)
 }

@@ -31,12 +31,14 @@ pub enum Counter {
     FailedDma,
     /// Times that a DMA engine was looked after by a timer.
     DmaTimeout,
+    /// Commands with flags that nobody knows, which are ignored.
+    UnknownFlags,
 }
 
 /// Number of counters.
-pub const COUNT: usize = 13;
+pub const COUNT: usize = 14;
 
-const _: () = assert!(Counter::DmaTimeout as usize == COUNT - 1);
+const _: () = assert!(Counter::UnknownFlags as usize == COUNT - 1);
 
 /// The value of every counter, in the order of [`Counter`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -53,6 +53,28 @@ pub fn append(last: Option<Extent>, piece: Piece, page_size: u64) -> Option<Appe
     })
 }
 
+/// The pages that an extent touches, in the order of their addresses: those before the bytes that were written, those
+/// with such bytes, and those after. Each is the address of a page and a number of bytes, a multiple of the page size.
+///
+/// `piece` is the extent's memory, from byte `offset` of the list on; `written` are the first and the last byte of the
+/// list, plus one, that may have been written; `page_size` is a power of two.
+#[must_use]
+pub fn by_dirt(piece: Piece, offset: u64, written: (u64, u64), page_size: u64) -> [(Piece, bool); 3] {
+    let below = page_size.wrapping_sub(1);
+    let floor = |address: u64| address & !below;
+    let ceil = |address: u64| floor(address.saturating_add(below));
+    let from = written.0.saturating_sub(offset).min(piece.len);
+    let to = written.1.saturating_sub(offset).min(piece.len);
+    let (start, end) = (floor(piece.addr), ceil(piece.addr.saturating_add(piece.len)));
+    let (first, last) = if from < to {
+        (floor(piece.addr.saturating_add(from)), ceil(piece.addr.saturating_add(to)))
+    } else {
+        (end, end)
+    };
+    let part = |from: u64, to: u64| Piece { addr: from, len: to.saturating_sub(from) };
+    [(part(start, first), false), (part(first, last), true), (part(last, end), false)]
+}
+
 /// Number of bytes in the list.
 #[must_use]
 pub fn length(extents: &[Extent]) -> u64 {
@@ -101,7 +123,7 @@ impl Iterator for Pieces<'_> {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{append, length, pieces, Append, Extent};
+    use super::{append, by_dirt, length, pieces, Append, Extent};
     use crate::logic::plan::Piece;
     use std::vec::Vec;
 
@@ -151,6 +173,26 @@ mod tests {
         assert_eq!(parts(&extents, 59), [(0xffff_ffff_ffff_f01d, 1)]);
         assert_eq!(parts(&extents, 60), []);
         assert_eq!(parts(&extents, u64::MAX), []);
+    }
+
+    #[test]
+    fn pages_are_told_apart_by_what_was_written() {
+        let piece = Piece { addr: 0x10_0800, len: 4 * PAGE };
+        let parts =
+            |written| by_dirt(piece, 1000, written, PAGE).map(|(part, dirty)| (part.addr, part.len / PAGE, dirty));
+        // Five pages in all.
+        assert_eq!(parts((u64::MAX, 0)), [(0x10_0000, 5, false), (0x10_5000, 0, true), (0x10_5000, 0, false)]);
+        assert_eq!(parts((0, 1000)), [(0x10_0000, 5, false), (0x10_5000, 0, true), (0x10_5000, 0, false)]);
+        assert_eq!(parts((0, 1001)), [(0x10_0000, 0, false), (0x10_0000, 1, true), (0x10_1000, 4, false)]);
+        assert_eq!(parts((0, u64::MAX)), [(0x10_0000, 0, false), (0x10_0000, 5, true), (0x10_5000, 0, false)]);
+        // The last byte of the first page, and the first one of the second.
+        let second = 1000 + 0x800;
+        assert_eq!(
+            parts((second - 1, second + 1)),
+            [(0x10_0000, 0, false), (0x10_0000, 2, true), (0x10_2000, 3, false)]
+        );
+        assert_eq!(parts((second, second + 1)), [(0x10_0000, 1, false), (0x10_1000, 1, true), (0x10_2000, 3, false)]);
+        assert_eq!(parts((1000 + 4 * PAGE, u64::MAX))[1], (0x10_5000, 0, true));
     }
 
     #[test]

@@ -13,6 +13,12 @@ pub struct Masks {
     pub ignored: u32,
 }
 
+/// Whether flags have a bit that the interface does not know. Clients expect it to be ignored.
+#[must_use]
+pub const fn has_unknown(flags: u32) -> bool {
+    flags & !(uapi::FLAG_ANY_CREATE_MASK | uapi::FLAG_ANY_COPY_MASK) != 0
+}
+
 /// Module parameters that make up the masks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Parameters {
@@ -258,6 +264,12 @@ mod tests {
         assert_eq!(NONE.copy(notify, Some(1), 0), Err(Refusal::BadFlags));
         assert_eq!(NONE.copy(notify | 0x0c | 0x02, Some(1), 0), Err(Refusal::BadFlags));
         assert!(NONE.copy(notify | 0x08, Some(1), 0).is_ok());
+    }
+
+    #[test]
+    fn eight_flags_are_known() {
+        assert!(!super::has_unknown(0xff));
+        assert!((8..32).all(|bit| super::has_unknown(1 << bit)));
     }
 
     #[test]

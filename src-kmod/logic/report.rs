@@ -54,6 +54,14 @@ impl Display for Engine {
 }
 
 impl Report<'_> {
+    /// Writes what the interface has no line for, and nobody but an administrator asks for.
+    ///
+    /// # Errors
+    /// Only those of `out`.
+    pub fn write_more(&self, out: &mut impl Write) -> Result {
+        writeln!(out, " Commands with unknown flags                  : {}", self.totals.get(Counter::UnknownFlags))
+    }
+
     /// Writes the report.
     ///
     /// # Errors

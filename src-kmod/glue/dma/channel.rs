@@ -2,6 +2,7 @@
 //! A claimed channel of a DMA engine.
 
 use crate::glue::dma::flight::{landed, Flight};
+use crate::glue::dma::pool;
 use crate::glue::{ffi, params};
 use crate::logic::dma::{Candidate, Limits};
 use crate::logic::plan::Step;
@@ -155,6 +156,7 @@ impl PinnedDrop for Channel {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: Claimed by `claim`. Each transfer keeps the channel until its last copy has ended.
         unsafe { ffi::knem_dma_release(self.raw.as_ptr()) };
+        pool::something_is_free();
     }
 }
 

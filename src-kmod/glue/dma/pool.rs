@@ -29,8 +29,16 @@ kernel::sync::global_lock! {
     unsafe(uninit) static POOL: Mutex<Pool> = Pool { channels: NONE, vain: None };
 }
 
-/// Whether there is a channel in the pool; tells those who want none whether they have to look.
-static ANY: Atomic<bool> = Atomic::new(false);
+/// Whether the pool is other than it was in the beginning; tells those who may have no channel whether to tidy up.
+static USED: Atomic<bool> = Atomic::new(false);
+
+/// Whether a channel was given back since one was last claimed.
+static FREE: Atomic<bool> = Atomic::new(false);
+
+/// A channel was given back: it is worth while to try to claim one.
+pub(super) fn something_is_free() {
+    FREE.store(true, Relaxed);
+}
 
 /// Makes the pool usable.
 ///
@@ -44,7 +52,6 @@ pub(super) unsafe fn init() {
 /// Gives all channels back.
 pub(super) fn clear() {
     let channels = core::mem::replace(&mut POOL.lock().channels, NONE);
-    ANY.store(false, Relaxed);
     drop(channels);
 }
 
@@ -93,16 +100,20 @@ pub(super) fn forget(channel: &Arc<Channel>) {
 /// Does something with the pool as it is allowed to be now.
 fn with_pool<T: Default>(use_pool: impl FnOnce(&mut Pool, u32) -> T) -> T {
     let allowed = allowed();
-    if allowed == 0 && !ANY.load(Relaxed) {
+    if allowed == 0 && !USED.load(Relaxed) {
         return T::default();
     }
-    let mut pool = POOL.lock();
-    let surplus = pool.tidy(allowed);
-    let outcome = if allowed == 0 { T::default() } else { use_pool(&mut pool, allowed) };
-    ANY.store(pool.count() != 0, Relaxed);
-    drop(pool);
-    // Giving channels back may sleep for long.
+    let surplus = POOL.lock().tidy(allowed);
+    // Giving channels back may take a while. It comes first, so that they can be claimed anew.
     drop(surplus);
+    let mut pool = POOL.lock();
+    let outcome = if allowed == 0 {
+        pool.vain = None;
+        T::default()
+    } else {
+        use_pool(&mut pool, allowed)
+    };
+    USED.store(pool.count() != 0 || pool.vain.is_some(), Relaxed);
     outcome
 }
 
@@ -136,9 +147,14 @@ impl Pool {
         // SAFETY: Has no preconditions.
         let now = unsafe { ffi::knem_dma_now() };
         let full = self.count() >= allowed;
-        if nearer_than <= NEAREST || full || self.vain.is_some_and(|vain| !vain.over(now, allowed)) {
+        if nearer_than <= NEAREST || full {
             return false;
         }
+        let in_vain = self.vain.is_some_and(|vain| !vain.over(now, allowed));
+        if in_vain && !FREE.load(Relaxed) {
+            return false;
+        }
+        FREE.store(false, Relaxed);
         let free = self.channels.iter_mut().find(|slot| slot.is_none());
         if let (Some(free), Some(channel)) = (free, Channel::claim(node, nearer_than)) {
             *free = Some(channel);
