@@ -10,8 +10,8 @@
  */
 #include <linux/dma-mapping.h>
 #include <linux/dmaengine.h>
+#include <linux/freezer.h>
 #include <linux/jiffies.h>
-#include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -94,8 +94,8 @@ void knem_dma_wait(struct wait_queue_head *queue, bool (*ready)(void *data), voi
 	if (killable)
 		wait_event_killable_timeout(*queue, ready(data), timeout);
 	else
-		/* Kernel threads take no signals; so they do not count as load. kthread_stop() wakes them. */
-		wait_event_interruptible_timeout(*queue, ready(data), timeout);
+		/* Kernel threads take no signals; so they do not count as load. kthread_stop() wakes them, and so does suspend. */
+		wait_event_freezable_timeout(*queue, ready(data), timeout);
 }
 
 u64 knem_dma_now(void)

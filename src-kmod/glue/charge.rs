@@ -97,7 +97,7 @@ impl Drop for Charge {
             // SAFETY: The reference keeps the structure, and C changes its counter atomically.
             unsafe { ffi::knem_shim_add_pinned(mm.as_raw(), back) };
         }
-        // SAFETY: The account is open while a file is, and charges do not outlive files.
+        // SAFETY: The account is open while a file is or a transfer is in flight: both keep the module loaded.
         unsafe { ffi::knem_shim_pinned_add(back) };
     }
 }

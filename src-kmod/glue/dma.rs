@@ -7,8 +7,9 @@
 //! A transfer's memory stays pinned and mapped until its last descriptor has ended. Whoever waits for it may stop to do
 //! so (killed, or the file is closed): a work item drives it then, and the module stays loaded as long.
 //!
-//! Locks: `pool` (a mutex, around the list of channels; channels are claimed under it), and one in each channel, a mutex
-//! for handing over descriptors in turn. Both are taken by processes only; callbacks take no lock of ours but C's.
+//! Locks, all of them mutexes that only processes take: `pool` (the list of channels; they are claimed under it), one in
+//! each channel (descriptors are handed over in turn), and one in each flight (where a transfer is left; nobody ever
+//! waits for it). Callbacks take no lock of ours but C's.
 
 mod channel;
 mod flight;

@@ -160,7 +160,7 @@ impl Request {
                 status
             }
             dma::Outcome::InFlight if detached => STATUS_PENDING,
-            // The caller has been killed, and will not look.
+            // The caller has been killed and will not look, or the engine was given up, which still has some of the memory.
             dma::Outcome::InFlight => STATUS_FAILED,
         }
     }

@@ -103,10 +103,14 @@ fn with_pool<T: Default>(use_pool: impl FnOnce(&mut Pool, u32) -> T) -> T {
     if allowed == 0 && !USED.load(Relaxed) {
         return T::default();
     }
-    let surplus = POOL.lock().tidy(allowed);
-    // Giving channels back may take a while. It comes first, so that they can be claimed anew.
-    drop(surplus);
     let mut pool = POOL.lock();
+    let surplus = pool.tidy(allowed);
+    if surplus.iter().any(Option::is_some) {
+        // Giving channels back may take a while. It comes first, so that they can be claimed anew.
+        drop(pool);
+        drop(surplus);
+        pool = POOL.lock();
+    }
     let outcome = if allowed == 0 {
         pool.vain = None;
         T::default()
