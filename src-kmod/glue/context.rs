@@ -233,7 +233,8 @@ impl Context {
     /// Maps the status array into `area`, a new mapping. If that fails it may be tried again.
     ///
     /// # Errors
-    /// EBUSY if it was done before; ENOMEM; EINTR if the caller is killed.
+    /// EBUSY if it was done before; ENOMEM, also for more slots than the parameter `max_slots` allows; EINTR if the caller
+    /// is killed.
     pub(crate) fn map(&self, area: &VmaNew) -> Result {
         let chosen = {
             let mut binding = self.binding.lock();
@@ -255,7 +256,11 @@ impl Context {
             None => Processors::by_default()?,
             chosen => chosen,
         };
-        let offload = Offload::new(area.end().saturating_sub(area.start()), processors)?;
+        let bytes = area.end().saturating_sub(area.start());
+        if bytes as u64 > params::max_slots() {
+            return Err(ENOMEM);
+        }
+        let offload = Offload::new(bytes, processors)?;
         offload.slots().insert(area)?;
         Ok(offload)
     }

@@ -9,7 +9,7 @@
 use crate::glue::context::Context;
 use crate::glue::stats::Reader;
 use crate::glue::user::Argument;
-use crate::glue::{ffi, ioctl, params, stats};
+use crate::glue::{ffi, ioctl, stats};
 use crate::logic::access;
 use crate::logic::refusal::Refusal;
 use crate::uapi;
@@ -232,9 +232,6 @@ unsafe extern "C" fn mmap(file: *mut bindings::file, area: *mut bindings::vm_are
         area.try_clear_mayexec()?;
         area.set_dontexpand();
         area.set_dontdump();
-        if slots > params::max_slots() {
-            return Err(ENOMEM);
-        }
         context.map(area)?;
         // The thread is started before user space runs again, but not here, under the lock of the address space. Without
         // memory for that, the first request for the thread starts it.

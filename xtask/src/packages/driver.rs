@@ -143,9 +143,15 @@ mod tests {
     #[test]
     fn every_module_parameter_is_explained() {
         let workspace = Workspace::find().expect("the workspace");
-        let shim = fs::read_to_string(workspace.file("src-kmod/knem_shim.c")).expect("readable");
+        let mut sources = String::new();
+        for entry in fs::read_dir(workspace.file("src-kmod")).expect("readable") {
+            let path = entry.expect("readable").path();
+            if path.extension().is_some_and(|kind| kind == "c") {
+                sources.push_str(&fs::read_to_string(path).expect("text"));
+            }
+        }
         let conf = fs::read_to_string(workspace.file("modprobe.d/knem.conf")).expect("readable");
-        let in_driver: BTreeSet<&str> = shim
+        let in_driver: BTreeSet<&str> = sources
             .lines()
             .filter_map(|line| line.strip_prefix("module_param_named("))
             .filter_map(|rest| rest.split(',').next())

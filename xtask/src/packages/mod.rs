@@ -13,7 +13,7 @@ mod repack;
 mod repo;
 mod scripts;
 mod stage;
-mod template;
+pub(crate) mod template;
 mod tools;
 
 use std::path::PathBuf;

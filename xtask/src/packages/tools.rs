@@ -24,6 +24,7 @@ const FILES: &[(&str, &str)] = &[
     ("udev/knem.modules-load.conf", "usr/lib/modules-load.d/knem.conf"),
     ("udev/knem.limits.conf", "etc/security/limits.d/knem.conf"),
     ("modprobe.d/knem.conf", "usr/lib/modprobe.d/knem.conf"),
+    ("docs/man/knem.4", "usr/share/man/man4/knem.4"),
 ];
 
 /// Completion scripts: the shell, and where it looks for them.
