@@ -52,6 +52,9 @@ impl Thread {
         if let Some(task) = NonNull::new(task) {
             // SAFETY: Our reference keeps the task, and this is the only place that stops it, once.
             unsafe { ffi::knem_shim_thread_stop(task.as_ptr()) };
+            // A thread that had not begun has never looked into the queue. The jobs there keep what they report to,
+            // which keeps the queue: somebody has to take them out.
+            drop(self.offload.queue().take());
         }
     }
 }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: CECILL-B
 //! What the library asks of a driver: the seam between the real one and a fake.
 
-use knem_core::uapi::{CmdCopyBounded, CmdCreateRegion, CmdInfo, CmdInlineCopyBounded};
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+
+use knem_core::uapi::{CmdBindOffload, CmdCopyBounded, CmdCreateRegion, CmdInfo, CmdInlineCopyBounded};
 use nix::errno::Errno;
 
 use crate::Cookie;
@@ -36,4 +39,41 @@ pub trait Backend: Send + Sync {
 
     /// `KNEM_CMD_COPY_BOUNDED`. Both regions' owners have allowed it when they created them.
     fn copy_bounded(&self, argument: &mut CmdCopyBounded) -> Result<(), Errno>;
+
+    // Copies that go on after the call: a driver may do without them.
+
+    /// `KNEM_CMD_INLINE_COPY_BOUNDED` with an asynchronous flag.
+    ///
+    /// # Safety
+    ///
+    /// - `local_iovec_array` is the address of `local_iovec_nr` segments, readable during the call.
+    /// - The segments' pages may be used, and with `write` 0 changed, at any time until the request has completed:
+    ///   wherever they are mapped by then.
+    unsafe fn submit_inline_copy(&self, _argument: &mut CmdInlineCopyBounded) -> Result<(), Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    /// `KNEM_CMD_BIND_OFFLOAD`.
+    ///
+    /// # Safety
+    ///
+    /// `mask_ptr` is the address of `mask_len` bytes, readable during the call, if the flags are CUSTOM.
+    unsafe fn bind_offload(&self, _argument: &mut CmdBindOffload) -> Result<(), Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    /// Maps the status array, `length` bytes of it, for the caller to unmap.
+    fn map_status(&self, _length: usize) -> Result<NonNull<u8>, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    /// Reads completion events, four bytes each.
+    fn read_events(&self, _events: &mut [u8]) -> Result<usize, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    /// The file, if there is one.
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }

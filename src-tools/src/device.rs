@@ -100,6 +100,10 @@ impl Device {
         Ok(Self { backend, info: info.into() })
     }
 
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
     /// What the driver said about itself when it was opened.
     pub fn info(&self) -> Info {
         self.info

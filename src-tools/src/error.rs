@@ -59,6 +59,10 @@ pub enum Error {
     Protection,
     /// The copy stopped early.
     CopyFailed,
+    /// No region has this cookie, there is no such slot, or flags and worker do not go together.
+    NotSubmitted,
+    /// The driver has as many requests or events as it takes.
+    QueueFull,
     /// The driver reported a state that a synchronous request cannot have.
     UnexpectedStatus {
         /// The state.
@@ -89,6 +93,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// What the system said when something was done.
+    pub(crate) fn of(what: &str, errno: Errno) -> Self {
+        Self::System { what: what.to_owned(), source: errno.into() }
+    }
+
     /// The reason of a refused copy.
     pub(crate) fn of_copy(errno: Errno, with_dma: bool) -> Self {
         match errno {
@@ -168,6 +177,13 @@ impl fmt::Display for Error {
                 "the copy stopped early: memory of this process is not mapped for it, or the request was interrupted; \
                  the destination's contents are unspecified",
             ),
+            Self::NotSubmitted => f.write_str(
+                "no region has this cookie, the status array has no such slot, an event was asked for without the thread, \
+                 or a DMA engine where there is none",
+            ),
+            Self::QueueFull => {
+                f.write_str("too many requests are under way, or too many events unread: wait for some, or read the events")
+            }
             Self::UnexpectedStatus { status } => write!(
                 f,
                 "the driver reported state {status} for a synchronous copy: look for forced flags in the output of knem info"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
 //! Request flags that the library lets its callers choose, and the names of all of them.
 //!
-//! Asynchronous flags are left out: the kernel would go on using the caller's memory after the call
-//! returned, which a borrow cannot express.
+//! Asynchronous flags are left out: the kernel goes on using the caller's memory after the call
+//! has returned, which a borrow cannot express. `Submission` has them, for memory that bears it.
 
 use std::ops::BitOr;
 

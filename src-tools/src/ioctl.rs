@@ -102,6 +102,10 @@ command!(
     /// Copy between the caller's memory and a region.
     InlineCopyBounded, CMD_INLINE_COPY_BOUNDED, In, knem_core::uapi::CmdInlineCopyBounded
 );
+command!(
+    /// Choose where the kernel's thread runs.
+    BindOffload, CMD_BIND_OFFLOAD, In, knem_core::uapi::CmdBindOffload
+);
 
 #[cfg(test)]
 mod tests {

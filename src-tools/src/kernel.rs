@@ -2,13 +2,17 @@
 //! The driver in the kernel, behind its device node.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsRawFd;
+use std::io::Read;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
+use std::ptr::NonNull;
 
-use knem_core::uapi::{CmdCopyBounded, CmdCreateRegion, CmdInfo, CmdInlineCopyBounded};
+use knem_core::uapi::{self, CmdBindOffload, CmdCopyBounded, CmdCreateRegion, CmdInfo, CmdInlineCopyBounded};
 use nix::errno::Errno;
+use nix::sys::mman::{mmap, MapFlags, ProtFlags};
 
-use crate::ioctl::{Command, CopyBounded, CreateRegion, DestroyRegion, GetInfo, InlineCopyBounded};
+use crate::ioctl::{BindOffload, Command, CopyBounded, CreateRegion, DestroyRegion, GetInfo, InlineCopyBounded};
 use crate::{node, Backend, Cookie, Error};
 
 /// An open device node.
@@ -56,5 +60,31 @@ impl Backend for KernelDriver {
     fn copy_bounded(&self, argument: &mut CmdCopyBounded) -> Result<(), Errno> {
         // SAFETY: the structure holds no address of this process.
         unsafe { self.call::<CopyBounded>(argument) }
+    }
+
+    unsafe fn submit_inline_copy(&self, argument: &mut CmdInlineCopyBounded) -> Result<(), Errno> {
+        // SAFETY: the trait's contract is the command's.
+        unsafe { self.call::<InlineCopyBounded>(argument) }
+    }
+
+    unsafe fn bind_offload(&self, argument: &mut CmdBindOffload) -> Result<(), Errno> {
+        // SAFETY: the trait's contract is the command's.
+        unsafe { self.call::<BindOffload>(argument) }
+    }
+
+    fn map_status(&self, length: usize) -> Result<NonNull<u8>, Errno> {
+        let length = NonZeroUsize::new(length).ok_or(Errno::EINVAL)?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let offset = i64::try_from(uapi::STATUS_ARRAY_FILE_OFFSET).map_err(|_| Errno::EINVAL)?;
+        // SAFETY: the kernel chooses the place, so nothing is mapped over.
+        unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &self.0, offset) }.map(NonNull::cast)
+    }
+
+    fn read_events(&self, events: &mut [u8]) -> Result<usize, Errno> {
+        (&self.0).read(events).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
     }
 }

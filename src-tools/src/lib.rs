@@ -20,6 +20,9 @@
 //! # }
 //! ```
 //!
+//! Copies can also go on in the background: [`Device::map_status`] gives a [`StatusArray`], which takes requests and tells
+//! when they have completed.
+//!
 //! The numbers and structures come from the driver's own source, `knem_core::uapi`. A driver is reached
 //! through the trait [`Backend`]; [`fake`] has one that needs no kernel module, for tests.
 
@@ -33,6 +36,7 @@ mod ioctl;
 mod kernel;
 mod memory;
 mod node;
+mod offload;
 mod region;
 mod segments;
 pub mod statistics;
@@ -45,5 +49,6 @@ pub use crate::flags::{flag_names, CopyFlags, RegionFlags};
 pub use crate::kernel::KernelDriver;
 pub use crate::memory::Memory;
 pub use crate::node::{NodeFacts, Obstacle};
+pub use crate::offload::{Placement, Request, Status, StatusArray, Submission, Worker};
 pub use crate::region::Region;
 pub use knem_core::uapi::DEVICE_FILENAME;

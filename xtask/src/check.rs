@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
 //! `make check`: everything that has to hold before a change is taken, on the host and on every supported kernel.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,17 +9,31 @@ use clap::Args;
 
 use crate::cache::elapsed;
 use crate::kernels::Kernel;
-use crate::lab::Lab;
+use crate::lab::{words, Lab};
 use crate::packages::{self, Packages};
 use crate::vm::{Add, Options};
 use crate::workspace::Workspace;
-use crate::{host, module, namespace, run};
+use crate::{host, kmodules, module, namespace, programs, run};
 
 /// A series whose Debian kernels have no Rust: the module is skipped there, and nothing else suffers.
 const WITHOUT_RUST: &str = "6.12";
 
-/// The test program that runs on the kernels.
-const TESTS: &str = "knem-vm-tests";
+/// What runs on the kernels, one after the other: the interface from Rust, as root and as a member of the group, and from C, for 64
+/// and for 32 bits; the example of the guide; random sequences against a model; and last what loads and unloads the driver.
+const TESTS: &[&str] = &[
+    "knem-conformance",
+    MEMBER,
+    "knem-conformance-c",
+    "knem-conformance-c32",
+    "knem-pingpong",
+    "knem-pingpong32",
+    "knem-model --cases 200 --seed 1",
+    "knem-vm-tests",
+];
+
+/// A user who is not root leaves out what takes root. Nothing else is left out on our kernels.
+const MEMBER: &str =
+    "prlimit --memlock=unlimited setpriv --reuid=nobody --regid=rdma --clear-groups /usr/local/bin/knem-conformance";
 
 /// Memory of the machine the tests run in.
 const MEMORY: u32 = 4096;
@@ -124,29 +137,46 @@ fn on_the_host(workspace: &Workspace, steps: &mut Steps) {
 }
 
 fn on_the_kernels(lab: &Lab, packages: &Packages, steps: &mut Steps) {
-    let program = steps.run("building the test program", || test_program(&lab.workspace));
+    let programs = steps.run("building the test programs", || programs::build(&lab.workspace));
     // Each series by itself, so that one that left the archive does not hide how the others do.
     for series in &lab.workspace.series {
         let Some(kernel) = steps.run(&format!("kernel {series} is in the archive"), || lab.kernel(Some(series))) else {
             continue;
         };
-        let Some(program) = &program else { continue };
-        steps.run(&format!("driver on kernel {}", kernel.release), || driver(lab, kernel, packages, program));
+        let Some(programs) = &programs else { continue };
+        steps.run(&format!("driver on kernel {}", kernel.release), || driver(lab, kernel, packages, programs));
     }
     steps.run(&format!("kernel {WITHOUT_RUST} without Rust is skipped"), || skipped(lab, packages));
 }
 
-/// Installs, boots and runs the test program; unloading is judged by the machine itself.
-fn driver(lab: &Lab, kernel: &Kernel, packages: &Packages, program: &Path) -> Result<()> {
+/// Installs, boots and runs the test programs; unloading is judged by the machine itself.
+fn driver(lab: &Lab, kernel: &Kernel, packages: &Packages, programs: &[Add]) -> Result<()> {
     let (image, installed) = lab.image(kernel, packages)?;
     module::demand_no_panic(&installed.symbols)?;
-    let options = Options {
-        memory: MEMORY,
-        timeout: Duration::from_secs(1200),
-        adds: vec![Add { path: program.to_owned(), destination: PathBuf::from("/usr/local/bin").join(TESTS) }],
-        ..Options::default()
-    };
-    lab.boot(&image, &[vec![TESTS.to_owned()]], &options)?.demand_success()
+    let mut adds = programs.to_vec();
+    adds.push(kmodules::add(lab, kernel, kmodules::DMA_ENGINE)?);
+    let options = Options { memory: MEMORY, timeout: Duration::from_secs(3600), adds, ..Options::default() };
+    let commands: Vec<Vec<String>> = TESTS.iter().map(|line| words(line)).collect();
+    let report = lab.boot(&image, &commands, &options)?;
+    let mut left_out = Vec::new();
+    for (line, outcome) in TESTS.iter().zip(&report.outcomes) {
+        let counts = counts(&outcome.stdout);
+        println!("  kernel {}: {line}: {counts}", kernel.release);
+        if *line != MEMBER && counts.ends_with(" skipped") && !counts.ends_with(" 0 skipped") {
+            left_out.push(*line);
+        }
+    }
+    report.demand_success()?;
+    if !left_out.is_empty() {
+        bail!("tests were skipped that can run on this kernel: {}", left_out.join(", "));
+    }
+    Ok(())
+}
+
+/// The last line of a test program's output: as a rule, its counts.
+fn counts(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    text.trim_end().lines().next_back().map_or_else(String::new, |line| line.trim_start_matches("# ").to_owned())
 }
 
 /// Beside a kernel that cannot carry the module, everything installs, is healthy, and says why there is no module.
@@ -164,12 +194,6 @@ fn skipped(lab: &Lab, packages: &Packages) -> Result<()> {
         .context("the installation does not say why there is no module")?;
     println!("  said: {}", sentence.trim());
     Ok(())
-}
-
-/// Builds the program that runs on the kernels.
-fn test_program(workspace: &Workspace) -> Result<PathBuf> {
-    run::run(cargo(workspace).args(["build", "--release", "--bin", TESTS]))?;
-    Ok(workspace.target().join("release").join(TESTS))
 }
 
 /// The cargo that runs us.

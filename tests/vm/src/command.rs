@@ -8,14 +8,14 @@ use knem_core::uapi::DEVICE_FILENAME;
 use nix::unistd::Group;
 
 crate::trials![
-    node_belongs_to_the_group,
-    info_shows_the_driver,
-    benchmark_verifies_every_size,
-    member_of_the_group_may_copy,
-    stranger_is_told_the_group,
-    limit_of_locked_memory_is_explained,
-    clearing_is_for_the_administrator,
-    bad_sizes_are_refused,
+    "R51 W30" node_belongs_to_the_group,
+    "" info_shows_the_driver,
+    "" benchmark_verifies_every_size,
+    "" member_of_the_group_may_copy,
+    "" stranger_is_told_the_group,
+    "" limit_of_locked_memory_is_explained,
+    "" clearing_is_for_the_administrator,
+    "" bad_sizes_are_refused,
 ];
 
 /// A user id that nobody has.

@@ -8,39 +8,20 @@ use std::time::Duration;
 use knem_core::uapi;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::libc;
 
-use crate::counters::{counters, nothing_is_pinned, pinned_pages};
+use crate::counters::{counters, nothing_is_pinned};
 use crate::device::{Knem, READ, SUCCESS};
+use crate::loaded::{load, unload};
 use crate::memory::{Mapping, PAGE};
 
 crate::trials![
-    nothing_was_left_pinned,
-    module_in_use_stays,
-    module_can_be_loaded_again,
-    contradicting_parameters_are_refused,
-    forced_flags_are_added,
-    unloading_right_after_a_kill,
+    "R29" nothing_was_left_pinned,
+    "R37" module_in_use_stays,
+    "R38" module_can_be_loaded_again,
+    "3" contradicting_parameters_are_refused,
+    "3" forced_flags_are_added,
+    "R38 W20" unloading_right_after_a_kill,
 ];
-
-fn unload() -> Result<(), Errno> {
-    // SAFETY: the name is a string.
-    let result = unsafe { libc::syscall(libc::SYS_delete_module, c"knem".as_ptr(), libc::O_NONBLOCK) };
-    Errno::result(result).map(drop)
-}
-
-/// Loads the module and waits for its node.
-fn load(parameters: &[&str]) -> bool {
-    let output = Command::new("modprobe").arg("knem").args(parameters).output().expect("modprobe runs");
-    let loaded = output.status.success();
-    for _ in 0..100 {
-        if !loaded || Path::new(uapi::DEVICE_FILENAME).exists() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    loaded
-}
 
 fn nothing_was_left_pinned() {
     nothing_is_pinned();
@@ -67,9 +48,9 @@ fn module_can_be_loaded_again() {
         assert_eq!(knem.read(region, 0, &[local.segment()], 0), Ok(SUCCESS));
         drop(knem);
         assert_eq!(unload(), Ok(()));
-        assert_eq!(pinned_pages(), 0, "unloading leaves nothing pinned");
+        nothing_is_pinned();
         assert!(!Path::new("/sys/module/knem").exists());
-        assert!(load(&[]));
+        load(&[]).expect("loads");
         assert!(counters().values().all(|value| *value == 0));
         let other = Knem::open();
         assert_eq!(other.read(region, 0, &[local.segment()], 0), Err(Errno::EINVAL), "cookies of another life");
@@ -78,13 +59,13 @@ fn module_can_be_loaded_again() {
 
 fn contradicting_parameters_are_refused() {
     assert_eq!(unload(), Ok(()));
-    assert!(!load(&["forceflags=0x10", "ignoreflags=0x10"]));
-    assert!(load(&[]));
+    assert!(load(&["forceflags=0x10", "ignoreflags=0x10"]).is_err());
+    load(&[]).expect("loads");
 }
 
 fn forced_flags_are_added() {
     assert_eq!(unload(), Ok(()));
-    assert!(load(&["pinlocal=1", "ignoreflags=0x20"]));
+    load(&["pinlocal=1", "ignoreflags=0x20"]).expect("loads");
     {
         let (knem, memory, local) = (Knem::open(), Mapping::holding(b"data"), Mapping::new(4));
         let info = knem.info();
@@ -97,7 +78,7 @@ fn forced_flags_are_added() {
         assert_eq!(counters()[crate::counters::PINNED], 2);
     }
     assert_eq!(unload(), Ok(()));
-    assert!(load(&[]));
+    load(&[]).expect("loads");
 }
 
 fn unloading_right_after_a_kill() {
@@ -114,7 +95,7 @@ fn unloading_right_after_a_kill() {
         nix::sys::signal::kill(child.id(), nix::sys::signal::Signal::SIGKILL).expect("killed");
         let _ = child.wait();
         assert_eq!(unload(), Ok(()), "its files are closed");
-        assert_eq!(pinned_pages(), 0);
-        assert!(load(&[]));
+        nothing_is_pinned();
+        load(&[]).expect("loads");
     }
 }

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: CECILL-B
+//! The device, without a safety net: every command, with any argument.
+
+use std::ffi::{c_int, c_void};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use knem_core::uapi::{self, CmdCopyBounded, CmdCreateRegion, CmdInfo, CmdInlineCopyBounded, ParamIovec};
+use nix::errno::Errno;
+use nix::fcntl::{open, OFlag};
+use nix::libc;
+use nix::sys::stat::Mode;
+
+/// A region that may be read.
+pub const READ: u32 = uapi::PROT_READ;
+/// A region that may be written.
+pub const WRITE: u32 = uapi::PROT_WRITE;
+/// `current_status` of a request that has succeeded.
+pub const SUCCESS: u32 = uapi::STATUS_SUCCESS as u32;
+/// `current_status` of a request that has failed.
+pub const FAILED: u32 = uapi::STATUS_FAILED as u32;
+/// What fields hold that the driver must not look at, as in real clients.
+pub const GARBAGE: u32 = 0xdead_beef;
+
+static NODE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Which device is tested.
+pub fn set_node(path: PathBuf) {
+    NODE.set(path).expect("set once");
+}
+
+/// The device that is tested.
+pub fn node() -> &'static Path {
+    NODE.get().map_or(Path::new(uapi::DEVICE_FILENAME), PathBuf::as_path)
+}
+
+/// An open file of the device.
+#[derive(Debug)]
+pub struct Knem(OwnedFd);
+
+impl Knem {
+    /// Opens the device as clients do.
+    pub fn open() -> Self {
+        Self::open_as(OFlag::O_RDWR).expect("the device opens")
+    }
+
+    /// Opens the device in any way.
+    pub fn open_as(flags: OFlag) -> Result<Self, Errno> {
+        open(node(), flags | OFlag::O_CLOEXEC, Mode::empty()).map(Self)
+    }
+
+    /// A second descriptor of the same file.
+    pub fn duplicate(&self) -> Self {
+        Self(self.0.try_clone().expect("dup"))
+    }
+
+    /// The file.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Any command with any address.
+    pub fn command_at(&self, command: u32, address: u64) -> Result<(), Errno> {
+        // SAFETY: the driver checks the address; where it is valid, the caller has memory for the command.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), command.into(), address as usize as *mut c_void) };
+        Errno::result(result).map(drop)
+    }
+
+    /// Any command with any structure.
+    pub fn command<T>(&self, command: u32, argument: &mut T) -> Result<(), Errno> {
+        self.command_at(command, (&raw mut *argument).expose_provenance() as u64)
+    }
+
+    /// What the driver says about itself.
+    pub fn info(&self) -> CmdInfo {
+        let mut info = CmdInfo { abi: GARBAGE, features: GARBAGE, ignored_flags: GARBAGE, forced_flags: GARBAGE };
+        self.command(uapi::CMD_GET_INFO, &mut info).expect("GET_INFO");
+        info
+    }
+
+    /// Creates a region and gives its cookie.
+    pub fn create(&self, segments: &[ParamIovec], protection: u32, flags: u32) -> Result<u64, Errno> {
+        let mut argument = CmdCreateRegion {
+            iovec_array: list_address(segments),
+            iovec_nr: count(segments),
+            flags,
+            protection,
+            pad1: GARBAGE,
+            cookie: 0,
+        };
+        self.command(uapi::CMD_CREATE_REGION, &mut argument)?;
+        assert_eq!(argument.pad1, GARBAGE, "padding is preserved");
+        assert_ne!(argument.cookie, 0, "no region has cookie 0");
+        Ok(argument.cookie)
+    }
+
+    /// Withdraws a region.
+    pub fn destroy(&self, mut cookie: u64) -> Result<(), Errno> {
+        self.command(uapi::CMD_DESTROY_REGION, &mut cookie)
+    }
+
+    /// Copies from a region to segments; gives the status.
+    pub fn read(&self, cookie: u64, offset: u64, segments: &[ParamIovec], flags: u32) -> Result<u32, Errno> {
+        self.inline(Inline { cookie, offset, segments, flags, ..Inline::default() })
+    }
+
+    /// Copies from segments to a region; gives the status.
+    pub fn write(&self, cookie: u64, offset: u64, segments: &[ParamIovec], flags: u32) -> Result<u32, Errno> {
+        self.inline(Inline { cookie, offset, segments, flags, write: 1, ..Inline::default() })
+    }
+
+    /// An inline copy; gives the status.
+    pub fn inline(&self, request: Inline<'_>) -> Result<u32, Errno> {
+        self.inline_at(request, GARBAGE)
+    }
+
+    /// An inline copy with a slot for its result; gives the status.
+    pub fn inline_at(&self, request: Inline<'_>, index: u32) -> Result<u32, Errno> {
+        let mut argument = CmdInlineCopyBounded {
+            local_iovec_array: list_address(request.segments),
+            local_iovec_nr: count(request.segments),
+            write: request.write,
+            remote_cookie: request.cookie,
+            remote_offset: request.offset,
+            length: request.bound.unwrap_or(0),
+            flags: request.flags,
+            current_status: GARBAGE,
+            async_status_index: index,
+            pad: GARBAGE,
+        };
+        if request.bound.is_some() {
+            let before = argument;
+            let outcome = self.command(uapi::CMD_INLINE_COPY_BOUNDED, &mut argument);
+            let status = std::mem::replace(&mut argument.current_status, GARBAGE);
+            assert_eq!(argument, before, "inputs are preserved");
+            return judge(outcome, status);
+        }
+        let mut plain = uapi::CmdInlineCopy {
+            local_iovec_array: argument.local_iovec_array,
+            local_iovec_nr: argument.local_iovec_nr,
+            write: argument.write,
+            remote_cookie: argument.remote_cookie,
+            remote_offset: argument.remote_offset,
+            flags: argument.flags,
+            current_status: GARBAGE,
+            async_status_index: index,
+            pad: GARBAGE,
+        };
+        let before = plain;
+        let outcome = self.command(uapi::CMD_INLINE_COPY, &mut plain);
+        let status = std::mem::replace(&mut plain.current_status, GARBAGE);
+        assert_eq!(plain, before, "inputs are preserved");
+        judge(outcome, status)
+    }
+
+    /// A copy between regions; gives the status.
+    pub fn copy(
+        &self,
+        source: (u64, u64),
+        destination: (u64, u64),
+        bound: Option<u64>,
+        flags: u32,
+    ) -> Result<u32, Errno> {
+        self.copy_at(source, destination, bound, flags, GARBAGE)
+    }
+
+    /// A copy between regions with a slot for its result; gives the status.
+    pub fn copy_at(
+        &self,
+        source: (u64, u64),
+        destination: (u64, u64),
+        bound: Option<u64>,
+        flags: u32,
+        index: u32,
+    ) -> Result<u32, Errno> {
+        let ((src_cookie, src_offset), (dst_cookie, dst_offset)) = (source, destination);
+        if let Some(length) = bound {
+            let before = CmdCopyBounded {
+                src_cookie,
+                src_offset,
+                dst_cookie,
+                dst_offset,
+                length,
+                flags,
+                current_status: GARBAGE,
+                async_status_index: index,
+                pad: GARBAGE,
+            };
+            let mut argument = before;
+            let outcome = self.command(uapi::CMD_COPY_BOUNDED, &mut argument);
+            let status = std::mem::replace(&mut argument.current_status, GARBAGE);
+            assert_eq!(argument, before, "inputs are preserved");
+            return judge(outcome, status);
+        }
+        let before = uapi::CmdCopy {
+            src_cookie,
+            src_offset,
+            dst_cookie,
+            dst_offset,
+            flags,
+            current_status: GARBAGE,
+            async_status_index: index,
+            pad: GARBAGE,
+        };
+        let mut argument = before;
+        let outcome = self.command(uapi::CMD_COPY, &mut argument);
+        let status = std::mem::replace(&mut argument.current_status, GARBAGE);
+        assert_eq!(argument, before, "inputs are preserved");
+        judge(outcome, status)
+    }
+}
+
+/// The status of a request that was accepted; on an error nothing is written back.
+fn judge(outcome: Result<(), Errno>, status: u32) -> Result<u32, Errno> {
+    match outcome {
+        Ok(()) => Ok(status),
+        Err(errno) => {
+            assert_eq!(status, GARBAGE, "an error writes nothing back");
+            Err(errno)
+        }
+    }
+}
+
+/// A file that came in another way.
+impl From<OwnedFd> for Knem {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl Knem {
+    /// The file with a number that was inherited.
+    pub fn inherited(number: c_int) -> Self {
+        // SAFETY: the parent left it open for this process alone.
+        Self(unsafe { OwnedFd::from_raw_fd(number) })
+    }
+}
+
+/// An inline copy.
+#[derive(Clone, Copy, Default)]
+pub struct Inline<'a> {
+    /// The region.
+    pub cookie: u64,
+    /// First byte of the region.
+    pub offset: u64,
+    /// The other side.
+    pub segments: &'a [ParamIovec],
+    /// 0 reads from the region.
+    pub write: u32,
+    /// Most bytes, or no bound.
+    pub bound: Option<u64>,
+    /// Flags.
+    pub flags: u32,
+}
+
+/// A segment.
+pub fn segment(base: u64, len: u64) -> ParamIovec {
+    ParamIovec { base, len }
+}
+
+fn list_address(segments: &[ParamIovec]) -> u64 {
+    if segments.is_empty() {
+        // Never looked at.
+        return 0xbad0_bad0_bad0_bad0;
+    }
+    segments.as_ptr().expose_provenance() as u64
+}
+
+fn count(segments: &[ParamIovec]) -> u32 {
+    u32::try_from(segments.len()).expect("a 32-bit count")
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: CECILL-B
+//! What this machine can do; tests that need more are skipped, and say so.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sched::{sched_getaffinity, sched_setaffinity, CpuSet};
+use nix::unistd::{geteuid, Pid};
+
+use crate::skip;
+
+/// Skips the test unless it runs as root.
+pub fn need_root() {
+    if !geteuid().is_root() {
+        skip("it takes root");
+    }
+}
+
+/// The processors the calling thread may use.
+pub fn processors() -> Vec<usize> {
+    let set = sched_getaffinity(Pid::from_raw(0)).expect("sched_getaffinity");
+    (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect()
+}
+
+/// Skips the test unless there are several processors.
+pub fn need_processors() -> Vec<usize> {
+    let all = processors();
+    if all.len() < 2 {
+        skip("there is one processor");
+    }
+    all
+}
+
+/// Confines the calling thread to some processors during `work`.
+pub fn on_processors<R>(cpus: &[usize], work: impl FnOnce() -> R) -> R {
+    let before = sched_getaffinity(Pid::from_raw(0)).expect("sched_getaffinity");
+    let mut set = CpuSet::new();
+    cpus.iter().for_each(|cpu| set.set(*cpu).expect("a processor"));
+    sched_setaffinity(Pid::from_raw(0), &set).expect("sched_setaffinity");
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    sched_setaffinity(Pid::from_raw(0), &before).expect("sched_setaffinity");
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// A control group of its own, removed in the end.
+pub struct ControlGroup(PathBuf);
+
+impl ControlGroup {
+    /// Makes one below the root of the hierarchy with these controllers. Skips the test where that is not possible.
+    pub fn new(controllers: &[&str]) -> Self {
+        need_root();
+        let root = Path::new("/sys/fs/cgroup");
+        let Ok(offered) = fs::read_to_string(root.join("cgroup.controllers")) else {
+            skip("/sys/fs/cgroup is no hierarchy of control groups, version 2");
+        };
+        for controller in controllers {
+            if !offered.split_whitespace().any(|word| word == *controller) {
+                skip(format!("there is no cgroup controller {controller}"));
+            }
+            if let Err(error) = fs::write(root.join("cgroup.subtree_control"), format!("+{controller}")) {
+                skip(format!("the cgroup controller {controller} cannot be enabled: {error}"));
+            }
+        }
+        let path = root.join(format!("knem-conformance-{}", std::process::id()));
+        fs::create_dir(&path).expect("a control group");
+        Self(path)
+    }
+
+    /// Sets a value of the group.
+    pub fn set(&self, file: &str, value: &str) {
+        let path = self.0.join(file);
+        fs::write(&path, value).unwrap_or_else(|error| panic!("{} = {value}: {error}", path.display()));
+    }
+
+    /// The calling process joins.
+    pub fn join(&self) {
+        self.set("cgroup.procs", "0");
+    }
+
+    /// The group's name as in `/proc/PID/cgroup`.
+    pub fn name(&self) -> String {
+        format!("0::/{}", self.0.file_name().and_then(|name| name.to_str()).expect("a name"))
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        // Its last member may not be gone yet.
+        let removed = crate::waiting::comes(|| fs::remove_dir(&self.0).is_ok());
+        if !removed {
+            eprintln!("# {} cannot be removed", self.0.display());
+        }
+    }
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: CECILL-B
+//! The end of a file: closed while mapped, with requests under way, or because its process was killed.
+
+use nix::errno::Errno;
+use nix::sys::signal::{kill, Signal};
+use nix::sys::wait::WaitStatus;
+
+use knem_core::uapi;
+
+use crate::children::{in_child, Child};
+use crate::counters::nothing_is_pinned;
+use crate::device::{Inline, Knem, READ, SUCCESS, WRITE};
+use crate::memory::{Mapping, PAGE};
+use crate::random::Random;
+use crate::slots::{wait_events, Asynchronous, Plug, Slots, DONE, NOTIFY, PENDING, THREAD};
+use crate::threads::Thread;
+
+crate::trials![
+    "7.1" mapping_keeps_the_file_alive,
+    "7.1" mapping_keeps_requests_going,
+    "7.1" unmapping_after_closing_ends_it,
+    "10 R29" closing_with_requests_queued_releases_everything,
+    "10 R28" closing_does_not_wait_for_the_queue,
+    "10" dropped_requests_take_no_effect_later,
+    "5.5" foreign_copies_of_a_closed_file_complete,
+    "10" exec_ends_the_mapping,
+    "10 R29" killed_submitters_leave_nothing,
+    "R29 G4" killed_at_any_moment,
+    "R28" killed_while_it_waits_for_events,
+    "2.4" destroying_never_waits,
+    "5.5" destroying_under_a_synchronous_copy,
+    "R38" files_come_and_go,
+];
+
+fn mapping_keeps_the_file_alive() {
+    let Asynchronous { knem, slots, region, memory, .. } = Asynchronous::new(1, b"contents");
+    drop(knem);
+    let (other, local) = (Knem::open(), Mapping::new(8));
+    assert_eq!(other.read(region, 0, &[local.segment()], 0), Ok(SUCCESS));
+    assert_eq!(local.bytes(), b"contents");
+    slots.unmap();
+    assert_eq!(other.read(region, 0, &[local.segment()], 0), Err(Errno::EINVAL), "at once");
+    drop(memory);
+}
+
+fn mapping_keeps_requests_going() {
+    let setting = Asynchronous::new(1, &[4; 100_000]);
+    for index in 0..100 {
+        assert_eq!(setting.read(index, THREAD), Ok(u32::from(PENDING)));
+    }
+    let Asynchronous { knem, slots, local, .. } = setting;
+    drop(knem);
+    for index in 0..100 {
+        assert_eq!(slots.wait(index), DONE);
+    }
+    assert!(local.bytes().iter().all(|byte| *byte == 4));
+}
+
+fn unmapping_after_closing_ends_it() {
+    nothing_is_pinned();
+    let knem = Knem::open();
+    let (thread, slots) = Thread::of(&knem, 1);
+    let memory = Mapping::holding(&[1; 50 * PAGE]);
+    knem.create(&[memory.segment()], READ, 0).expect("created");
+    drop(knem);
+    crate::counters::pinned_pages_become(50);
+    assert!(thread.exists());
+    slots.unmap();
+    nothing_is_pinned();
+    crate::waiting::until("the thread ends", || !thread.exists());
+}
+
+/// A file with much to do.
+fn busy() -> (Asynchronous, Plug) {
+    let setting = Asynchronous::new(1, &[4; 300_000]);
+    let plug = Plug::new(&setting.knem);
+    plug.insert(&setting.knem, 4000, 60);
+    for index in 0..500 {
+        assert_eq!(setting.read(index, NOTIFY), Ok(u32::from(PENDING)));
+    }
+    (setting, plug)
+}
+
+fn closing_with_requests_queued_releases_everything() {
+    nothing_is_pinned();
+    let before = Thread::all();
+    for _ in 0..5 {
+        drop(busy());
+    }
+    nothing_is_pinned();
+    crate::waiting::until("the threads end", || Thread::all() == before);
+}
+
+fn closing_does_not_wait_for_the_queue() {
+    // Whether anything is still queued is a matter of luck, but hardly ever of so much.
+    for _ in 0..10 {
+        let (setting, _plug) = busy();
+        let Asynchronous { knem, slots, local, region: _, memory } = setting;
+        let waiting = (0..500).filter(|index| slots.get(*index) == PENDING).count();
+        drop(knem);
+        slots.unmap();
+        // Here again already. The pages were pinned for queued requests, and are released without them being done.
+        let untouched = local.bytes().iter().all(|byte| *byte == 0);
+        drop((local, memory));
+        nothing_is_pinned();
+        if waiting > 0 && untouched {
+            return;
+        }
+    }
+    panic!("no close came before the end of the queue");
+}
+
+fn dropped_requests_take_no_effect_later() {
+    let before = Thread::all();
+    for _ in 0..5 {
+        let (setting, plug) = busy();
+        let Asynchronous { knem, slots, mut local, .. } = setting;
+        drop((knem, plug));
+        slots.unmap();
+        crate::waiting::until("the thread ends", || Thread::all() == before);
+        nothing_is_pinned();
+        local.bytes_mut().fill(9);
+        assert!(local.bytes().iter().all(|byte| *byte == 9));
+    }
+}
+
+fn foreign_copies_of_a_closed_file_complete() {
+    for _ in 0..20 {
+        let (owner, mut reader) = (Knem::open(), Asynchronous::new(1, &[0; 500_000]));
+        let memory = Mapping::holding(&[6; 500_000]);
+        let region = owner.create(&[memory.segment()], READ, 0).expect("created");
+        reader.blank();
+        let request =
+            Inline { cookie: region, segments: &[reader.local.segment()], flags: THREAD, ..Inline::default() };
+        assert_eq!(reader.knem.inline_at(request, 0), Ok(u32::from(PENDING)));
+        drop(owner);
+        drop(memory);
+        assert_eq!(reader.slots.wait(0), DONE);
+        assert!(reader.local.bytes().iter().all(|byte| *byte == 6));
+    }
+    nothing_is_pinned();
+}
+
+fn exec_ends_the_mapping() {
+    nothing_is_pinned();
+    let before = Thread::all();
+    in_child(|| {
+        let (setting, _plug) = busy();
+        let _keep = std::mem::ManuallyDrop::new(setting);
+        let words = [c"sh", c"-c", c"exit 0"];
+        let error = nix::unistd::execvp(c"sh", &words).expect_err("only if it fails");
+        panic!("sh: {error}");
+    });
+    nothing_is_pinned();
+    crate::waiting::until("the thread ends", || Thread::all() == before);
+}
+
+fn killed_submitters_leave_nothing() {
+    nothing_is_pinned();
+    let before = Thread::all();
+    for _ in 0..5 {
+        let (ready, tell) = nix::unistd::pipe().expect("pipe");
+        let child = Child::start(|| {
+            let _busy = std::mem::ManuallyDrop::new(busy());
+            nix::unistd::write(&tell, b"!").expect("told");
+            loop {
+                nix::unistd::pause();
+            }
+        });
+        assert_eq!(nix::unistd::read(&ready, &mut [0]), Ok(1));
+        kill(child.id(), Signal::SIGKILL).expect("killed");
+        assert!(matches!(child.wait(), WaitStatus::Signaled(_, Signal::SIGKILL, _)));
+        nothing_is_pinned();
+    }
+    crate::waiting::until("the threads end", || Thread::all() == before);
+}
+
+fn killed_at_any_moment() {
+    let before = Thread::all();
+    let mut random = Random::new(77);
+    for _ in 0..40 {
+        let child = Child::start(|| loop {
+            let setting = Asynchronous::new(1, &[1; 200_000]);
+            let single = setting.knem.create(&[setting.memory.segment()], READ, uapi::FLAG_SINGLEUSE).expect("created");
+            for index in 0..20 {
+                assert_eq!(setting.read(index, NOTIFY), Ok(u32::from(PENDING)));
+                assert_eq!(setting.write(index + 100, THREAD), Ok(u32::from(PENDING)));
+            }
+            assert_eq!(setting.knem.destroy(single), Ok(()));
+            wait_events(&setting.knem, 3);
+        });
+        std::thread::sleep(std::time::Duration::from_millis(random.below(60) as u64));
+        kill(child.id(), Signal::SIGKILL).expect("killed");
+        child.wait();
+    }
+    nothing_is_pinned();
+    crate::waiting::until("the threads end", || Thread::all() == before);
+}
+
+fn killed_while_it_waits_for_events() {
+    let before = Thread::all();
+    let (ready, tell) = nix::unistd::pipe().expect("pipe");
+    let child = Child::start(|| {
+        let setting = Asynchronous::new(1, b"x");
+        nix::unistd::write(&tell, b"!").expect("told");
+        wait_events(&setting.knem, 1);
+    });
+    assert_eq!(nix::unistd::read(&ready, &mut [0]), Ok(1));
+    kill(child.id(), Signal::SIGKILL).expect("killed");
+    child.wait();
+    crate::waiting::until("the thread ends", || Thread::all() == before);
+    nothing_is_pinned();
+}
+
+fn destroying_never_waits() {
+    // Its region is what the thread is copying: the command returns, and the copy goes on.
+    for _ in 0..10 {
+        let knem = Knem::open();
+        let slots = Slots::map(&knem, 1).expect("mapped");
+        let plug = Plug::new(&knem);
+        plug.insert(&knem, 0, 50);
+        plug.insert(&knem, 1, 1);
+        plug.remove(&knem);
+        let pending = slots.get(1) == PENDING;
+        assert_eq!(slots.wait(1), DONE);
+        if pending {
+            nothing_is_pinned_after(knem, slots);
+            return;
+        }
+    }
+    panic!("the copies were always over before");
+}
+
+fn nothing_is_pinned_after(knem: Knem, slots: Slots) {
+    drop(knem);
+    slots.unmap();
+    nothing_is_pinned();
+}
+
+fn destroying_under_a_synchronous_copy() {
+    const LENGTH: usize = 4 << 20;
+    let (knem, memory) = (Knem::open(), Mapping::holding(&vec![3; LENGTH]));
+    for _ in 0..20 {
+        let region = knem.create(&[memory.segment()], READ, 0).expect("created");
+        std::thread::scope(|scope| {
+            let copier = scope.spawn(|| {
+                let local = Mapping::new(LENGTH);
+                let outcome = knem.read(region, 0, &[local.segment()], uapi::FLAG_PINLOCAL);
+                match outcome {
+                    Ok(SUCCESS) => assert!(local.bytes().iter().all(|byte| *byte == 3)),
+                    Err(Errno::EINVAL) => {}
+                    other => panic!("{other:?}"),
+                }
+            });
+            std::thread::yield_now();
+            assert_eq!(knem.destroy(region), Ok(()));
+            copier.join().expect("the copier");
+        });
+    }
+    drop(knem);
+    nothing_is_pinned();
+}
+
+fn files_come_and_go() {
+    let before = Thread::all();
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            scope.spawn(move || {
+                let mut random = Random::new(seed + 500);
+                for _ in 0..100 {
+                    let setting = Asynchronous::new(1 + random.below(20_000), &[1; 5000]);
+                    let target = Mapping::new(5000);
+                    let to = setting.knem.create(&[target.segment()], WRITE, 0).expect("created");
+                    for index in 0..u32::try_from(random.below(10)).expect("small") {
+                        let outcome = setting.knem.copy_at((setting.region, 0), (to, 0), None, NOTIFY, index);
+                        assert_eq!(outcome, Ok(u32::from(PENDING)));
+                    }
+                    if random.one_in(2) {
+                        assert_eq!(setting.knem.destroy(to), Ok(()));
+                    }
+                }
+            });
+        }
+    });
+    nothing_is_pinned();
+    crate::waiting::until("the threads end", || Thread::all() == before);
+}

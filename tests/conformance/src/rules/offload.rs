@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: CECILL-B
+//! The kernel thread of a file: what it copies, and in which order.
+
+use knem_core::uapi;
+use nix::errno::Errno;
+
+use crate::counters::{counts, nothing_is_pinned, OFFLOADED, PINNED, PROCESSED, SUBMITTED};
+use crate::device::{Inline, Knem, READ, WRITE};
+use crate::memory::{both, memory_file, Mapping, PAGE};
+use crate::random::Random;
+use crate::slots::{wait_events, Asynchronous, Plug, Slots, DONE, NOTIFY, PENDING, THREAD};
+use crate::threads::Thread;
+
+crate::trials![
+    "6.4" thread_starts_with_the_mapping_and_ends_with_the_file,
+    "6.4" one_thread_for_each_file,
+    "6.4 R12" thread_is_the_kernels_and_shows_no_cookie,
+    "6.1" all_ways_of_a_copy_go_through_the_thread,
+    "5.4" vectors_go_through_the_thread,
+    "5.3" offsets_and_bounds_go_through_the_thread,
+    "6.4" requests_are_done_in_their_order,
+    "6.4" results_of_one_request_are_the_source_of_the_next,
+    "R21" sixty_five_thousand_requests_can_wait,
+    "R21" too_many_waiting_requests_are_ebusy,
+    "6.4" poller_that_never_yields_gets_its_result,
+    "5.5" destroyed_region_is_read_to_the_end,
+    "5.6" unmapped_destination_harms_nobody,
+    "R40" single_use_is_used_up_at_acceptance,
+    "7.1" files_do_not_wait_for_each_other,
+    "7.2" many_threads_submit_at_once,
+    "R30" kinds_of_memory_through_the_thread,
+    "R30" huge_pages_through_the_thread,
+    "R33" forked_owner_is_seen_through_the_thread,
+];
+
+fn thread_starts_with_the_mapping_and_ends_with_the_file() {
+    let knem = Knem::open();
+    let before = Thread::all();
+    knem.create(&[], READ, 0).expect("created");
+    assert_eq!(Thread::all(), before, "none before the mapping");
+    let (thread, slots) = Thread::of(&knem, 1);
+    slots.unmap();
+    assert!(thread.exists(), "the mapping may go");
+    drop(knem);
+    crate::waiting::until("the thread ends", || !thread.exists());
+}
+
+fn one_thread_for_each_file() {
+    let before = Thread::all().len();
+    let files: Vec<Asynchronous> = (0..10).map(|_| Asynchronous::new(1, b"x")).collect();
+    crate::waiting::until("there are ten more threads", || Thread::all().len() == before + 10);
+    drop(files);
+    crate::waiting::until("they are gone", || Thread::all().len() == before);
+}
+
+fn thread_is_the_kernels_and_shows_no_cookie() {
+    let knem = Knem::open();
+    let cookies: Vec<u64> = (0..8).map(|_| knem.create(&[], READ, 0).expect("created")).collect();
+    let (thread, _slots) = Thread::of(&knem, 1);
+    assert!(thread.is_of_the_kernel());
+    let name = thread.read("comm").expect("a name");
+    let number = name.trim().strip_prefix("knem-ctx-").expect("the known name");
+    assert!(!number.is_empty() && number.chars().all(|digit| digit.is_ascii_hexdigit()), "{name}");
+    let number = u64::from_str_radix(number, 16).expect("a number");
+    for cookie in cookies {
+        // Neither half, nor the original's context half.
+        for part in [cookie & 0xffff_ffff, cookie >> 32, cookie & 0x7fff_ffff] {
+            assert_ne!(part, number, "{cookie:#x} and {name}");
+        }
+    }
+}
+
+fn all_ways_of_a_copy_go_through_the_thread() {
+    let data = Random::new(5).bytes(70_001);
+    let mut setting = Asynchronous::new(1, &data);
+    for flags in [THREAD, THREAD | uapi::FLAG_PINLOCAL] {
+        setting.blank();
+        counts(&[(SUBMITTED, 1), (PROCESSED, 1), (OFFLOADED, 1), (PINNED, 1)], || {
+            assert_eq!(setting.read(1, flags), Ok(u32::from(PENDING)));
+        });
+        assert_eq!(setting.slots.wait(1), DONE);
+        assert!(setting.local.bytes() == data);
+        let other: Vec<u8> = data.iter().map(|byte| !byte).collect();
+        setting.local.bytes_mut().copy_from_slice(&other);
+        assert_eq!(setting.write(2, flags), Ok(u32::from(PENDING)));
+        assert_eq!(setting.slots.wait(2), DONE);
+        assert!(setting.memory.bytes() == other);
+        setting.memory.bytes_mut().copy_from_slice(&data);
+        setting.slots.set(1, PENDING);
+        setting.slots.set(2, PENDING);
+    }
+    let target = Mapping::new(data.len());
+    let destination = setting.knem.create(&[target.segment()], WRITE, 0).expect("created");
+    for (index, bound) in [(3, None), (4, Some(10_000))] {
+        counts(&[(SUBMITTED, 1), (PROCESSED, 1), (OFFLOADED, 1)], || {
+            let outcome = setting.knem.copy_at((setting.region, 0), (destination, 0), bound, THREAD, index);
+            assert_eq!(outcome, Ok(u32::from(PENDING)));
+        });
+        assert_eq!(setting.slots.wait(index), DONE);
+        assert!(target.bytes() == data);
+    }
+}
+
+fn vectors_go_through_the_thread() {
+    let (from, to) = ([7usize, 253, 14567, 123_456], [123_456usize, 12345, 253, 86523, 7]);
+    let (length, capacity) = (from.iter().sum::<usize>(), to.iter().sum::<usize>());
+    let data = Random::new(6).bytes(length + 4 * from.len());
+    let memory = Mapping::holding(&data);
+    let setting = Asynchronous::new(1, b"x");
+    // Three bytes between the segments, that must not be copied.
+    let mut place = 0;
+    let (mut segments, mut stream) = (Vec::new(), Vec::new());
+    for part in from {
+        segments.push(memory.part(place, part));
+        stream.extend_from_slice(&data[place..place + part]);
+        place += part + 3;
+    }
+    let region = setting.knem.create(&segments, READ, 0).expect("created");
+    let local = Mapping::new(capacity);
+    let mut place = 0;
+    let into: Vec<_> = to
+        .iter()
+        .map(|part| {
+            place += part;
+            local.part(place - part, *part)
+        })
+        .collect();
+    let request = Inline { cookie: region, segments: &into, flags: THREAD, ..Inline::default() };
+    assert_eq!(setting.knem.inline_at(request, 0), Ok(u32::from(PENDING)));
+    assert_eq!(setting.slots.wait(0), DONE);
+    assert!(local.bytes()[..length] == stream && local.bytes()[length..].iter().all(|byte| *byte == 0));
+}
+
+fn offsets_and_bounds_go_through_the_thread() {
+    let setting = Asynchronous::new(1, b"0123456789");
+    for (index, (offset, bound, expected)) in (0..).zip([
+        (0, 3, &b"012......."[..]),
+        (7, 100, b"789......."),
+        (9, u64::MAX, b"9........."),
+        (10, 5, b".........."),
+        (u64::MAX, u64::MAX, b".........."),
+        (2, 0, b".........."),
+    ]) {
+        let local = Mapping::holding(b"..........");
+        let segments = &[local.segment()];
+        let request =
+            Inline { cookie: setting.region, offset, segments, bound: Some(bound), flags: THREAD, ..Inline::default() };
+        assert_eq!(setting.knem.inline_at(request, index), Ok(u32::from(PENDING)));
+        assert_eq!(setting.slots.wait(index), DONE);
+        assert_eq!(local.bytes(), expected, "{offset} {bound}");
+    }
+}
+
+fn requests_are_done_in_their_order() {
+    const COUNT: u32 = 1000;
+    let setting = Asynchronous::new(1, &[3; 100_000]);
+    let (mut random, mut expected) = (Random::new(9), Vec::new());
+    for _ in 0..COUNT {
+        // Short ones behind long ones, to slots in any order.
+        let length = [1, 64, 4096, 100_000][random.below(4)];
+        let index = u32::try_from(random.below(4096)).expect("a slot");
+        let outcome = setting.read_into(&[setting.local.part(0, length)], index, NOTIFY);
+        assert_eq!(outcome, Ok(u32::from(PENDING)));
+        expected.push(index);
+    }
+    assert_eq!(wait_events(&setting.knem, COUNT as usize), expected);
+}
+
+fn results_of_one_request_are_the_source_of_the_next() {
+    const LENGTH: usize = 50_000;
+    let data = Random::new(10).bytes(LENGTH);
+    let setting = Asynchronous::new(1, &data);
+    // A chain of copies, each from where the last one went.
+    let buffers: Vec<Mapping> = (0..40).map(|_| Mapping::new(LENGTH)).collect();
+    let regions: Vec<u64> = std::iter::once(setting.region)
+        .chain(buffers.iter().map(|buffer| setting.knem.create(&[buffer.segment()], READ | WRITE, 0).expect("created")))
+        .collect();
+    for (index, pair) in (0..).zip(regions.windows(2)) {
+        let outcome = setting.knem.copy_at((pair[0], 0), (pair[1], 0), None, THREAD, index);
+        assert_eq!(outcome, Ok(u32::from(PENDING)));
+    }
+    assert_eq!(setting.slots.wait(39), DONE);
+    assert!((0..40).all(|index| setting.slots.get(index) == DONE), "the last one is the last one");
+    assert!(buffers[39].bytes() == data);
+}
+
+fn sixty_five_thousand_requests_can_wait() {
+    const COUNT: u32 = 65_536;
+    const PLUGS: u32 = 16;
+    let knem = Knem::open();
+    let slots = Slots::map(&knem, COUNT as usize).expect("mapped");
+    let (memory, plug) = (Mapping::holding(&[1; 64]), Plug::new(&knem));
+    let region = knem.create(&[memory.segment()], READ | WRITE, 0).expect("created");
+    let source = (region, 0);
+    // Long ones first, so that the short ones pile up.
+    plug.insert(&knem, 0, PLUGS as usize);
+    for index in PLUGS..COUNT {
+        let outcome = knem.copy_at(source, (region, 32), Some(32), THREAD, index);
+        assert_eq!(outcome, Ok(u32::from(PENDING)), "{index}");
+    }
+    assert_eq!(slots.wait(COUNT - 1), DONE);
+    assert!((PLUGS..COUNT).all(|index| slots.get(index) == DONE));
+    plug.remove(&knem);
+}
+
+fn too_many_waiting_requests_are_ebusy() {
+    crate::parameters::with_parameter("max_queued", "4", || {
+        let knem = Knem::open();
+        let slots = Slots::map(&knem, 1).expect("mapped");
+        let plug_memory = Mapping::holding(&vec![1; 16 << 20]);
+        let source = knem.create(&[plug_memory.part(0, 8 << 20)], READ, 0).expect("created");
+        let target = knem.create(&[plug_memory.part(8 << 20, 8 << 20)], WRITE, 0).expect("created");
+        let submit = |index| knem.copy_at((source, 0), (target, 0), None, THREAD, index);
+        let refused = (0..2000).map(|_| submit(1)).find(|outcome| *outcome != Ok(u32::from(PENDING)));
+        assert_eq!(refused, Some(Err(Errno::EBUSY)));
+        crate::waiting::until("there is room again", || submit(2).is_ok());
+        assert_eq!(slots.wait(2), DONE);
+    });
+}
+
+fn poller_that_never_yields_gets_its_result() {
+    let cpu = crate::machine::processors()[0];
+    crate::machine::on_processors(&[cpu], || {
+        // By default the thread is where the one who maps is.
+        let mut setting = Asynchronous::new(1, &[7; 300_000]);
+        for index in 0..20 {
+            setting.blank();
+            assert_eq!(setting.read(index, THREAD), Ok(u32::from(PENDING)));
+            let start = std::time::Instant::now();
+            while setting.slots.get(index) == PENDING {
+                assert!(start.elapsed().as_secs() < 120, "the thread never runs");
+            }
+            assert!(setting.local.bytes().iter().all(|byte| *byte == 7));
+        }
+    });
+}
+
+fn destroyed_region_is_read_to_the_end() {
+    for _ in 0..20 {
+        let mut setting = Asynchronous::new(1, &[5; 200_000]);
+        setting.blank();
+        assert_eq!(setting.read(0, THREAD), Ok(u32::from(PENDING)));
+        assert_eq!(setting.knem.destroy(setting.region), Ok(()));
+        assert_eq!(setting.read(1, THREAD), Err(Errno::EINVAL), "at once");
+        assert_eq!(setting.slots.wait(0), DONE);
+        assert!(setting.local.bytes().iter().all(|byte| *byte == 5));
+    }
+    nothing_is_pinned();
+}
+
+fn unmapped_destination_harms_nobody() {
+    for _ in 0..20 {
+        let setting = Asynchronous::new(1, &[5; 200_000]);
+        let Asynchronous { knem, slots, region, local, memory } = setting;
+        let segments = [local.segment()];
+        let request = Inline { cookie: region, segments: &segments, flags: THREAD, ..Inline::default() };
+        assert_eq!(knem.inline_at(request, 0), Ok(u32::from(PENDING)));
+        drop(local);
+        // Fresh memory, most likely at the same place: it must stay as it is.
+        let fresh = Mapping::new(200_000);
+        drop(memory);
+        assert_eq!(slots.wait(0), DONE);
+        assert!(fresh.bytes().iter().all(|byte| *byte == 0));
+    }
+    nothing_is_pinned();
+}
+
+fn single_use_is_used_up_at_acceptance() {
+    let setting = Asynchronous::new(1, b"x");
+    let single = setting.knem.create(&[setting.memory.segment()], READ, uapi::FLAG_SINGLEUSE).expect("created");
+    let segments = &[setting.local.segment()];
+    let request = Inline { cookie: single, segments, flags: THREAD, ..Inline::default() };
+    assert_eq!(setting.knem.inline_at(request, 0), Ok(u32::from(PENDING)));
+    assert_eq!(setting.knem.inline_at(request, 1), Err(Errno::EINVAL));
+    assert_eq!(setting.knem.destroy(single), Err(Errno::EINVAL));
+    assert_eq!(setting.slots.wait(0), DONE);
+    assert_eq!(setting.local.bytes(), b"x");
+}
+
+fn files_do_not_wait_for_each_other() {
+    let busy = Asynchronous::new(1, b"x");
+    let plug = Plug::new(&busy.knem);
+    plug.insert(&busy.knem, 0, 200);
+    let idle = Asynchronous::new(1, b"x");
+    assert_eq!(idle.read(0, THREAD), Ok(u32::from(PENDING)));
+    assert_eq!(idle.slots.wait(0), DONE);
+    plug.remove(&busy.knem);
+}
+
+fn many_threads_submit_at_once() {
+    const EACH: u32 = 300;
+    let setting = Asynchronous::new(1, &[8; 3000]);
+    std::thread::scope(|scope| {
+        for thread in 0..6 {
+            let setting = &setting;
+            scope.spawn(move || {
+                let local = Mapping::new(3000);
+                for n in 0..EACH {
+                    let index = thread * EACH + n;
+                    let segments = &[local.segment()];
+                    assert_eq!(setting.read_into(segments, index, NOTIFY), Ok(u32::from(PENDING)));
+                }
+                assert_eq!(setting.slots.wait(thread * EACH + EACH - 1), DONE);
+                assert!(local.bytes().iter().all(|byte| *byte == 8));
+            });
+        }
+    });
+    let mut seen = wait_events(&setting.knem, 6 * EACH as usize);
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..6 * EACH));
+}
+
+/// Has the thread read the region into this memory, and write it back changed.
+fn there_and_back(memory: &mut Mapping) {
+    let length = memory.len();
+    let data = Random::new(length as u64).bytes(length);
+    let setting = Asynchronous::new(1, &data);
+    assert_eq!(setting.read_into(&[memory.segment()], 0, THREAD), Ok(u32::from(PENDING)));
+    assert_eq!(setting.slots.wait(0), DONE);
+    assert!(memory.bytes() == data);
+    memory.bytes_mut().reverse();
+    let segments = &[memory.segment()];
+    let request = Inline { cookie: setting.region, segments, flags: THREAD, write: 1, ..Inline::default() };
+    assert_eq!(setting.knem.inline_at(request, 1), Ok(u32::from(PENDING)));
+    assert_eq!(setting.slots.wait(1), DONE);
+    assert!(setting.memory.bytes().iter().eq(data.iter().rev()));
+    // And as the region itself.
+    let region = setting.knem.create(&[memory.segment()], READ | WRITE, 0).expect("created");
+    let destination = (region, 0);
+    assert_eq!(setting.knem.copy_at((setting.region, 0), destination, None, THREAD, 2), Ok(u32::from(PENDING)));
+    assert_eq!(setting.slots.wait(2), DONE);
+    assert!(memory.bytes().iter().eq(data.iter().rev()));
+}
+
+fn kinds_of_memory_through_the_thread() {
+    use nix::sys::mman::{MapFlags, MmapAdvise};
+    there_and_back(&mut Mapping::new(5 * PAGE + 77));
+    let file = memory_file(8 * PAGE);
+    there_and_back(&mut Mapping::of_file(&file, 8 * PAGE, both(), MapFlags::MAP_SHARED));
+    there_and_back(&mut Mapping::of_file(&file, 8 * PAGE, both(), MapFlags::MAP_PRIVATE));
+    if let Ok(file) = std::fs::OpenOptions::new().read(true).write(true).create_new(true).open("/dev/shm/knem-conformance")
+    {
+        let _ = std::fs::remove_file("/dev/shm/knem-conformance");
+        file.set_len(3 * PAGE as u64).expect("ftruncate");
+        there_and_back(&mut Mapping::of_file(&file, 3 * PAGE, both(), MapFlags::MAP_SHARED));
+    }
+    // Pages of zeros that all processes share, as long as nobody writes them.
+    let zeros = Mapping::new(4 * PAGE);
+    assert_eq!(zeros.bytes()[PAGE], 0);
+    let mut setting = Asynchronous::new(1, &[1; 4 * PAGE]);
+    let region = setting.knem.create(&[zeros.segment()], READ, 0).expect("created");
+    let segments = &[setting.local.segment()];
+    let request = Inline { cookie: region, segments, flags: THREAD, ..Inline::default() };
+    setting.blank();
+    assert_eq!(setting.knem.inline_at(request, 0), Ok(u32::from(PENDING)));
+    assert_eq!(setting.slots.wait(0), DONE);
+    assert!(setting.local.bytes() == [0; 4 * PAGE]);
+    drop((setting, zeros));
+    let mut huge = Mapping::new(6 << 20);
+    huge.advise(MmapAdvise::MADV_HUGEPAGE);
+    there_and_back(&mut huge);
+    nothing_is_pinned();
+}
+
+fn huge_pages_through_the_thread() {
+    const HUGE: usize = 2 << 20;
+    let pool = "/proc/sys/vm/nr_hugepages";
+    if let Err(error) = std::fs::write(pool, "4") {
+        crate::skip(format!("no pool of huge pages can be made: {error}"));
+    }
+    let file = nix::sys::memfd::memfd_create(c"knem-huge", nix::sys::memfd::MFdFlags::MFD_HUGETLB).expect("memfd");
+    nix::unistd::ftruncate(&file, 2 * HUGE as i64).expect("ftruncate");
+    there_and_back(&mut Mapping::of_file(&file, 2 * HUGE, both(), nix::sys::mman::MapFlags::MAP_SHARED));
+    drop(file);
+    nothing_is_pinned();
+    std::fs::write(pool, "0").expect("the pool goes");
+}
+
+fn forked_owner_is_seen_through_the_thread() {
+    let mut setting = Asynchronous::new(1, &[1; 4 * PAGE]);
+    let (wait, go) = nix::unistd::pipe().expect("pipe");
+    let child = crate::children::Child::start(|| {
+        nix::unistd::read(&wait, &mut [0]).expect("told");
+        assert!(setting.memory.bytes() == [1; 4 * PAGE] && setting.local.bytes() == [0; 4 * PAGE]);
+    });
+    setting.memory.bytes_mut().fill(2);
+    assert_eq!(setting.read(0, THREAD), Ok(u32::from(PENDING)));
+    assert_eq!(setting.slots.wait(0), DONE);
+    assert!(setting.local.bytes() == [2; 4 * PAGE], "what the parent has written since");
+    nix::unistd::write(&go, b"!").expect("told");
+    child.succeeds();
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: CECILL-B
+//! The text of the device, and clearing its counters.
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::uio::pread;
+use nix::unistd::{read, write};
+
+use crate::children::{become_user, in_child, with_open_node, STRANGER};
+use crate::counters::{counters, counts, text, PINNED, PROCESSED, SUBMITTED};
+use crate::device::{Knem, READ, SUCCESS, WRITE};
+use crate::memory::Mapping;
+
+crate::trials![
+    "8.1" text_has_the_known_lines,
+    "8.1 R43" text_can_be_read_in_pieces,
+    "8.1" text_is_made_at_each_read,
+    "8.3" bad_buffers_are_efault,
+    "2.3" creating_and_destroying_is_not_counted,
+    "6.2" copies_are_counted,
+    "8.5 R44" strangers_cannot_clear,
+    "8.5 R44" files_in_use_cannot_clear,
+    "8.5 R44" privileged_writers_clear,
+];
+
+const LABELS: [&str; 13] = [
+    " Requests submitted                           : ",
+    " Requests processed (total)                   : ",
+    "          processed (using DMA)               : ",
+    "          processed (offloaded to thread)     : ",
+    "          processed (with pinned local pages) : ",
+    " Requests rejected (invalid flags)            : ",
+    "          rejected (not enough memory)        : ",
+    "          rejected (invalid ioctl argument)   : ",
+    "          rejected (unexisting region cookie) : ",
+    "          rejected (failed to pin local pages): ",
+    " Requests failed during memcpy from/to user   : ",
+    "          failed during DMA copy              : ",
+    " DMA copy cleanup timeout                     : ",
+];
+
+fn text_has_the_known_lines() {
+    let text = text();
+    assert!(text.ends_with('\n') && !text.contains('\0'), "{text:?}");
+    let lines: Vec<&str> = text.lines().collect();
+    let version = std::fs::read_to_string("/sys/module/knem/version").expect("the module has a version");
+    assert_eq!(lines[0], format!("knem {}", version.trim()));
+    assert_eq!(lines[1], " Driver ABI=0xd");
+    let info = Knem::open().info();
+    let flags = format!(" Flags: forcing {:#x}, ignoring {:#x}", info.forced_flags, info.ignored_flags);
+    assert_eq!(lines[2], flags);
+    let engine = lines[3].strip_prefix(" DMAEngine: ").expect("the engines' line");
+    let known = ["NoKernelSupport", "KernelSupported Disabled", "KernelSupported Enabled NoChannelAvailable"];
+    let chunk = engine.strip_prefix("KernelSupported Enabled ChansAvail ChunkMin=").and_then(|rest| rest.strip_suffix('B'));
+    assert!(known.contains(&engine) || chunk.is_some_and(|bytes| bytes.parse::<u64>().is_ok()), "{engine}");
+    assert_eq!(chunk.is_some(), info.features & knem_core::uapi::FEATURE_DMA != 0, "text and feature bit agree");
+    let debug = [" Debug: NotBuilt", " Debug: BuiltIn Disabled", " Debug: BuiltIn Enabled"];
+    assert!(debug.contains(&lines[4]), "{}", lines[4]);
+    assert!(lines.len() >= 5 + LABELS.len(), "{text}");
+    for (line, label) in lines[5..].iter().zip(LABELS) {
+        let value = line.strip_prefix(label).unwrap_or_else(|| panic!("{line:?} is not {label:?}"));
+        assert!(value.parse::<i64>().is_ok(), "{line:?}");
+    }
+}
+
+fn text_can_be_read_in_pieces() {
+    let (whole, knem) = (text(), Knem::open_as(OFlag::O_RDONLY).expect("opens"));
+    let mut pieces = Vec::new();
+    for size in (1..).map(|n| n * 7) {
+        let mut piece = vec![0; size];
+        let length = read(knem.fd(), &mut piece).expect("read");
+        if length == 0 {
+            break;
+        }
+        pieces.extend_from_slice(&piece[..length]);
+    }
+    assert_eq!(String::from_utf8_lossy(&pieces), whole);
+    let end = i64::try_from(whole.len()).expect("a short text");
+    for (offset, expected) in [(0, whole.len().min(100)), (end - 3, 3), (end, 0), (end + 1, 0), (i64::MAX - 4096, 0)] {
+        let mut piece = [0; 100];
+        assert_eq!(pread(knem.fd(), &mut piece, offset), Ok(expected), "at {offset}");
+        let start = usize::try_from(offset).expect("an offset").min(whole.len());
+        assert_eq!(piece[..expected], whole.as_bytes()[start..start + expected]);
+    }
+    assert_eq!(pread(knem.fd(), &mut [], 0), Ok(0));
+}
+
+fn text_is_made_at_each_read() {
+    let knem = Knem::open_as(OFlag::O_RDONLY).expect("opens");
+    let submitted = |knem: &Knem| {
+        let mut bytes = vec![0; 4096];
+        let length = pread(knem.fd(), &mut bytes, 0).expect("pread");
+        String::from_utf8_lossy(&bytes[..length]).lines().nth(5).map(str::to_owned)
+    };
+    let before = submitted(&knem);
+    let _ = Knem::open().read(0, 0, &[], 0);
+    assert_ne!(submitted(&knem), before);
+}
+
+fn bad_buffers_are_efault() {
+    let knem = Knem::open_as(OFlag::O_RDONLY).expect("opens");
+    // SAFETY: nothing is mapped there; the kernel says so.
+    let result = unsafe {
+        nix::libc::read(std::os::fd::AsRawFd::as_raw_fd(&knem.fd()), crate::memory::hole() as usize as *mut _, 64)
+    };
+    assert_eq!(Errno::result(result), Err(Errno::EFAULT));
+}
+
+fn creating_and_destroying_is_not_counted() {
+    let (knem, memory) = (Knem::open(), Mapping::new(8192));
+    counts(&[], || {
+        let region = knem.create(&[memory.segment()], READ, 0).expect("created");
+        assert_eq!(knem.destroy(region), Ok(()));
+        assert_eq!(knem.destroy(region), Err(Errno::EINVAL));
+    });
+}
+
+fn copies_are_counted() {
+    let (knem, memory, local) = (Knem::open(), Mapping::new(8192), Mapping::new(8192));
+    let region = knem.create(&[memory.segment()], READ | WRITE, 0).expect("created");
+    let local = &[local.segment()];
+    counts(&[(SUBMITTED, 1), (PROCESSED, 1)], || assert_eq!(knem.read(region, 0, local, 0), Ok(SUCCESS)));
+    counts(&[(SUBMITTED, 1), (PROCESSED, 1), (PINNED, 1)], || {
+        assert_eq!(knem.read(region, 0, local, knem_core::uapi::FLAG_PINLOCAL), Ok(SUCCESS));
+    });
+    // pinlocalread is 1: what is read from the caller is pinned.
+    counts(&[(SUBMITTED, 1), (PROCESSED, 1), (PINNED, 1)], || {
+        assert_eq!(knem.write(region, 0, local, 0), Ok(SUCCESS));
+    });
+    counts(&[(SUBMITTED, 1), (PROCESSED, 1)], || {
+        assert_eq!(knem.copy((region, 0), (region, 4096), None, 0), Ok(SUCCESS));
+    });
+}
+
+fn strangers_cannot_clear() {
+    let _ = Knem::open().read(0, 0, &[], 0);
+    let before = counters();
+    with_open_node(|| {
+        in_child(|| {
+            become_user(STRANGER);
+            for mode in [OFlag::O_WRONLY, OFlag::O_RDWR] {
+                let knem = Knem::open_as(mode).expect("opens");
+                assert_eq!(write(knem.fd(), b"1"), Err(Errno::EPERM));
+            }
+        });
+    });
+    assert_eq!(counters(), before);
+}
+
+fn files_in_use_cannot_clear() {
+    crate::machine::need_root();
+    let knem = Knem::open();
+    knem.create(&[], READ, 0).expect("created");
+    assert_eq!(write(knem.fd(), b"1"), Err(Errno::EBUSY));
+}
+
+fn privileged_writers_clear() {
+    crate::machine::need_root();
+    let _ = Knem::open().read(0, 0, &[], 0);
+    assert!(counters()[SUBMITTED] > 0);
+    // As `echo 1 > /dev/knem` does it.
+    let knem = Knem::open_as(OFlag::O_WRONLY | OFlag::O_TRUNC).expect("opens");
+    assert_eq!(write(knem.fd(), b"1\n"), Ok(2));
+    assert!(counters().values().all(|value| *value == 0), "{:?}", counters());
+}

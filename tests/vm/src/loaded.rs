@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: CECILL-B
+//! Loading and unloading the module.
+
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::waiting;
+
+/// Unloads the module, if nobody uses it.
+pub(crate) fn unload() -> Result<(), Errno> {
+    // SAFETY: the name is a string.
+    let result = unsafe { libc::syscall(libc::SYS_delete_module, c"knem".as_ptr(), libc::O_NONBLOCK) };
+    Errno::result(result).map(drop)
+}
+
+/// Loads the module and waits until udev has given its node to the group. What modprobe says if it does not load.
+pub(crate) fn load(parameters: &[&str]) -> Result<(), String> {
+    let output = Command::new("modprobe").arg("knem").args(parameters).output().expect("modprobe runs");
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let node = crate::device::node();
+    waiting::until("the node is there", || node.exists());
+    // Otherwise udev may change it under the next test.
+    let _ = Command::new("udevadm").args(["settle", "--timeout=60"]).status();
+    Ok(())
+}
+
+/// The module with other parameters during `work`.
+pub(crate) fn loaded_with<R>(parameters: &[&str], work: impl FnOnce() -> R) -> R {
+    waiting::until("nobody uses the module", || unload().is_ok());
+    let outcome = load(parameters).map(|()| catch_unwind(AssertUnwindSafe(work)));
+    waiting::until("nobody uses the module", || unload().is_ok() || !std::path::Path::new("/sys/module/knem").exists());
+    load(&[]).expect("it loads without parameters");
+    match outcome {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(said) => panic!("it does not load with {parameters:?}: {said}"),
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: CECILL-B
+//! The test programs that run in machines of ours: built here, and brought in below `/usr/local/bin`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::packages::template;
+use crate::vm::Add;
+use crate::workspace::Workspace;
+use crate::{host, run};
+
+/// Where the machines have them.
+const PLACE: &str = "/usr/local/bin";
+
+/// The profile in the top Cargo.toml that they are built with.
+const PROFILE: &str = "machine";
+
+/// Programs in Rust: the interface against any device, the driver's life, and random sequences against a model.
+const RUST: &[&str] = &["knem-conformance", "knem-vm-tests", "knem-model"];
+
+/// Programs in C: the name, its sources, and whether it is built for 32 bits.
+const C: &[(&str, &[&str], bool)] = &[
+    ("knem-conformance-c", CONFORMANCE, false),
+    ("knem-conformance-c32", CONFORMANCE, true),
+    ("knem-pingpong", &["docs/examples/pingpong.c"], false),
+    ("knem-pingpong32", &["docs/examples/pingpong.c"], true),
+];
+
+const CONFORMANCE: &[&str] = &["tests/conformance/c/knem-conformance.c", "tests/conformance/c/tap.c"];
+
+/// The compiler of 32-bit programs beside any compiler of the host, and the C library for it.
+const CROSS: [&str; 2] = ["i686-linux-gnu-gcc", "/usr/i686-linux-gnu/lib/libc.a"];
+
+/// Builds all of them.
+pub fn build(workspace: &Workspace) -> Result<Vec<Add>> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(&workspace.root).args(["build", "--profile", PROFILE, "--target-dir"]).arg(workspace.target());
+    for name in RUST {
+        cargo.args(["--bin", name]);
+    }
+    run::run(&mut cargo)?;
+    let rust = RUST.iter().map(|name| workspace.target().join(PROFILE).join(name));
+
+    host::need(&["cc", "pkg-config", CROSS[0], CROSS[1]])?;
+    let flags = stage(workspace)?;
+    let mut programs: Vec<PathBuf> = rust.collect();
+    for (name, sources, narrow) in C {
+        programs.push(compile(workspace, name, sources, *narrow, &flags)?);
+    }
+    programs.into_iter().map(add).collect()
+}
+
+/// Builds all of them if a command for a machine names one, in whatever of its words.
+pub fn wanted(workspace: &Workspace, command: &[String]) -> Result<Vec<Add>> {
+    let names = || RUST.iter().copied().chain(C.iter().map(|program| program.0));
+    if command.iter().any(|word| names().any(|name| mentions(word, name))) {
+        return build(workspace);
+    }
+    Ok(Vec::new())
+}
+
+/// Whether a shell might find the name of a program in a word.
+fn mentions(word: &str, name: &str) -> bool {
+    word.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).any(|part| part == name)
+}
+
+fn add(path: PathBuf) -> Result<Add> {
+    let destination = Path::new(PLACE).join(path.file_name().context("a program has a name")?);
+    Ok(Add { path, destination })
+}
+
+/// Where programs in C and what they need are made.
+fn place(workspace: &Workspace) -> PathBuf {
+    workspace.target().join("programs")
+}
+
+/// Installs header and pkg-config's file as the package does, below a directory of its own. Returns the compiler's flags that
+/// pkg-config tells for it.
+fn stage(workspace: &Workspace) -> Result<Vec<String>> {
+    let prefix = place(workspace).join("usr");
+    let (include, pkgconfig) = (prefix.join("include"), prefix.join("share/pkgconfig"));
+    for directory in [&include, &pkgconfig] {
+        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    fs::copy(workspace.file("include/knem_io.h"), include.join("knem_io.h"))?;
+    let text = fs::read_to_string(workspace.file("include/knem.pc.in"))?;
+    fs::write(pkgconfig.join("knem.pc"), template::fill(&text, &template::values(workspace)?)?)?;
+    let flags = run::output(
+        host::command("pkg-config")
+            .env("PKG_CONFIG_LIBDIR", &pkgconfig)
+            .arg(format!("--define-variable=prefix={}", prefix.display()))
+            .args(["--cflags", "knem"]),
+    )?;
+    Ok(flags.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Compiles a program that needs no library in the machine.
+fn compile(workspace: &Workspace, name: &str, sources: &[&str], narrow: bool, flags: &[String]) -> Result<PathBuf> {
+    let program = place(workspace).join(name);
+    run::run(
+        host::command(if narrow { CROSS[0] } else { "cc" })
+            .current_dir(&workspace.root)
+            .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-static"])
+            .args(flags)
+            .arg("-o")
+            .arg(&program)
+            .args(sources),
+    )?;
+    Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mentions;
+
+    #[test]
+    fn programs_are_found_in_shell_commands() {
+        assert!(mentions("knem-conformance", "knem-conformance"));
+        assert!(mentions("time /usr/local/bin/knem-conformance-c32; true", "knem-conformance-c32"));
+        assert!(!mentions("knem-conformance-c", "knem-conformance"));
+        assert!(!mentions("knem bench", "knem-model"));
+    }
+}
