@@ -11,6 +11,8 @@ use crate::cache::elapsed;
 use crate::kernels::Kernel;
 use crate::lab::{words, Lab};
 use crate::packages::{self, Packages};
+use crate::uml::run::Bench;
+use crate::uml::{Flavour, DEFAULT_KERNEL};
 use crate::vm::{Add, Options};
 use crate::workspace::Workspace;
 use crate::{host, kmodules, module, namespace, programs, run};
@@ -21,7 +23,7 @@ const WITHOUT_RUST: &str = "6.12";
 /// What runs on the kernels, one after the other: the interface from Rust, as root and as a member of the group, and from C, for 64
 /// and for 32 bits; the example of the guide; random sequences against a model; and last what loads and unloads the driver.
 const TESTS: &[&str] = &[
-    "knem-conformance",
+    CONFORMANCE,
     MEMBER,
     "knem-conformance-c",
     "knem-conformance-c32",
@@ -37,6 +39,10 @@ const MEMBER: &str =
 
 /// Memory of the machine the tests run in.
 const MEMORY: u32 = 4096;
+
+/// The suite that runs on the debug kernel as well, and that kernel's memory: most of what it can have.
+const CONFORMANCE: &str = "knem-conformance";
+const DEBUG_MEMORY: u32 = 2560;
 
 /// What to leave out when only a part matters.
 #[derive(Debug, Args)]
@@ -147,6 +153,25 @@ fn on_the_kernels(lab: &Lab, packages: &Packages, steps: &mut Steps) {
         steps.run(&format!("driver on kernel {}", kernel.release), || driver(lab, kernel, packages, programs));
     }
     steps.run(&format!("kernel {WITHOUT_RUST} without Rust is skipped"), || skipped(lab, packages));
+    if let Some(programs) = &programs {
+        steps.run("driver on the debug kernel", || debug_kernel(lab, programs));
+    }
+}
+
+/// Runs the conformance suite where KASAN, lockdep and kmemleak watch the driver.
+fn debug_kernel(lab: &Lab, programs: &[Add]) -> Result<()> {
+    let bench = Bench::prepare(lab, DEFAULT_KERNEL, Flavour::Debug)?;
+    let options = Options {
+        memory: DEBUG_MEMORY,
+        timeout: Duration::from_secs(3600),
+        adds: programs.to_vec(),
+        ..Options::default()
+    };
+    let report = bench.run(&[words(CONFORMANCE)], &options, true)?;
+    for outcome in &report.outcomes {
+        println!("  debug kernel: {CONFORMANCE}: {}", counts(&outcome.stdout));
+    }
+    report.demand_success()
 }
 
 /// Installs, boots and runs the test programs; unloading is judged by the machine itself.

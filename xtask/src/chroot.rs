@@ -85,20 +85,7 @@ impl Chroot {
 
     /// A command to run in the tree. Its processes end with it.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("unshare");
-        command
-            .args(["--mount", "--pid", "--fork", "--kill-child"])
-            .arg(format!("--root={}", self.root.display()))
-            .args(["--mount-proc=/proc", program]);
-        command.env_clear();
-        command.envs([
-            ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-            ("HOME", "/root"),
-            ("LANG", "C.UTF-8"),
-            ("DEBIAN_FRONTEND", "noninteractive"),
-            // The kernels here are booted with an initramfs of our own.
-            ("INITRD", "No"),
-        ]);
+        let mut command = command_in(&self.root, program);
         for name in ["http_proxy", "https_proxy", "no_proxy", "ftp_proxy"] {
             if let Some(value) = env::var_os(name) {
                 command.env(name, value);
@@ -118,8 +105,27 @@ impl Chroot {
     }
 }
 
+/// A command to run in a tree, knowing nothing of this machine. Its processes end with it.
+pub(crate) fn command_in(root: &Path, program: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--pid", "--fork", "--kill-child"])
+        .arg(format!("--root={}", root.display()))
+        .args(["--mount-proc=/proc", program]);
+    command.env_clear();
+    command.envs([
+        ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("HOME", "/root"),
+        ("LANG", "C.UTF-8"),
+        ("DEBIAN_FRONTEND", "noninteractive"),
+        // The kernels here are booted with an initramfs of our own.
+        ("INITRD", "No"),
+    ]);
+    command
+}
+
 /// The devices every program may expect, and none of the machine's disks.
-fn devices(dev: &Path) -> Result<Vec<Mount>> {
+pub(crate) fn devices(dev: &Path) -> Result<Vec<Mount>> {
     let mut mounts = vec![Mount::special("tmpfs", dev, MsFlags::empty(), "mode=755")?];
     for name in ["null", "zero", "full", "random", "urandom", "tty"] {
         let node = dev.join(name);

@@ -19,7 +19,7 @@ use crate::workspace::Workspace;
 pub struct Lab {
     /// The repository.
     pub workspace: Workspace,
-    cache: Cache,
+    pub(crate) cache: Cache,
     archive: Archive,
     offered: Vec<Kernel>,
 }
@@ -90,7 +90,8 @@ impl Lab {
         vm::run_commands(image, commands, options, &logs, &self.cache)
     }
 
-    fn userlands(&self) -> Userlands<'_> {
+    /// Layers of this place.
+    pub(crate) fn userlands(&self) -> Userlands<'_> {
         Userlands::new(&self.workspace, &self.cache, &self.archive)
     }
 }

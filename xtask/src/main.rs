@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use xtask::lab::Lab;
 use xtask::vm::{Add, Options};
 use xtask::workspace::Workspace;
-use xtask::{check, demo, namespace, packages};
+use xtask::{check, demo, kmodules, namespace, packages, programs, uml};
 
 /// Exit status when the machine or its kernel failed, as opposed to the command run in it.
 const MACHINE_TROUBLE: u8 = 125;
@@ -34,6 +34,20 @@ enum Task {
     /// Stock Debian kernels in a virtual machine.
     #[command(subcommand)]
     Vm(Vm),
+    /// The debug kernel: User Mode Linux from Debian's kernel source.
+    #[command(subcommand)]
+    Uml(Uml),
+}
+
+#[derive(Subcommand)]
+enum Uml {
+    /// Run a command in it as root with the driver loaded, and exit with its status (125: the kernel or the driver had problems).
+    Run(uml::Arguments),
+    /// Show that each of its detectors finds a bug made for it.
+    Detectors {
+        /// Only those with one of these words in their names.
+        names: Vec<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -55,6 +69,9 @@ struct RunArguments {
     /// Bring in a file or directory; it goes below /root if no absolute destination is given.
     #[arg(long = "add", value_name = "PATH[:DEST]")]
     adds: Vec<Add>,
+    /// Build a test's kernel module, such as tests/dma, for the kernel, and bring it in below /usr/local/lib/knem.
+    #[arg(long = "kmodule", value_name = "DIRECTORY")]
+    kmodules: Vec<String>,
     /// Processors.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: u32,
@@ -76,6 +93,8 @@ fn main() -> ExitCode {
         Task::Packages => (show_packages().map(|()| 0), 1),
         Task::Vm(Vm::Kernels) => (show_kernels().map(|()| 0), 1),
         Task::Vm(Vm::Run(arguments)) => (run_in_machine(arguments), MACHINE_TROUBLE),
+        Task::Uml(Uml::Run(arguments)) => (uml::run::run(arguments), MACHINE_TROUBLE),
+        Task::Uml(Uml::Detectors { names }) => (uml::detectors::run(&names).map(|()| 0), 1),
     };
     match result {
         Ok(status) => ExitCode::from(status),
@@ -120,12 +139,17 @@ fn run_in_machine(arguments: RunArguments) -> Result<u8> {
     let lab = Lab::open()?;
     let kernel = lab.kernel(arguments.kernel.as_deref())?;
     let image = if arguments.bare { lab.bare_image(kernel)? } else { lab.image(kernel, &lab.packages()?)?.0 };
+    let mut adds = arguments.adds;
+    for sources in &arguments.kmodules {
+        adds.push(kmodules::add(&lab, kernel, sources)?);
+    }
+    adds.extend(programs::wanted(&lab.workspace, &arguments.command)?);
     let options = Options {
         cpus: arguments.cpus,
         memory: arguments.mem,
         timeout: Duration::from_secs(arguments.timeout),
         bare: arguments.bare,
-        adds: arguments.adds,
+        adds,
         echo: true,
     };
     let report = lab.boot(&image, &[arguments.command], &options)?;

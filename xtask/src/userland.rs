@@ -34,6 +34,10 @@ const BASICS: &[&str] =
 /// apt-get later, and bring what is missing here.
 const TOOLCHAIN: &[&str] = &["bindgen", "dkms", "gcc-14", "make", "openssl", "rust-src", "rustc", "xz-utils"];
 
+/// What User Mode Linux is built with beyond that: KASAN together with Rust needs clang.
+const UML_TOOLCHAIN: &[&str] =
+    &["bc", "bison", "clang-19", "flex", "libc6-dev", "libelf-dev", "libssl-dev", "lld-19", "llvm-19", "patch"];
+
 /// Where the metadata provider of knem-dkms keeps what it made: a directory for each kernel release.
 const METADATA: &str = "var/cache/knem/rust-metadata";
 
@@ -187,6 +191,55 @@ impl<'a> Userlands<'a> {
         })?;
         let report = fs::read_to_string(layer.join("report.json"))?;
         Ok((below.above(&layer), serde_json::from_str(&report)?))
+    }
+
+    /// The distribution with what builds User Mode Linux. Beside the kernels' layers, not above them: those hold newer libraries
+    /// from backports, which the compilers of the distribution do not go with.
+    pub fn with_uml_toolchain(&self) -> Result<Stack> {
+        let base = self.base()?;
+        let mut key = vec![RECIPE, base.key.as_str()];
+        key.extend(UML_TOOLCHAIN);
+        let layer = self.cache.entry("uml-toolchain", "compilers for User Mode Linux", &key, |entry| {
+            self.layer(&base, entry, |_, chroot| {
+                let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
+                arguments.extend(UML_TOOLCHAIN);
+                run::quiet(&mut chroot.apt_get(&arguments))
+            })
+        })?;
+        self.cache.keep_newest("uml-toolchain", 2)?;
+        Ok(base.above(&layer))
+    }
+
+    /// The distribution with our tools alone: what runs on a kernel that is not Debian's.
+    pub fn with_tools(&self, packages: &Packages) -> Result<Stack> {
+        let base = self.base()?;
+        let tools = packages
+            .debs
+            .iter()
+            .filter_map(|deb| Some(packages.repository.join(deb.file_name()?)))
+            .find(|deb| deb.file_name().is_some_and(|name| name.to_string_lossy().starts_with("knem-tools_")))
+            .context("there is no package knem-tools")?;
+        let digest = file_digest(&tools)?;
+        let layer = self.cache.entry("uml-root", "installing knem-tools", &[RECIPE, &base.key, &digest], |entry| {
+            self.layer(&base, entry, |tree, chroot| {
+                fs::copy(&tools, tree.join("opt/knem-tools.deb"))?;
+                run::quiet(&mut chroot.apt_get(&[
+                    "install",
+                    "-y",
+                    "-q",
+                    "--no-install-recommends",
+                    "/opt/knem-tools.deb",
+                ]))
+            })
+        })?;
+        self.cache.keep_newest("uml-root", 4)?;
+        Ok(base.above(&layer))
+    }
+
+    /// Does something in a tree of these layers, and keeps nothing of what changes there.
+    pub fn in_passing(&self, stack: &Stack, work: impl FnOnce(&Path, &Chroot) -> Result<()>) -> Result<()> {
+        let scratch = tempfile::Builder::new().prefix("passing-").tempdir_in(self.cache.directory("scratch")?)?;
+        self.layer(stack, scratch.path(), work)
     }
 
     /// What the Rust metadata of a kernel depends on: the scripts that make it, the kernel and the compiler (in the stack).

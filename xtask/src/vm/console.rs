@@ -16,6 +16,7 @@ const AT_START: &[&str] = &[
     "divide error",
     "watchdog: BUG:",
     "rust_kernel: panicked",
+    "INFO: lockdep is turned off",
     "INFO: possible",
     "INFO: suspicious",
     "INFO: trying to register non-static key",
@@ -30,6 +31,7 @@ const ANYWHERE: &[&str] = &[
     "KCSAN:",
     "KFENCE:",
     "UBSAN:",
+    "ODEBUG:",
     "kmemleak:",
     "knem: leak",
     "blocked for more than",
@@ -57,6 +59,8 @@ const HARMLESS: &[&str] = &[
     // The checks' own start-up messages.
     "kmemleak: Kernel memory leak detector initialized",
     "kmemleak: Automatic memory scanning thread started",
+    // A scan's summary: whoever asks for a scan reads its reports and judges them.
+    "(see /sys/kernel/debug/kmemleak)",
     "KFENCE: initialized",
     "kfence: initialized",
     "SLUB: HWalign=",

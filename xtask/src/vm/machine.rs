@@ -96,13 +96,13 @@ impl Report {
 }
 
 /// What the readers tell the one who waits.
-enum Event {
+pub(crate) enum Event {
     Control(String),
     Ended(Port, Vec<u8>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Port {
+pub(crate) enum Port {
     Out,
     Err,
     Log,
@@ -136,7 +136,7 @@ pub fn run_commands(
     let start = Instant::now();
     let (sender, events) = mpsc::channel();
     let ports = Ports::listen(scratch.path())?;
-    let mut qemu = Qemu(start_qemu(accelerator, image, options, scratch.path(), &log)?);
+    let mut qemu = Running(start_qemu(accelerator, image, options, scratch.path(), &log)?);
     ports.follow(&mark, options.echo, &sender);
     drop(sender);
     let heard = hear(&mut qemu.0, &events, commands.len(), start, options.timeout);
@@ -166,10 +166,10 @@ pub fn run_commands(
     Ok(Report { outcomes: heard.outcomes()?, trouble, log })
 }
 
-/// The qemu process, which ends with its owner.
-struct Qemu(Child);
+/// The machine's process, which ends with its owner.
+pub(crate) struct Running(pub(crate) Child);
 
-impl Drop for Qemu {
+impl Drop for Running {
     fn drop(&mut self) {
         // Both fail only when it is gone already.
         let _ = self.0.kill();
@@ -179,16 +179,16 @@ impl Drop for Qemu {
 
 /// What the machine said.
 #[derive(Default)]
-struct Heard {
+pub(crate) struct Heard {
     statuses: Vec<i32>,
     stdout: Vec<Vec<u8>>,
     stderr: Vec<Vec<u8>>,
-    log: Vec<u8>,
+    pub(crate) log: Vec<u8>,
     log_complete: bool,
     ended: bool,
-    findings: Vec<String>,
+    pub(crate) findings: Vec<String>,
     /// Why it did not come to its end.
-    broken: Option<String>,
+    pub(crate) broken: Option<String>,
 }
 
 impl Heard {
@@ -215,7 +215,8 @@ impl Heard {
         Ok(())
     }
 
-    fn outcomes(self) -> Result<Vec<Outcome>> {
+    /// How the commands ended.
+    pub(crate) fn outcomes(self) -> Result<Vec<Outcome>> {
         if self.statuses.len() != self.stdout.len() {
             bail!("the machine reported too few exit statuses");
         }
@@ -230,8 +231,8 @@ impl Heard {
 }
 
 /// Listens until everything is said, the machine is gone or the time is up.
-fn hear(
-    qemu: &mut Child,
+pub(crate) fn hear(
+    machine: &mut Child,
     events: &Receiver<Event>,
     commands: usize,
     start: Instant,
@@ -259,7 +260,7 @@ fn hear(
             }
         }
         // What it said before it went is still to be heard.
-        gone = gone || qemu.try_wait()?.is_some();
+        gone = gone || machine.try_wait()?.is_some();
         if start.elapsed() > timeout {
             heard.broken = Some(format!(
                 "the machine did not finish within {} (command {} of {commands})",
@@ -364,21 +365,26 @@ fn write_job(file: &Path, commands: &[Vec<String>], bare: bool, mark: &str) -> R
     add("settings", 0o644, settings.as_bytes())?;
     add("init", 0o755, INIT.as_bytes())?;
     for (index, command) in commands.iter().enumerate() {
-        let mut script = b"echo $$ > /sys/fs/cgroup/command/cgroup.procs\ncd /root\nexec".to_vec();
-        for word in command {
-            script.extend_from_slice(b" '");
-            script.extend_from_slice(word.replace('\'', r"'\''").as_bytes());
-            script.push(b'\'');
-        }
-        script.push(b'\n');
-        add(&format!("command.{}", index + 1), 0o644, &script)?;
+        add(&format!("command.{}", index + 1), 0o644, &script(command))?;
     }
     builder.into_inner()?.flush()?;
     Ok(())
 }
 
+/// What the guest runs for a command: in a group of its own, so that all it leaves behind can be found.
+pub(crate) fn script(command: &[String]) -> Vec<u8> {
+    let mut script = b"echo $$ > /sys/fs/cgroup/command/cgroup.procs\ncd /root\nexec".to_vec();
+    for word in command {
+        script.extend_from_slice(b" '");
+        script.extend_from_slice(word.replace('\'', r"'\''").as_bytes());
+        script.push(b'\'');
+    }
+    script.push(b'\n');
+    script
+}
+
 /// Bytes that no command prints by chance.
-fn new_mark() -> Result<String> {
+pub(crate) fn new_mark() -> Result<String> {
     use std::io::Read;
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -386,7 +392,7 @@ fn new_mark() -> Result<String> {
 }
 
 /// A new file for the console, named by time so that the last is easily found; old ones go.
-fn log_file(directory: &Path, release: &str) -> Result<PathBuf> {
+pub(crate) fn log_file(directory: &Path, release: &str) -> Result<PathBuf> {
     const KEPT: usize = 40;
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     fs::create_dir_all(directory)?;

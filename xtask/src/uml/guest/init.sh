@@ -1,0 +1,117 @@
+#!/bin/sh
+# SPDX-License-Identifier: CECILL-B
+# First program of the debug kernel, in Debian's own tree (hostfs on a throw-away overlay of the host): brings up what a booted system has
+# and a driver may meet, runs the commands one after the other, then looks whether the driver left the machine as it was.
+job=/knem-uml
+# bare=, commands=, scan=, debug=, mark=
+. "$job/settings"
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export HOME=/root USER=root LOGNAME=root SHELL=/bin/bash LANG=C.UTF-8 PWD=/
+unset TERM
+
+# One program for all: starting one takes a kernel with KASAN a third of a second.
+mount --all --fstab "$job/fstab"
+mkdir -p /run/lock /run/knem-uml /sys/fs/cgroup/command
+busybox ln -sf /proc/self/fd /dev/fd
+for number in 0:stdin 1:stdout 2:stderr; do
+    busybox ln -sf "/proc/self/fd/${number%:*}" "/dev/${number#*:}"
+done
+echo knem-uml > /proc/sys/kernel/hostname
+busybox ip link set lo up
+
+# The host hears this through the kernel's log, in order with what the kernel itself says.
+say() { echo "<5>$mark $*" > /dev/kmsg; }
+uptime() { cut -d' ' -f1 /proc/uptime; }
+
+# The host's ends of two serial lines.
+busybox stty -F /dev/ttyS0 raw -echo
+busybox stty -F /dev/ttyS1 raw -echo
+# Held open: a line forgets what it still has to write when it is closed for the last time.
+exec 3> /dev/ttyS0 4> /dev/ttyS1
+
+# An injected failure is no report.
+for kind in failslab fail_page_alloc fail_usercopy; do
+    [ ! -d "/sys/kernel/debug/$kind" ] || echo 0 > "/sys/kernel/debug/$kind/verbose"
+done
+
+/usr/lib/systemd/systemd-udevd --daemon
+if [ "$bare" = 0 ]; then
+    modprobe knem || say "finding the driver does not load"
+fi
+udevadm settle --timeout=60 || say "finding udev did not settle"
+
+# What a login of root gets from systemd and PAM.
+ulimit -S -c 0
+ulimit -H -n 524288
+ulimit -S -n 1024
+
+# Scans for leaks are the runner's, or they would only make the time of a run vary.
+[ ! -e /sys/kernel/debug/kmemleak ] || echo scan=off > /sys/kernel/debug/kmemleak
+
+say "up $(uptime)"
+mkfifo /run/knem-uml/out /run/knem-uml/err
+number=1
+while [ "$number" -le "$commands" ]; do
+    # Pipes in between: the command may open /dev/stdout again.
+    cat /run/knem-uml/out >&3 &
+    out_copier=$!
+    cat /run/knem-uml/err >&4 &
+    err_copier=$!
+    setsid sh "$job/command.$number" < /dev/null > /run/knem-uml/out 2> /run/knem-uml/err 3>&- 4>&- &
+    wait $!
+    status=$?
+    # Whatever it started and left goes, and then the pipes end.
+    echo 1 > /sys/fs/cgroup/command/cgroup.kill
+    tries=0
+    while grep -q 'populated 1' /sys/fs/cgroup/command/cgroup.events; do
+        tries=$((tries + 1))
+        if [ "$tries" -ge 300 ]; then
+            say "finding processes of the command cannot be killed: $(tr '\n' ' ' < /sys/fs/cgroup/command/cgroup.procs)"
+            kill "$out_copier" "$err_copier"
+            break
+        fi
+        sleep 0.1
+    done
+    wait "$out_copier" "$err_copier"
+    printf '%s' "$mark" >&3
+    printf '%s' "$mark" >&4
+    say "status $number $status"
+    number=$((number + 1))
+done
+
+if [ -d /sys/module/knem ]; then
+    complaint=$(rmmod knem 2>&1) || say "finding the driver does not unload: $complaint"
+fi
+# The counters are per processor until this makes them one.
+echo 1 > /proc/sys/vm/stat_refresh
+pinned=$(sed -n 's/^nr_foll_pin_acquired //p' /proc/vmstat)
+unpinned=$(sed -n 's/^nr_foll_pin_released //p' /proc/vmstat)
+[ "$pinned" = "$unpinned" ] || say "finding pages stay pinned: $pinned were, $unpinned were released"
+
+if [ "$debug" = 1 ]; then
+    # After its first report, or a table that is full, lockdep goes silent: what follows was not checked.
+    grep -q '^ debug_locks: *1$' /proc/lockdep_stats || say "finding lockdep is not at work at the end"
+fi
+if [ "$scan" = 1 ]; then
+    leaks=/sys/kernel/debug/kmemleak
+    if [ -e "$leaks" ]; then
+        # Memory counts as lost when it is some seconds old and two scans have not met it.
+        sleep 6
+        echo scan > "$leaks" && echo scan > "$leaks" || say "finding kmemleak is not at work at the end"
+        # The C library that the kernel is linked with keeps its threads' storage where the kernel cannot look.
+        awk '
+            function report(i) { if (count && !ours) for (i = 1; i <= count; i++) print lines[i]; count = ours = 0 }
+            /^unreferenced object/ { report() }
+            { lines[++count] = $0 }
+            /_dl_allocate_tls\+/ { ours = 1 }
+            END { report() }
+        ' "$leaks" | while IFS= read -r line; do
+            echo "<4>kmemleak: $line" > /dev/kmsg
+        done
+    else
+        say "finding kmemleak is not at work at the end"
+    fi
+fi
+
+say "end $(uptime)"
+busybox poweroff -f
