@@ -18,6 +18,9 @@ use crate::vm::{Add, Options, Report};
 /// The series whose source is used unless another is asked for.
 pub const DEFAULT_KERNEL: &str = "7.2";
 
+/// Exit status when the kernel or the driver failed, as opposed to the command; also for a status that is none.
+const TROUBLE: u8 = 125;
+
 /// What `run` is told on the command line.
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -93,5 +96,5 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     let report = bench.run(&[arguments.command], &options, true)?;
     report.demand_health()?;
     let status = report.outcomes.first().map_or(1, |outcome| outcome.status);
-    Ok(u8::try_from(status).unwrap_or(125))
+    Ok(u8::try_from(status).unwrap_or(TROUBLE))
 }
