@@ -8,9 +8,10 @@
 //! What a file has once its status array is mapped is in `offload`: `status` (the slots), `events` (NOTIFY_FD), `queue`
 //! (the thread's jobs), `placement` (where the thread runs).
 //!
-//! Locks are all spinlocks and leaves, held for a few instructions: around a context's regions and its binding
+//! Locks of a request are spinlocks and leaves, held for a few instructions: around a context's regions and its binding
 //! (`context`), a file's events (`events`) and jobs (`queue`), and the list of all contexts (`registry`). Under none of
-//! them anything sleeps, is allocated or dropped, and neither user memory nor page tables are touched.
+//! them anything sleeps, is allocated or dropped. Mutexes are around the start of a thread (`context`) and around DMA
+//! channels (`dma`). Under no lock user memory or page tables are touched.
 
 pub(crate) mod charge;
 pub(crate) mod context;

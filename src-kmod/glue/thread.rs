@@ -46,14 +46,14 @@ impl Thread {
         Ok(thread)
     }
 
-    /// Stops the thread: it drops what is in the queue, and cuts a copy short. Waits for that.
+    /// Stops the thread, which cuts a copy short, waits for that, and drops what is in the queue.
     pub(crate) fn stop(&self) {
         let task = self.task.xchg(null_mut(), Full);
         if let Some(task) = NonNull::new(task) {
             // SAFETY: Our reference keeps the task, and this is the only place that stops it, once.
             unsafe { ffi::knem_shim_thread_stop(task.as_ptr()) };
-            // A thread that had not begun has never looked into the queue. The jobs there keep what they report to,
-            // which keeps the queue: somebody has to take them out.
+            // What the thread has left, and all if it had not begun: then it never ran. The jobs there keep what they
+            // report to, which keeps the queue: somebody has to take them out. No more come: the file is closed.
             drop(self.offload.queue().take());
         }
     }
@@ -85,8 +85,7 @@ unsafe extern "C" fn main(data: *mut c_void) -> c_int {
             carry_out(job);
         }
     }
-    // What came after the last look. Nobody can submit any more: the file is closed.
-    drop(offload.queue().take());
+    // What is left in the queue is whoever stops this thread's.
     0
 }
 
