@@ -216,6 +216,9 @@ rust-check.sh)
     }
     if knem_rust_check "$1" "${2:-/lib/modules/$1/build}"; then
         echo "knem can be built for kernel $1: Rust metadata $knem_metadata, compiler $knem_rustc"
+        # attempt.sh leaves a log without a module where a build failed that should not have.
+        knem_attempt=${knem_cache%/*}/build/$1
+        [ ! -e "$knem_attempt.log" ] || [ -e "$knem_attempt" ] || echo "the last attempt failed, though: see $knem_attempt.log"
     else
         echo "knem cannot be built for kernel $1: $knem_missing"
         exit 77

@@ -6,21 +6,20 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use super::stage::Stage;
-use super::template;
 use crate::workspace::Workspace;
 
 const SCRIPTS: &[&str] = &["preinst", "postinst", "prerm", "postrm"];
 
 /// Stages the scripts that `package` has.
 pub(crate) fn stage(workspace: &Workspace, stage: &Stage, package: &str) -> Result<()> {
-    let values = template::values(workspace)?;
     for script in SCRIPTS {
         let path = workspace.file(format!("debian/{package}.{script}"));
         if !path.exists() {
             continue;
         }
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let text = template::fill(&text, &values).with_context(|| path.display().to_string())?;
+        // debhelper's way of saying it, as these scripts serve its road too.
+        let text = text.replace("#VERSION#", &workspace.version).replace("#DEBHELPER#\n\n", "");
         stage.control(package, script, text.as_bytes())?;
     }
     Ok(())

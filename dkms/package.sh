@@ -1,0 +1,75 @@
+#!/bin/sh
+# SPDX-License-Identifier: CECILL-B
+#
+# What the packages' scripts do on a user's machine, for .deb and .rpm alike.
+#
+#     sh package.sh installed [OLD-VERSION]   hands the driver to DKMS, which builds it for the running and the newest kernel
+#     sh package.sh arrived                   something came that a kernel may have been skipped for: builds what can be built now
+#     sh package.sh removing                  takes this version out of DKMS and of every kernel
+#
+# Never fails, whatever DKMS does: a module that cannot be built is no reason to leave packages half-installed. Never loads or
+# unloads a module: on a compute node that is for the administrator to decide.
+set -u
+
+knem_dir=$(cd "$(dirname "$0")" && pwd)
+version=$(cat "$knem_dir/VERSION")
+
+say() {
+    echo "knem: $*" >&2
+}
+
+installed() {
+    # Its path is the same on all distributions that have DKMS.
+    if ! /usr/lib/dkms/common.postinst knem "$version" /usr/share/knem-dkms "" "${1:-}"; then
+        say "DKMS could not install the module for every kernel, see above; dkms autoinstall -k KERNEL tries again"
+    fi
+    say_what_is_in_use
+}
+
+# A module stays in use until it is unloaded, whatever happens to its file.
+say_what_is_in_use() {
+    in_use=$(cat /sys/module/knem/version 2>/dev/null) || return 0
+    # In a chroot this is about the host.
+    if command -v ischroot >/dev/null && ischroot; then
+        return 0
+    fi
+    if [ "$in_use" != "$version" ]; then
+        say "the module in use is still $in_use, and stays; $version is used after a restart, or when nothing uses the" \
+            "device any more after: rmmod knem, then modprobe knem (fuser -v /dev/knem shows who uses it)"
+    fi
+}
+
+arrived() {
+    [ ! -e /etc/dkms/no-autoinstall ] || return 0
+    for build in /lib/modules/*/build; do
+        kernel=${build#/lib/modules/}
+        kernel=${kernel%/build}
+        [ -e "$build/include" ] || continue
+        case $(dkms status -m knem -v "$version" -k "$kernel" 2>/dev/null) in
+        *installed*) continue ;;
+        esac
+        # Asked first, so that every package that comes is not followed by the reasons of every kernel.
+        sh "$knem_dir/rust-check.sh" "$kernel" >/dev/null || continue
+        dkms install -m knem -v "$version" -k "$kernel" || true
+    done
+}
+
+removing() {
+    command -v dkms >/dev/null || return 0
+    [ -n "$(dkms status -m knem -v "$version" 2>/dev/null)" ] || return 0
+    dkms remove -m knem -v "$version" --all ||
+        say "DKMS could not remove the module from every kernel, see above; it is gone when /lib/modules/*/updates/dkms has no knem.ko"
+}
+
+verb=${1:-}
+[ $# = 0 ] || shift
+case $verb in
+installed) installed "$@" ;;
+arrived) arrived ;;
+removing) removing ;;
+*)
+    echo "usage: package.sh installed [OLD-VERSION] | arrived | removing" >&2
+    exit 2
+    ;;
+esac
+exit 0
