@@ -31,10 +31,12 @@ module! {
 struct Knem {
     #[pin]
     _device: glue::device::Registration,
+    _files: glue::proc::Files,
     _engines: glue::dma::Engines,
     _registry: glue::registry::Registry,
     _table: glue::table::Table,
     _account: glue::charge::Account,
+    _counters: glue::stats::Counters,
     _presence: glue::Presence,
 }
 
@@ -42,10 +44,12 @@ impl kernel::InPlaceModule for Knem {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             _presence: glue::Presence::new()?,
+            _counters: glue::stats::Counters::new()?,
             _account: glue::charge::Account::new()?,
             _table: glue::table::Table::new()?,
             _registry: glue::registry::Registry::new(),
             _engines: glue::dma::Engines::new()?,
+            _files: glue::proc::Files::new(),
             _device <- glue::device::Registration::new(),
         })
     }

@@ -6,12 +6,15 @@
 #include <linux/cred.h>
 #include <linux/freezer.h>
 #include <linux/fs.h>
+#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/nospec.h>
+#include <linux/overflow.h>
 #include <linux/percpu.h>
 #include <linux/percpu_counter.h>
+#include <linux/pid.h>
 #include <linux/pid_namespace.h>
 #include <linux/poll.h>
 #include <linux/sched.h>
@@ -173,9 +176,20 @@ void knem_shim_pinned_destroy(void)
 	percpu_counter_destroy(&knem_pinned);
 }
 
+static s64 knem_pinned_most;
+
+/* Two processors at once may lose the higher number: it is a statistic. */
+static void knem_pinned_seen(s64 pages)
+{
+	if (pages > READ_ONCE(knem_pinned_most))
+		WRITE_ONCE(knem_pinned_most, pages);
+}
+
 void knem_shim_pinned_add(s64 pages)
 {
 	percpu_counter_add_batch(&knem_pinned, pages, KNEM_PINNED_BATCH);
+	if (pages > 0)
+		knem_pinned_seen(percpu_counter_read(&knem_pinned));
 }
 
 bool knem_shim_pinned_exceeds(s64 pages)
@@ -185,7 +199,21 @@ bool knem_shim_pinned_exceeds(s64 pages)
 
 s64 knem_shim_pinned(void)
 {
-	return percpu_counter_sum(&knem_pinned);
+	s64 pages = percpu_counter_sum(&knem_pinned);
+
+	knem_pinned_seen(pages);
+	return pages;
+}
+
+s64 knem_shim_pinned_peak(void)
+{
+	return READ_ONCE(knem_pinned_most);
+}
+
+void knem_shim_pinned_peak_clear(void)
+{
+	WRITE_ONCE(knem_pinned_most, 0);
+	knem_pinned_seen(percpu_counter_sum(&knem_pinned));
 }
 
 s64 knem_shim_add_pinned(struct mm_struct *mm, s64 pages)
@@ -279,7 +307,7 @@ u32 knem_shim_file_uid(const struct file *file)
 	return __kuid_val(file->f_cred->uid);
 }
 
-bool knem_shim_file_admin(struct file *file)
+bool knem_shim_file_admin(const struct file *file)
 {
 	return file_ns_capable(file, &init_user_ns, CAP_SYS_ADMIN);
 }
@@ -289,16 +317,29 @@ bool knem_shim_writable(const struct file *file)
 	return file->f_mode & FMODE_WRITE;
 }
 
-/* Counters only grow; the report subtracts what they were when they were last cleared. */
-struct knem_counters {
-	u64 value[KNEM_COUNTERS];
-};
-static DEFINE_PER_CPU(struct knem_counters, knem_counters);
+/*
+ * Counters only grow; the report subtracts what they were when they were last cleared. They are too many for the room that
+ * modules share for per-processor variables.
+ */
+static u64 __percpu *knem_counters;
+static unsigned long knem_counters_nr;
 
-void knem_shim_count(unsigned long counter)
+int knem_shim_counters_init(unsigned long number)
 {
-	if (counter < KNEM_COUNTERS)
-		this_cpu_inc(knem_counters.value[counter]);
+	knem_counters = __alloc_percpu(array_size(number, sizeof(u64)), __alignof__(u64));
+	knem_counters_nr = number;
+	return knem_counters ? 0 : -ENOMEM;
+}
+
+void knem_shim_counters_destroy(void)
+{
+	free_percpu(knem_counters);
+}
+
+void knem_shim_add(unsigned long counter, u64 by)
+{
+	if (counter < knem_counters_nr)
+		this_cpu_add(knem_counters[counter], by);
 }
 
 u64 knem_shim_counted(unsigned long counter)
@@ -306,8 +347,28 @@ u64 knem_shim_counted(unsigned long counter)
 	u64 sum = 0;
 	int cpu;
 
-	if (counter < KNEM_COUNTERS)
+	if (counter < knem_counters_nr)
 		for_each_possible_cpu(cpu)
-			sum += READ_ONCE(per_cpu_ptr(&knem_counters, cpu)->value[counter]);
+			sum += READ_ONCE(per_cpu_ptr(knem_counters, cpu)[counter]);
 	return sum;
+}
+
+u64 knem_shim_now(void)
+{
+	return ktime_get_ns();
+}
+
+struct pid *knem_shim_process(void)
+{
+	return get_pid(task_tgid(current));
+}
+
+void knem_shim_process_put(struct pid *process)
+{
+	put_pid(process);
+}
+
+u32 knem_shim_process_number(struct pid *process)
+{
+	return pid_vnr(process);
 }

@@ -67,6 +67,9 @@ void knem_shim_pinned_destroy(void);
 void knem_shim_pinned_add(s64 pages);
 bool knem_shim_pinned_exceeds(s64 pages);
 s64 knem_shim_pinned(void);
+/* The most that was seen pinned: exact where it was looked at, else to what processors count by themselves. */
+s64 knem_shim_pinned_peak(void);
+void knem_shim_pinned_peak_clear(void);
 
 /* Adds pages to what the address space counts as pinned; returns the sum. */
 s64 knem_shim_add_pinned(struct mm_struct *mm, s64 pages);
@@ -113,13 +116,26 @@ void knem_shim_allowed_cpus(struct cpumask *mask, const struct task_struct *task
 void knem_shim_bind(const struct cpumask *mask);
 /* The opener of the file: its real user id, and whether it is an administrator of the machine. */
 u32 knem_shim_file_uid(const struct file *file);
-bool knem_shim_file_admin(struct file *file);
+bool knem_shim_file_admin(const struct file *file);
 bool knem_shim_writable(const struct file *file);
 
-/* Counters, one set for each processor. */
-#define KNEM_COUNTERS 14
-void knem_shim_count(unsigned long counter);
+/* Counters, as many as Rust says, one set for each processor. */
+int knem_shim_counters_init(unsigned long number);
+void knem_shim_counters_destroy(void);
+void knem_shim_add(unsigned long counter, u64 by);
 u64 knem_shim_counted(unsigned long counter);
+/* Nanoseconds of a clock that only goes forward. */
+u64 knem_shim_now(void);
+
+/* The calling process as a counted reference, and its number for the calling task, 0 where that cannot see it. */
+struct pid *knem_shim_process(void);
+void knem_shim_process_put(struct pid *process);
+u32 knem_shim_process_number(struct pid *process);
+
+/* /proc/driver/knem; see knem_proc.c. */
+int knem_proc_create(void (*show)(struct seq_file *seq, const struct file *file, unsigned int which));
+void knem_proc_remove(void);
+bool knem_proc_write(struct seq_file *seq, const void *text, unsigned long length);
 
 /* Every region by its cookie; see knem_table.c. */
 int knem_table_init(void);

@@ -9,9 +9,10 @@ use crate::glue::offload::Offload;
 use crate::glue::placement::Processors;
 use crate::glue::region::{Region, RegionRef};
 use crate::glue::thread::Thread;
-use crate::glue::{params, registry, table, task};
+use crate::glue::{params, registry, stats, table, task};
 use crate::logic::access::Identity;
 use crate::logic::flags::Masks;
+use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
 use crate::uapi::Cookie;
 use kernel::mm::virt::VmaNew;
@@ -34,6 +35,11 @@ pub(crate) struct Context {
     masks: Masks,
     /// Whether a region was created, a request made or the status array mapped.
     used: Atomic<bool>,
+    /// Requests that were accepted, and their bytes.
+    requests: Atomic<u64>,
+    bytes: Atomic<u64>,
+    /// The process that opened the file.
+    process: task::Process,
     #[pin]
     regions: SpinLock<Regions>,
     #[pin]
@@ -70,6 +76,17 @@ pub(crate) struct Listed {
     pub(crate) cookie: Cookie,
     pub(crate) ordinal: u32,
     pub(crate) single_use: bool,
+    pub(crate) any_user: bool,
+    /// PROT_READ and PROT_WRITE, what others may do.
+    pub(crate) protection: u32,
+    pub(crate) bytes: u64,
+    pub(crate) extents: usize,
+}
+
+impl Listed {
+    /// Fills an array before anything is listed.
+    pub(crate) const NONE: Self =
+        Self { cookie: 0, ordinal: 0, single_use: false, any_user: false, protection: 0, bytes: 0, extents: 0 };
 }
 
 impl Context {
@@ -87,6 +104,9 @@ impl Context {
                     namespaces: task::namespaces(),
                     masks: params::masks(),
                     used: Atomic::new(false),
+                    requests: Atomic::new(0),
+                    bytes: Atomic::new(0),
+                    process: task::Process::calling(),
                     regions <- new_spinlock!(
                         Regions { tree: RBTree::new(), count: 0, next: 0 },
                         "knem::Context::regions"
@@ -134,6 +154,23 @@ impl Context {
         }
     }
 
+    /// Counts a request that was accepted.
+    pub(crate) fn tally(&self, bytes: u64) {
+        // This line is the file's own, and its processes' as far as they share it.
+        self.requests.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Requests that were accepted, and their bytes.
+    pub(crate) fn tallied(&self) -> (u64, u64) {
+        (self.requests.load(Relaxed), self.bytes.load(Relaxed))
+    }
+
+    /// The process that opened the file.
+    pub(crate) fn process(&self) -> &task::Process {
+        &self.process
+    }
+
     /// Lists a region of this context, and returns its cookie.
     ///
     /// # Errors
@@ -152,6 +189,7 @@ impl Context {
         }
         match table::insert(region) {
             Ok((cookie, region)) => {
+                stats::add(profile::event(Event::RegionCreated), 1);
                 // From here on a request may find the region, if it guesses the cookie, which nobody knows yet.
                 let node = place.into_node(cookie, region);
                 let replaced = self.regions.lock().tree.insert(node);
@@ -203,7 +241,7 @@ impl Context {
         for place in batch.iter_mut() {
             let Some(cursor) = from.and_then(|from| regions.tree.cursor_lower_bound(&from)) else { break };
             let (cookie, region) = cursor.current();
-            *place = Listed { cookie: *cookie, ordinal: region.ordinal(), single_use: region.single_use() };
+            *place = region.listed(*cookie);
             stored = stored.saturating_add(1);
             from = cookie.checked_add(1);
         }

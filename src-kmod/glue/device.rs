@@ -11,6 +11,7 @@ use crate::glue::stats::Reader;
 use crate::glue::user::Argument;
 use crate::glue::{ffi, ioctl, stats};
 use crate::logic::access;
+use crate::logic::profile::Call;
 use crate::logic::refusal::Refusal;
 use crate::uapi;
 use core::ptr::null_mut;
@@ -119,7 +120,11 @@ unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::fil
     from_result(|| {
         // SAFETY: The kernel gives a valid file.
         let writable = unsafe { ffi::knem_shim_writable(file) };
-        let private = if writable { Context::new()?.into_foreign() } else { null_mut() };
+        let private = if writable {
+            Context::new().inspect_err(|error| stats::refused(Call::Open, *error))?.into_foreign()
+        } else {
+            null_mut()
+        };
         // SAFETY: The file is being opened, so nobody else uses it.
         unsafe { (*file).private_data = private };
         Ok(0)
@@ -141,11 +146,15 @@ unsafe extern "C" fn unlocked_ioctl(file: *mut bindings::file, command: c_uint, 
     // SAFETY: The kernel keeps the file during the call.
     let context = match unsafe { need_context(file) } {
         Ok(context) => context,
-        Err(error) => return error.to_errno() as c_long,
+        Err(error) => {
+            stats::refused(Call::Command(command), error);
+            return error.to_errno() as c_long;
+        }
     };
     match ioctl::dispatch(context, command, Argument::new(argument)) {
         Ok(()) => 0,
         Err(error) => {
+            stats::refused(Call::Command(command), error);
             // SAFETY: Tells who listens; looks at the calling task only.
             unsafe { ffi::knem_shim_refused(command, error.to_errno()) };
             error.to_errno() as c_long
@@ -191,7 +200,9 @@ unsafe extern "C" fn write(
         let in_use = unsafe { context(file) }.is_some_and(|context| context.used());
         // SAFETY: As above.
         let privileged = unsafe { ffi::knem_shim_file_admin(file) };
-        access::may_clear(privileged, in_use)?;
+        access::may_clear(privileged, in_use)
+            .map_err(Error::from)
+            .inspect_err(|error| stats::refused(Call::Clear, *error))?;
         stats::clear();
         // The kernel bounds the length of a write to what fits.
         Ok(length as isize)
@@ -216,29 +227,39 @@ unsafe extern "C" fn poll(file: *mut bindings::file, table: *mut bindings::poll_
 const ALL_SLOTS: u64 = 1 << 32;
 
 unsafe extern "C" fn mmap(file: *mut bindings::file, area: *mut bindings::vm_area_struct) -> c_int {
-    from_result(|| {
-        // SAFETY: The kernel keeps the file during the call.
-        let context = unsafe { need_context(file) }?;
-        // SAFETY: The kernel gives an area that is being made, and that nobody else knows yet.
-        let offset = unsafe { (*area).vm_pgoff };
-        // SAFETY: As above; the kernel holds its lock for writing during the call.
-        let area = unsafe { VmaNew::from_raw(area) };
-        let slots = area.end().saturating_sub(area.start()) as u64;
-        let at_start = (offset as u64).checked_mul(PAGE_SIZE as u64) == Some(uapi::STATUS_ARRAY_FILE_OFFSET);
-        // A private mapping would part from the array with the first byte that user space writes to a page.
-        if !at_start || slots > ALL_SLOTS || area.flags() & flags::SHARED == 0 {
-            return Err(Refusal::WrongState.into());
-        }
-        area.try_clear_mayexec()?;
-        area.set_dontexpand();
-        area.set_dontdump();
-        context.map(area)?;
-        // The thread is started before user space runs again, but not here, under the lock of the address space. Without
-        // memory for that, the first request for the thread starts it.
-        // SAFETY: The kernel keeps the file during the call.
-        unsafe { ffi::knem_shim_later(file, Some(start_thread)) };
-        Ok(0)
-    })
+    // SAFETY: The kernel's promises to an mmap are those of `map`.
+    from_result(|| unsafe { map(file, area) }.inspect_err(|error| stats::refused(Call::Map, *error)).map(|()| 0))
+}
+
+/// Maps the status array.
+///
+/// # Errors
+/// EBADF, EINVAL; as [`Context::map`].
+///
+/// # Safety
+/// The arguments are those of an mmap of this device.
+unsafe fn map(file: *mut bindings::file, area: *mut bindings::vm_area_struct) -> Result {
+    // SAFETY: The kernel keeps the file during the call.
+    let context = unsafe { need_context(file) }?;
+    // SAFETY: The kernel gives an area that is being made, and that nobody else knows yet.
+    let offset = unsafe { (*area).vm_pgoff };
+    // SAFETY: As above; the kernel holds its lock for writing during the call.
+    let area = unsafe { VmaNew::from_raw(area) };
+    let slots = area.end().saturating_sub(area.start()) as u64;
+    let at_start = (offset as u64).checked_mul(PAGE_SIZE as u64) == Some(uapi::STATUS_ARRAY_FILE_OFFSET);
+    // A private mapping would part from the array with the first byte that user space writes to a page.
+    if !at_start || slots > ALL_SLOTS || area.flags() & flags::SHARED == 0 {
+        return Err(Refusal::WrongState.into());
+    }
+    area.try_clear_mayexec()?;
+    area.set_dontexpand();
+    area.set_dontdump();
+    context.map(area)?;
+    // The thread is started before user space runs again, but not here, under the lock of the address space. Without
+    // memory for that, the first request for the thread starts it.
+    // SAFETY: The kernel keeps the file during the call.
+    unsafe { ffi::knem_shim_later(file, Some(start_thread)) };
+    Ok(())
 }
 
 unsafe extern "C" fn start_thread(file: *mut bindings::file) {

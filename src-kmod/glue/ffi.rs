@@ -110,11 +110,26 @@ extern "C" {
     pub(crate) fn knem_shim_bind(mask: *const bindings::cpumask);
 
     pub(crate) fn knem_shim_file_uid(file: *const bindings::file) -> u32;
-    pub(crate) fn knem_shim_file_admin(file: *mut bindings::file) -> bool;
+    pub(crate) fn knem_shim_file_admin(file: *const bindings::file) -> bool;
     pub(crate) fn knem_shim_writable(file: *const bindings::file) -> bool;
 
-    pub(crate) fn knem_shim_count(counter: c_ulong);
+    pub(crate) fn knem_shim_counters_init(number: c_ulong) -> c_int;
+    pub(crate) fn knem_shim_counters_destroy();
+    pub(crate) fn knem_shim_add(counter: c_ulong, by: u64);
     pub(crate) fn knem_shim_counted(counter: c_ulong) -> u64;
+    pub(crate) fn knem_shim_now() -> u64;
+    pub(crate) fn knem_shim_pinned_peak() -> i64;
+    pub(crate) fn knem_shim_pinned_peak_clear();
+
+    pub(crate) fn knem_shim_process() -> *mut bindings::pid;
+    pub(crate) fn knem_shim_process_put(process: *mut bindings::pid);
+    pub(crate) fn knem_shim_process_number(process: *mut bindings::pid) -> u32;
+
+    pub(crate) fn knem_proc_create(
+        show: Option<unsafe extern "C" fn(seq: *mut bindings::seq_file, file: *const bindings::file, which: c_uint)>,
+    ) -> c_int;
+    pub(crate) fn knem_proc_remove();
+    pub(crate) fn knem_proc_write(seq: *mut bindings::seq_file, text: *const c_void, length: c_ulong) -> bool;
 
     pub(crate) fn knem_table_init() -> c_int;
     pub(crate) fn knem_table_destroy();

@@ -5,7 +5,9 @@ use crate::glue::copy::{self, Place};
 use crate::glue::offload::Completion;
 use crate::glue::pin::Pinned;
 use crate::glue::region::Claimed;
+use crate::glue::stats;
 use crate::logic::plan;
+use crate::logic::profile::Path;
 use kernel::prelude::*;
 
 /// One side of a copy.
@@ -39,6 +41,9 @@ pub(crate) struct Job {
     /// The job before this one in a file's queue; see `queue`.
     pub(in crate::glue) next: Option<KBox<Job>>,
     engine: Option<Waits>,
+    /// How it is made, and when the request began, for the statistics.
+    path: Path,
+    started: u64,
 }
 
 /// Whether somebody waits for an engine.
@@ -51,11 +56,11 @@ pub(crate) enum Waits {
 }
 
 impl Job {
-    /// A copy of at most `bound` bytes.
-    pub(crate) fn new(source: Side, destination: Side, bound: u64) -> Self {
+    /// A copy of at most `bound` bytes, for a request that began at `started`.
+    pub(crate) fn new(source: Side, destination: Side, bound: u64, started: u64) -> Self {
         let ((from_length, from), (to_length, to)) = (source.length(), destination.length());
         let bytes = plan::bytes(from_length, from, to_length, to, bound);
-        Self { source, destination, bytes, completion: None, next: None, engine: None }
+        Self { source, destination, bytes, completion: None, next: None, engine: None, path: Path::Pinned, started }
     }
 
     /// The same, with a place to report to.
@@ -66,6 +71,14 @@ impl Job {
     /// Has an engine do it.
     pub(crate) fn set_engine(&mut self, waits: Waits) {
         self.engine = Some(waits);
+        self.path = Path::Engine;
+    }
+
+    /// The thread has it. Where that has an engine do it, it counts as the engine's.
+    pub(crate) fn set_threaded(&mut self) {
+        if self.engine.is_none() {
+            self.path = Path::Thread;
+        }
     }
 
     /// Whether an engine is to do it, and if so, whether anybody waits for the engine.
@@ -121,6 +134,7 @@ impl Job {
     /// As [`Job::finish`].
     pub(crate) fn end(mut self, status: u8) {
         let completion = self.completion.take();
+        stats::ended(self.path, self.started, self.bytes, status);
         drop(self);
         if let Some(completion) = completion {
             completion.publish(status);

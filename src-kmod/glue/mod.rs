@@ -28,6 +28,7 @@ pub(crate) mod offload;
 pub(crate) mod params;
 pub(crate) mod pin;
 pub(crate) mod placement;
+pub(crate) mod proc;
 pub(crate) mod queue;
 pub(crate) mod region;
 pub(crate) mod registry;

@@ -133,6 +133,11 @@ impl Pinned {
         Ok(piece)
     }
 
+    /// Number of extents.
+    pub(crate) fn extents(&self) -> usize {
+        self.extents.as_slice().len()
+    }
+
     /// Number of bytes.
     pub(crate) fn length(&self) -> u64 {
         self.extents.length()

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A region, and counted references to it.
 
-use crate::glue::context::Context;
+use crate::glue::context::{Context, Listed};
 use crate::glue::ffi;
 use crate::glue::pin::Pinned;
-use crate::glue::{params, task};
+use crate::glue::{params, stats, task};
 use crate::logic::access::{Rule, Want};
 use crate::logic::claim::{self, Slot};
+use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
 use crate::uapi::Cookie;
 use core::ops::Deref;
@@ -67,14 +68,17 @@ impl Region {
         self.ordinal = ordinal;
     }
 
-    /// Number of the region in its context.
-    pub(crate) fn ordinal(&self) -> u32 {
-        self.ordinal
-    }
-
-    /// Whether one request consumes the region.
-    pub(crate) fn single_use(&self) -> bool {
-        self.single_use.is_some()
+    /// What the statistics tell of it.
+    pub(crate) fn listed(&self, cookie: Cookie) -> Listed {
+        Listed {
+            cookie,
+            ordinal: self.ordinal,
+            single_use: self.single_use.is_some(),
+            any_user: self.rule.any_user,
+            protection: self.rule.protection,
+            bytes: self.memory.length(),
+            extents: self.memory.extents(),
+        }
     }
 
     /// What C knows the region by.
@@ -133,6 +137,7 @@ impl Drop for RegionRef {
             return;
         }
         let node = self.node();
+        stats::add(profile::event(Event::RegionGone), 1);
         // SAFETY: That was the last reference, so nobody else uses the region: who still finds its node gets no
         // reference. Dropping it in place releases the memory, the account and the context at once, here, and leaves
         // the bytes of the node, which has nothing to drop, as they are.

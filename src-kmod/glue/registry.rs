@@ -4,7 +4,8 @@
 //! Lock: one for the machine, taken where files are opened and closed and where the statistics list them; a leaf.
 
 use crate::glue::context::Context;
-use crate::glue::{params, task};
+use crate::glue::{params, stats, task};
+use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
 use core::mem::replace;
 use kernel::prelude::*;
@@ -53,15 +54,14 @@ impl Drop for Registry {
 /// CAP_SYS_RESOURCE.
 pub(crate) fn open(uid: u32, make: impl FnOnce(u64) -> Result<Arc<Context>>) -> Result<Arc<Context>> {
     let place = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-    let ordinal = admit(uid, params::max_contexts()).or_else(|error| {
-        // Asked only when it matters, since asking leaves traces in audit logs.
-        if error == Error::from(Refusal::TooManyContexts) && task::may_exceed_limits() {
-            admit(uid, u32::MAX)
-        } else {
-            Err(error)
-        }
-    })?;
+    let mut ordinal = admit(uid, params::max_contexts())?;
+    // Asked only when it matters, since asking leaves traces in audit logs.
+    if ordinal.is_none() && task::may_exceed_limits() {
+        ordinal = admit(uid, u32::MAX)?;
+    }
+    let ordinal = ordinal.ok_or(Refusal::TooManyContexts)?;
     let context = make(ordinal).inspect_err(|_| dismiss(uid))?;
+    stats::add(profile::event(Event::ContextOpened), 1);
     let node = place.into_node(ordinal, context.clone());
     if let Some(contexts) = CONTEXTS.lock().as_mut() {
         // Numbers are not used twice, so that nothing is replaced.
@@ -70,8 +70,11 @@ pub(crate) fn open(uid: u32, make: impl FnOnce(u64) -> Result<Arc<Context>>) -> 
     Ok(context)
 }
 
-/// Counts one more context of a user, if there may be one; returns its number.
-fn admit(uid: u32, most: u32) -> Result<u64> {
+/// Counts one more context of a user, if there may be one; returns its number then.
+///
+/// # Errors
+/// ENOMEM.
+fn admit(uid: u32, most: u32) -> Result<Option<u64>> {
     let place = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
     let mut guard = CONTEXTS.lock();
     let contexts = guard.as_mut().ok_or(Refusal::Unavailable)?;
@@ -91,11 +94,7 @@ fn admit(uid: u32, most: u32) -> Result<u64> {
     let ordinal = replace(&mut contexts.next, next);
     drop(guard);
     drop(spare);
-    if admitted {
-        Ok(ordinal)
-    } else {
-        Err(Refusal::TooManyContexts.into())
-    }
+    Ok(admitted.then_some(ordinal))
 }
 
 /// Counts one context of a user less.
@@ -118,6 +117,7 @@ fn dismiss(uid: u32) {
 pub(crate) fn close(context: &Context) {
     let node = CONTEXTS.lock().as_mut().and_then(|contexts| contexts.open.remove_node(&context.ordinal()));
     dismiss(context.owner().uid);
+    stats::add(profile::event(Event::ContextClosed), 1);
     drop(node);
 }
 

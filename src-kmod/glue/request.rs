@@ -15,6 +15,7 @@ use crate::logic::access::Want;
 use crate::logic::counter::Counter;
 use crate::logic::flags::{self, Worker};
 use crate::logic::plan;
+use crate::logic::profile::Path;
 use crate::logic::refusal::Refusal;
 use crate::uapi::{Cookie, STATUS_FAILED, STATUS_PENDING, STATUS_SUCCESS};
 use core::mem::MaybeUninit;
@@ -24,20 +25,24 @@ use kernel::prelude::*;
 pub(crate) type Start = (Cookie, u64);
 
 /// A request that has passed the first checks, and counts.
-pub(crate) struct Request {
+pub(crate) struct Request<'a> {
+    context: &'a Context,
+    /// When it began, for the statistics.
+    started: u64,
     flags: flags::Copy,
     completion: Option<Completion>,
     /// Where the request will live if it outlives the call.
     home: Option<KBox<MaybeUninit<Job>>>,
 }
 
-impl Request {
+impl<'a> Request<'a> {
     /// Takes a request whose flags are fine. `slot` is where its result goes, if it goes to the status array.
     ///
     /// # Errors
     /// EINVAL if a DMA engine is asked for and there is none; EBUSY if the queue of events or of requests is full;
     /// ENOMEM.
-    pub(crate) fn new(context: &Context, flags: flags::Copy, slot: Option<u32>) -> Result<Self> {
+    pub(crate) fn new(context: &'a Context, flags: flags::Copy, slot: Option<u32>) -> Result<Self> {
+        let started = stats::now();
         context.mark_used();
         stats::count(Counter::Submitted);
         if flags.dma && !dma::available() {
@@ -61,7 +66,7 @@ impl Request {
         } else {
             None
         };
-        Ok(Self { flags, completion, home })
+        Ok(Self { context, started, flags, completion, home })
     }
 
     /// Copies between regions, `bound` bytes at most. Returns the status for the caller.
@@ -72,7 +77,9 @@ impl Request {
         let from = find(source.0, Want::Read)?;
         let to = find(destination.0, Want::Write)?;
         stats::count(Counter::Processed);
-        Ok(self.run(Job::new(Side::Region(from, source.1), Side::Region(to, destination.1), bound)))
+        let (from, to) = (Side::Region(from, source.1), Side::Region(to, destination.1));
+        let job = Job::new(from, to, bound, self.started);
+        Ok(self.run(job))
     }
 
     /// Copies between a region and the caller's memory, `bound` bytes at most. Returns the status for the caller.
@@ -98,10 +105,11 @@ impl Request {
         let local = Side::Local(pinned.inspect_err(|_| stats::count(Counter::RejectedPin))?);
         stats::count(Counter::ProcessedPinned);
         let region = Side::Region(region, remote.1);
-        Ok(self.run(match direction {
-            Direction::Read => Job::new(region, local, bound),
-            Direction::Write => Job::new(local, region, bound),
-        }))
+        let job = match direction {
+            Direction::Read => Job::new(region, local, bound, self.started),
+            Direction::Write => Job::new(local, region, bound, self.started),
+        };
+        Ok(self.run(job))
     }
 
     /// Accepts a copy through the caller's mapping, and does it.
@@ -112,7 +120,9 @@ impl Request {
         }
         let place = Place { memory: region.region().memory(), offset };
         let bytes = plan::bytes(place.memory.length(), offset, local.measure().bytes, 0, bound);
+        self.context.tally(bytes);
         let status = copy::mapped(place, local, way, bytes);
+        stats::ended(Path::Mapped, self.started, bytes, status);
         drop(region);
         if let Some(completion) = self.completion {
             completion.publish(status);
@@ -127,6 +137,7 @@ impl Request {
         let offload = self.completion.as_ref().map(|completion| completion.offload().clone());
         let mut job = job.reporting(self.completion.take());
         job.accept();
+        self.context.tally(job.bytes());
         if job.bytes() == 0 {
             job.end(STATUS_SUCCESS);
             // As the original: who asked for a slot finds the result there, and only there.
@@ -140,6 +151,9 @@ impl Request {
         if self.flags.dma {
             stats::count(Counter::ProcessedDma);
             job.set_engine(if self.flags.detached { Waits::No } else { Waits::Yes });
+        }
+        if self.flags.worker() == Worker::Thread {
+            job.set_threaded();
         }
         let job = KBox::write(home, job);
         match (self.flags.worker(), offload) {

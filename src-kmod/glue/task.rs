@@ -4,6 +4,7 @@
 use crate::glue::ffi;
 use crate::logic::access::Identity;
 use crate::logic::segment::Space;
+use kernel::bindings;
 use kernel::ffi::c_ulong;
 use kernel::page::PAGE_SHIFT;
 
@@ -24,6 +25,35 @@ pub(crate) struct Namespaces {
 pub(crate) fn namespaces() -> Namespaces {
     // SAFETY: Looks at the calling task only.
     unsafe { Namespaces { user: ffi::knem_shim_user_namespace(), pid: ffi::knem_shim_pid_namespace() } }
+}
+
+/// A process, whether or not it still runs.
+pub(crate) struct Process(*mut bindings::pid);
+
+// SAFETY: C counts references atomically, and any task may look.
+unsafe impl Send for Process {}
+// SAFETY: As for `Send`.
+unsafe impl Sync for Process {}
+
+impl Process {
+    /// The process of the calling task.
+    pub(crate) fn calling() -> Self {
+        // SAFETY: Takes a reference, which this has from now on.
+        Self(unsafe { ffi::knem_shim_process() })
+    }
+
+    /// Its number as the calling task knows it, or 0 where it does not.
+    pub(crate) fn number(&self) -> u32 {
+        // SAFETY: The reference keeps it.
+        unsafe { ffi::knem_shim_process_number(self.0) }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // SAFETY: Gives the reference back.
+        unsafe { ffi::knem_shim_process_put(self.0) };
+    }
 }
 
 /// Whether the task may be looked into by others of its user: it has not become what it is through a set-user-id

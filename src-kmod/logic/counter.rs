@@ -40,6 +40,26 @@ pub const COUNT: usize = 14;
 
 const _: () = assert!(Counter::UnknownFlags as usize == COUNT - 1);
 
+impl Counter {
+    /// Every counter, with its name in [`crate::logic::profile`]'s text.
+    pub const NAMES: [(Self, &'static str); COUNT] = [
+        (Self::Submitted, "submitted"),
+        (Self::Processed, "processed"),
+        (Self::ProcessedDma, "processed_dma"),
+        (Self::ProcessedThread, "processed_thread"),
+        (Self::ProcessedPinned, "processed_pinned"),
+        (Self::RejectedFlags, "rejected_flags"),
+        (Self::RejectedMemory, "rejected_memory"),
+        (Self::RejectedArgument, "rejected_argument"),
+        (Self::RejectedCookie, "rejected_cookie"),
+        (Self::RejectedPin, "rejected_pin"),
+        (Self::FailedUserCopy, "failed_user_copy"),
+        (Self::FailedDma, "failed_dma"),
+        (Self::DmaTimeout, "dma_timeout"),
+        (Self::UnknownFlags, "unknown_flags"),
+    ];
+}
+
 /// The value of every counter, in the order of [`Counter`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals(pub [u64; COUNT]);
@@ -50,30 +70,17 @@ impl Totals {
     pub fn get(&self, counter: Counter) -> u64 {
         self.0.get(counter as usize).copied().unwrap_or(0)
     }
-
-    /// What was counted since `start`, modulo 2^64 as the counters themselves.
-    #[must_use]
-    pub fn since(&self, start: &Self) -> Self {
-        let mut out = *self;
-        for (value, start) in out.0.iter_mut().zip(start.0) {
-            *value = value.wrapping_sub(start);
-        }
-        out
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Counter, Totals, COUNT};
+    use super::{Counter, COUNT};
 
     #[test]
-    fn since_subtracts_each() {
-        let (mut now, mut start) = (Totals([7; COUNT]), Totals([3; COUNT]));
-        now.0[Counter::RejectedPin as usize] = 1;
-        start.0[Counter::RejectedPin as usize] = u64::MAX;
-        let since = now.since(&start);
-        assert_eq!(since.get(Counter::Submitted), 4);
-        assert_eq!(since.get(Counter::DmaTimeout), 4);
-        assert_eq!(since.get(Counter::RejectedPin), 2);
+    fn every_counter_is_named_in_its_place() {
+        for (n, (counter, _)) in Counter::NAMES.iter().enumerate() {
+            assert_eq!(*counter as usize, n);
+        }
+        assert_eq!(Counter::NAMES.len(), COUNT);
     }
 }

@@ -3,6 +3,7 @@
 
 /// A reason to refuse a call. The errno of each is part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
 pub enum Refusal {
     /// The file has no context: it was opened without write permission.
     NoContext,
@@ -37,6 +38,25 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every reason in the order of its declaration, with its name in [`crate::logic::profile`]'s text.
+    pub const NAMES: [(Self, &'static str); 15] = [
+        (Self::NoContext, "no_context"),
+        (Self::UnknownCommand, "unknown_command"),
+        (Self::Unavailable, "unavailable"),
+        (Self::BadFlags, "bad_flags"),
+        (Self::NoSuchCookie, "no_such_cookie"),
+        (Self::OtherUser, "other_user"),
+        (Self::Protection, "protection"),
+        (Self::BadAddress, "bad_address"),
+        (Self::LengthOverflow, "length_overflow"),
+        (Self::TooManySegments, "too_many_segments"),
+        (Self::PinLimit, "pin_limit"),
+        (Self::NotPrivileged, "not_privileged"),
+        (Self::Busy, "busy"),
+        (Self::WrongState, "wrong_state"),
+        (Self::TooManyContexts, "too_many_contexts"),
+    ];
+
     /// The errno, as a positive number (asm-generic/errno-base.h, errno.h).
     #[must_use]
     pub const fn errno(self) -> i32 {
@@ -58,6 +78,14 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::Refusal;
+
+    #[test]
+    fn every_reason_is_named_in_its_place() {
+        for (n, (refusal, _)) in Refusal::NAMES.iter().enumerate() {
+            assert_eq!(*refusal as usize, n);
+        }
+        assert_eq!(Refusal::TooManyContexts as usize + 1, Refusal::NAMES.len(), "the last one");
+    }
 
     #[test]
     fn errnos_are_those_of_the_interface() {
