@@ -3,12 +3,16 @@
 
 mod bench;
 mod cli;
+mod doctor;
 mod exit;
 mod generate;
 mod info;
 mod json;
+mod regions;
+mod selftest;
 mod sizes;
 mod stat;
+mod top;
 
 use std::process::ExitCode;
 
@@ -28,6 +32,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Info(arguments) => info::run(&cli.device, arguments),
         Command::Stat(arguments) => stat::run(&cli.device, arguments),
+        Command::Top(arguments) => top::run(&cli.device, arguments),
+        Command::Regions(arguments) => regions::run(&cli.device, arguments),
+        Command::Doctor(arguments) => doctor::run(&cli.device, arguments),
+        Command::Selftest(arguments) => selftest::run(&cli.device, arguments),
         Command::Bench(arguments) => bench::run(&cli.device, arguments),
         Command::Completions { shell } => generate::completions(*shell),
         Command::Man => generate::manual_page(),

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: CECILL-B
+//! The command line of `knem info`.
+
+use clap::Args;
+
+/// Options of `knem info`.
+#[derive(Debug, Args)]
+pub(crate) struct InfoArgs {
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
