@@ -8,6 +8,7 @@ mod dma;
 mod lifecycle;
 mod loaded;
 mod parameters;
+mod profile;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,6 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     runner::main(
-        [command::trials(), parameters::trials(), dma::trials(), lifecycle::trials()].into_iter().flatten().collect(),
+        [command::trials(), parameters::trials(), dma::trials(), profile::trials(), lifecycle::trials()].into_iter().flatten().collect(),
     )
 }
