@@ -4,10 +4,25 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// The name of a region, known in the whole system.
 ///
 /// It is a plain number without inner structure. Whoever has it may try to use the region, so it goes
-/// to the intended peer only. As text it is sixteen hexadecimal digits.
+/// to the intended peer only. As text it is sixteen hexadecimal digits, with serde as well.
+///
+/// ```
+/// use knem::Cookie;
+///
+/// // To the peer, over whatever there is:
+/// let text = Cookie::from_raw(0x0123_4567_89ab_cdef).to_string();
+/// // At the peer:
+/// let cookie: Cookie = text.parse().expect("sixteen digits");
+/// assert_eq!(cookie.as_raw(), 0x0123_4567_89ab_cdef);
+/// // It stays out of logs.
+/// assert_eq!(format!("{cookie:?}"), "Cookie(..)");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cookie(u64);
 
@@ -59,6 +74,21 @@ impl FromStr for Cookie {
     }
 }
 
+/// As text.
+impl Serialize for Cookie {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// From text.
+impl<'de> Deserialize<'de> for Cookie {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +106,14 @@ mod tests {
         for text in ["", "0", "+123456789abcdef", "0123456789abcdefa", "0123456789abcdeg"] {
             assert_eq!(text.parse::<Cookie>(), Err(NotACookie), "{text:?}");
         }
+    }
+
+    #[test]
+    fn travels_by_serde() {
+        let text = serde_json::to_string(&Cookie::from_raw(0xab)).unwrap();
+        assert_eq!(text, "\"00000000000000ab\"");
+        assert_eq!(serde_json::from_str::<Cookie>(&text).unwrap(), Cookie::from_raw(0xab));
+        assert!(serde_json::from_str::<Cookie>("\"xy\"").is_err());
     }
 
     #[test]

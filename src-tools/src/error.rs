@@ -83,6 +83,13 @@ pub enum Error {
         /// The line that was not understood.
         line: String,
     },
+    /// The driver keeps no finer statistics and no lists.
+    NoProfile,
+    /// A text below `/proc/driver/knem` is not as this library knows it.
+    ProfileFormat {
+        /// The line that was not understood.
+        line: String,
+    },
     /// Anything else the system reported.
     System {
         /// What was being done.
@@ -198,6 +205,15 @@ impl fmt::Display for Error {
             Self::StatisticsFormat { line } => write!(
                 f,
                 "the device's text is not that of a KNEM driver of release 0.9.6 or later (at {line:?}): is the path right?"
+            ),
+            Self::NoProfile => f.write_str(
+                "this driver has no /proc/driver/knem: it is older than these tools, or not of this project (knem info tells its \
+                 version); install the package knem-dkms of the same release and reload the module, or see what it has: knem stat",
+            ),
+            Self::ProfileFormat { line } => write!(
+                f,
+                "the driver's statistics in /proc/driver/knem are of another release (at {line:?}): install knem-tools of the \
+                 release that knem info names as the module's"
             ),
             Self::System { what, source } => write!(f, "{what}: {source}"),
         }

@@ -2,15 +2,39 @@
 //! A driver without a kernel, for tests: regions of this process only, copied by the processor at once.
 //!
 //! It follows the interface as far as the library uses it: cookies, protection, single use, offsets,
-//! bounds, truncation. It knows one user, has no DMA engine, and does not notice bad addresses.
+//! bounds, truncation; with [`FakeDriver::with_thread`] also the status array, requests that go on after the call, and events. It knows
+//! one user, has no DMA engine, and does not notice bad addresses.
+//!
+//! ```
+//! use knem::{fake::FakeDriver, CopyOptions, Device, RegionFlags};
+//! use std::io::IoSlice;
+//!
+//! # fn main() -> Result<(), knem::Error> {
+//! let driver = FakeDriver::new();
+//! let device = Device::new(Box::new(driver.clone()))?;
+//! let region = device.share(&[IoSlice::new(b"data")], RegionFlags::NONE)?;
+//! assert_eq!(driver.region_count(), 1);
+//! let mut copy = [0; 4];
+//! device.read(region.cookie(), &mut copy, CopyOptions::default())?;
+//! assert_eq!(&copy, b"data");
+//! drop(region);
+//! assert_eq!(driver.region_count(), 0);
+//! # Ok(())
+//! # }
+//! ```
+
+mod thread;
 
 use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use knem_core::uapi::{self, CmdCopyBounded, CmdCreateRegion, CmdInfo, CmdInlineCopyBounded, ParamIovec};
 use nix::errno::Errno;
 
 use crate::{Backend, Cookie};
+use thread::FakeThread;
 
 /// The driver. Clones share their regions, as several files of one kernel do.
 #[derive(Clone)]
@@ -18,6 +42,7 @@ pub struct FakeDriver {
     abi: u32,
     wrong_last_byte: bool,
     regions: Arc<Mutex<Regions>>,
+    thread: Option<Arc<FakeThread>>,
 }
 
 #[derive(Default)]
@@ -41,12 +66,41 @@ impl FakeDriver {
 
     /// A driver that speaks another version of the interface.
     pub fn with_abi(abi: u32) -> Self {
-        Self { abi, wrong_last_byte: false, regions: Arc::default() }
+        Self { abi, wrong_last_byte: false, regions: Arc::default(), thread: None }
     }
 
     /// The same driver, except that it forgets the last byte of inline copies: for tests of tests.
     pub fn with_wrong_last_byte(self) -> Self {
         Self { wrong_last_byte: true, ..self }
+    }
+
+    /// The same driver with a status array, and a thread that has made each copy before the request returns. Its file, so to speak, is
+    /// another than before: clones that are made later share it.
+    pub fn with_thread(self) -> Self {
+        Self { thread: Some(Arc::new(FakeThread::new())), ..self }
+    }
+
+    /// The same driver, whose thread tells of an end when [`FakeDriver::complete`] says so. The bytes are copied at once, which
+    /// a driver may do.
+    pub fn holding(self) -> Self {
+        if let Some(thread) = &self.thread {
+            thread.hold();
+        }
+        self
+    }
+
+    /// Ends the request in a slot, well or not. Only with a thread; does nothing before the array is mapped.
+    pub fn complete(&self, slot: u32, success: bool) {
+        if let Some(thread) = &self.thread {
+            thread.complete(slot, success);
+        }
+    }
+
+    /// Makes the reading of events fail from now on.
+    pub fn break_down(&self) {
+        if let Some(thread) = &self.thread {
+            thread.break_down();
+        }
     }
 
     /// How many regions there are now.
@@ -106,7 +160,82 @@ impl Backend for FakeDriver {
     }
 
     unsafe fn inline_copy_bounded(&self, argument: &mut CmdInlineCopyBounded) -> Result<(), Errno> {
-        refuse_what_is_missing(argument.flags)?;
+        // SAFETY: the trait's contract.
+        unsafe { self.inline(argument) }
+    }
+
+    fn copy_bounded(&self, argument: &mut CmdCopyBounded) -> Result<(), Errno> {
+        self.refuse_what_is_missing(argument.flags)?;
+        let mut regions = self.regions();
+        let source = regions.find(argument.src_cookie, uapi::PROT_READ)?;
+        let destination = regions.find(argument.dst_cookie, uapi::PROT_WRITE)?;
+        if source.single_use && argument.src_cookie == argument.dst_cookie {
+            return Err(Errno::EINVAL);
+        }
+        let (from, to) = ((&*source.segments, argument.src_offset), (&*destination.segments, argument.dst_offset));
+        let slot = argument.async_status_index;
+        self.accept(slot, argument.flags)?;
+        // SAFETY: the regions' owners promised that their memory may be used while they are listed.
+        unsafe { copy_streams(from, to, argument.length) };
+        regions.used(argument.src_cookie);
+        regions.used(argument.dst_cookie);
+        argument.current_status = self.ended(slot, argument.flags);
+        Ok(())
+    }
+
+    unsafe fn submit_inline_copy(&self, argument: &mut CmdInlineCopyBounded) -> Result<(), Errno> {
+        // SAFETY: the trait's contract, which allows to copy at once.
+        unsafe { self.inline(argument) }
+    }
+
+    fn map_status(&self, length: usize) -> Result<NonNull<u8>, Errno> {
+        self.thread.as_ref().ok_or(Errno::ENOSYS)?.map(length)
+    }
+
+    fn read_events(&self, events: &mut [u8]) -> Result<usize, Errno> {
+        self.thread.as_ref().ok_or(Errno::ENOSYS)?.read(events)
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.thread.as_ref().map(|thread| thread.fd())
+    }
+}
+
+impl FakeDriver {
+    fn refuse_what_is_missing(&self, flags: u32) -> Result<(), Errno> {
+        let missing = uapi::FLAG_DMA | if self.thread.is_none() { uapi::FLAG_ANY_ASYNC_MASK } else { 0 };
+        if flags & missing != 0 {
+            return Err(Errno::EINVAL);
+        }
+        Ok(())
+    }
+
+    /// Accepts a request, if it is one that goes on after the call.
+    fn accept(&self, slot: u32, flags: u32) -> Result<(), Errno> {
+        match &self.thread {
+            Some(thread) if flags & uapi::FLAG_ANY_ASYNC_MASK != 0 => thread.accept(slot, flags),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a request, and gives its status on return.
+    fn ended(&self, slot: u32, flags: u32) -> u32 {
+        match &self.thread {
+            Some(thread) if flags & uapi::FLAG_ANY_ASYNC_MASK != 0 => {
+                thread.copied(slot);
+                uapi::STATUS_PENDING.into()
+            }
+            _ => uapi::STATUS_SUCCESS.into(),
+        }
+    }
+
+    /// A copy between the caller's memory and a region.
+    ///
+    /// # Safety
+    ///
+    /// As [`Backend::inline_copy_bounded`].
+    unsafe fn inline(&self, argument: &mut CmdInlineCopyBounded) -> Result<(), Errno> {
+        self.refuse_what_is_missing(argument.flags)?;
         // SAFETY: the trait's contract: readable segments at that address.
         let local = unsafe { segments(argument.local_iovec_array, argument.local_iovec_nr) };
         let mut regions = self.regions();
@@ -117,37 +246,15 @@ impl Backend for FakeDriver {
             if self.wrong_last_byte { available.saturating_sub(1).min(argument.length) } else { argument.length };
         let (remote, local) = ((&*remote.segments, argument.remote_offset), (&*local, 0));
         let (from, to) = if reading { (remote, local) } else { (local, remote) };
+        let slot = argument.async_status_index;
+        self.accept(slot, argument.flags)?;
         // SAFETY: the local memory may be used by the trait's contract; the region's owner promised
         // the same for the region when it was created, and it is listed still.
         unsafe { copy_streams(from, to, bound) };
         regions.used(argument.remote_cookie);
-        argument.current_status = uapi::STATUS_SUCCESS.into();
+        argument.current_status = self.ended(slot, argument.flags);
         Ok(())
     }
-
-    fn copy_bounded(&self, argument: &mut CmdCopyBounded) -> Result<(), Errno> {
-        refuse_what_is_missing(argument.flags)?;
-        let mut regions = self.regions();
-        let source = regions.find(argument.src_cookie, uapi::PROT_READ)?;
-        let destination = regions.find(argument.dst_cookie, uapi::PROT_WRITE)?;
-        if source.single_use && argument.src_cookie == argument.dst_cookie {
-            return Err(Errno::EINVAL);
-        }
-        let (from, to) = ((&*source.segments, argument.src_offset), (&*destination.segments, argument.dst_offset));
-        // SAFETY: the regions' owners promised that their memory may be used while they are listed.
-        unsafe { copy_streams(from, to, argument.length) };
-        regions.used(argument.src_cookie);
-        regions.used(argument.dst_cookie);
-        argument.current_status = uapi::STATUS_SUCCESS.into();
-        Ok(())
-    }
-}
-
-fn refuse_what_is_missing(flags: u32) -> Result<(), Errno> {
-    if flags & (uapi::FLAG_DMA | uapi::FLAG_ANY_ASYNC_MASK) != 0 {
-        return Err(Errno::EINVAL);
-    }
-    Ok(())
 }
 
 /// Length of the stream of some segments.

@@ -34,6 +34,13 @@ impl KernelDriver {
     }
 }
 
+/// A node that somebody has opened for reading and writing.
+impl From<File> for KernelDriver {
+    fn from(file: File) -> Self {
+        Self(file)
+    }
+}
+
 impl Backend for KernelDriver {
     fn get_info(&self) -> Result<CmdInfo, Errno> {
         let mut info = CmdInfo::default();

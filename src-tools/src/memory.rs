@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::ptr::NonNull;
 
+use nix::errno::Errno;
 use nix::sys::mman::{mmap_anonymous, munmap, MapFlags, ProtFlags};
 
 use crate::Error;
@@ -15,6 +16,18 @@ use crate::Error;
 /// It never hands out references to its bytes: they are copied in and out, and what is read while
 /// another process writes is a mixture of old and new bytes. It can be shared for writing safely, even if its
 /// region is leaked: when it is dropped, the kernel's pages are no longer part of this process.
+///
+/// ```
+/// # fn main() -> Result<(), knem::Error> {
+/// let memory = knem::Memory::copy_of(b"some bytes")?;
+/// memory.write_at(5, b"words");
+/// let mut word = [0; 5];
+/// memory.read_at(5, &mut word);
+/// assert_eq!(&word, b"words");
+/// assert_eq!(memory.to_vec(), b"some words");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Memory {
     start: NonNull<c_void>,
@@ -36,9 +49,29 @@ impl Memory {
         Ok(Self { start, length })
     }
 
+    /// Maps as many bytes as these, and copies them there. There must be one at least.
+    pub fn copy_of(bytes: &[u8]) -> Result<Self, Error> {
+        let length = NonZeroUsize::new(bytes.len()).ok_or_else(|| Error::of("mapping 0 bytes", Errno::EINVAL))?;
+        let memory = Self::new(length)?;
+        memory.write_at(0, bytes);
+        Ok(memory)
+    }
+
+    /// A copy of all its bytes, as they are now.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.size()];
+        self.read_at(0, &mut bytes);
+        bytes
+    }
+
     /// Length in bytes, as it was asked for. Never 0.
     pub fn size(&self) -> usize {
         self.length.get()
+    }
+
+    /// Where it starts. Who makes a reference of it has to see to it that nobody changes the bytes meanwhile.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.start.cast().as_ptr()
     }
 
     /// Copies `bytes` to `offset`.
@@ -107,6 +140,12 @@ mod tests {
         memory.read_at(6, &mut bytes);
         assert_eq!(&bytes, b"\0abc");
         assert_eq!(memory.size(), 10);
+    }
+
+    #[test]
+    fn may_be_a_copy() {
+        assert_eq!(Memory::copy_of(b"abc").unwrap().to_vec(), b"abc");
+        assert!(Memory::copy_of(b"").is_err());
     }
 
     #[test]

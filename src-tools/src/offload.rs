@@ -7,15 +7,11 @@
 use std::fmt;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, Ordering};
 
-use knem_core::uapi::{self, CmdBindOffload, CmdCopyBounded, CmdInlineCopyBounded};
-use nix::errno::Errno;
-use nix::sys::mman::munmap;
+use knem_core::uapi::{self, CmdBindOffload};
 
-use crate::segments::Segments;
-use crate::{Cookie, CopyOptions, Device, Error, Memory};
+use crate::slots::Slots;
+use crate::{submit, Cookie, CopyOptions, Device, Error, Memory, Status};
 
 /// Who does a copy after the call has returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,35 +37,13 @@ pub struct Submission {
 }
 
 impl Submission {
-    fn flags(self) -> u32 {
+    pub(crate) fn flags(self) -> u32 {
         let worker = match self.worker {
             Worker::Thread => uapi::FLAG_MEMCPYTHREAD,
             Worker::EngineByThread => uapi::FLAG_DMATHREAD,
             Worker::Engine => uapi::FLAG_ASYNCDMACOMPLETE,
         };
         worker | if self.notify { uapi::FLAG_NOTIFY_FD } else { 0 }
-    }
-}
-
-/// State of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// It has not completed.
-    Pending,
-    /// Every byte was copied.
-    Success,
-    /// The copy stopped early; the destination's contents are unspecified.
-    Failed,
-}
-
-impl Status {
-    fn from_slot(slot: u8) -> Self {
-        match slot {
-            uapi::STATUS_PENDING => Self::Pending,
-            uapi::STATUS_SUCCESS => Self::Success,
-            // The driver stores nothing else, and whoever scribbles there has not made a success of it.
-            _ => Self::Failed,
-        }
     }
 }
 
@@ -87,14 +61,8 @@ pub enum Placement<'a> {
 /// The status array of a device's file, mapped. There is one for each open device, once in its life.
 pub struct StatusArray<'a> {
     device: &'a Device,
-    start: NonNull<u8>,
-    length: usize,
+    slots: Slots,
 }
-
-// SAFETY: a mapping belongs to the process, not to a thread; it is unmapped once, by the one owner.
-unsafe impl Send for StatusArray<'_> {}
-// SAFETY: its bytes are only accessed atomically.
-unsafe impl Sync for StatusArray<'_> {}
 
 impl Device {
     /// Chooses where the kernel's thread runs, from its start on: before [`Device::map_status`].
@@ -120,11 +88,7 @@ impl Device {
 
     /// Maps the status array with at least so many slots, and starts the kernel's thread.
     pub fn map_status(&self, slots: u32) -> Result<StatusArray<'_>, Error> {
-        const PAGE: usize = 4096;
-        // The driver counts whole pages; a page that is larger than this one has more slots than are told of here.
-        let length = (slots.max(1) as usize).next_multiple_of(PAGE);
-        let start = self.backend().map_status(length).map_err(|errno| Error::of("mapping the status array", errno))?;
-        Ok(StatusArray { device: self, start, length })
+        Ok(StatusArray { device: self, slots: Slots::map(self, slots)? })
     }
 }
 
@@ -144,7 +108,7 @@ fn mask_of(numbers: &[usize]) -> Vec<usize> {
 impl StatusArray<'_> {
     /// Number of slots.
     pub fn slots(&self) -> usize {
-        self.length
+        self.slots.count()
     }
 
     /// What a slot says. Who sees a final state sees the bytes that were copied as well.
@@ -153,11 +117,7 @@ impl StatusArray<'_> {
     ///
     /// If there is no such slot.
     pub fn status(&self, slot: u32) -> Status {
-        assert!((slot as usize) < self.length, "slot {slot} of {}", self.length);
-        // SAFETY: inside the mapping.
-        let place = unsafe { self.start.as_ptr().add(slot as usize) };
-        // SAFETY: mapped as long as `self`; both the kernel and this process access it atomically.
-        Status::from_slot(unsafe { AtomicU8::from_ptr(place) }.load(Ordering::Acquire))
+        self.slots.status(slot)
     }
 
     /// Has a part of `memory` filled from a region.
@@ -201,17 +161,7 @@ impl StatusArray<'_> {
         options: CopyOptions,
         submission: Submission,
     ) -> Result<Request<'_>, Error> {
-        let mut argument = CmdCopyBounded {
-            src_cookie: source.as_raw(),
-            src_offset: options.offset,
-            dst_cookie: destination.as_raw(),
-            dst_offset: destination_offset,
-            length: options.bound.unwrap_or(u64::MAX),
-            flags: options.flags.bits() | submission.flags(),
-            async_status_index: submission.slot,
-            ..CmdCopyBounded::default()
-        };
-        self.device.backend().copy_bounded(&mut argument).map_err(refused)?;
+        submit::copy(self.device, (source, destination, destination_offset), options, submission)?;
         Ok(Request { array: self, slot: submission.slot })
     }
 
@@ -223,40 +173,14 @@ impl StatusArray<'_> {
         options: CopyOptions,
         submission: Submission,
     ) -> Result<Request<'m>, Error> {
-        let segments = Segments::part(memory, &part);
-        let mut argument = CmdInlineCopyBounded {
-            local_iovec_array: segments.address(),
-            local_iovec_nr: segments.count()?,
-            write: write.into(),
-            remote_cookie: region.as_raw(),
-            remote_offset: options.offset,
-            length: options.bound.unwrap_or(u64::MAX),
-            flags: options.flags.bits() | submission.flags(),
-            async_status_index: submission.slot,
-            ..CmdInlineCopyBounded::default()
-        };
-        // SAFETY: address and count are those of a list that lives until the call has returned. Its memory is a
-        // `Memory`'s, which may change at any time: also after it is dropped, when the pages are no longer part of
-        // this process.
-        unsafe { self.device.backend().submit_inline_copy(&mut argument) }.map_err(refused)?;
+        submit::inline(self.device, write, region, (memory, part), options, submission)?;
         Ok(Request { array: self, slot: submission.slot })
     }
 
     /// Takes completion events: the slots of requests that asked for one, in the order of their completion. Waits until
     /// `events` is full, unless the file does not block; returns how many there are.
     pub fn read_events(&self, events: &mut [u32]) -> Result<usize, Error> {
-        let mut bytes = vec![0; size_of_val(events)];
-        let outcome = self.device.backend().read_events(&mut bytes);
-        let length = outcome.map_err(|errno| Error::of("reading completion events", errno))?;
-        let mut count = 0;
-        for (event, four) in events.iter_mut().zip(bytes.get(..length).unwrap_or_default().chunks_exact(4)) {
-            *event = four.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
-            if cfg!(target_endian = "big") {
-                *event = event.swap_bytes();
-            }
-            count += 1;
-        }
-        Ok(count)
+        submit::read_events(self.device, events)
     }
 
     /// The file, to be polled for events (`POLLIN`); `None` if the driver is no file.
@@ -265,17 +189,9 @@ impl StatusArray<'_> {
     }
 }
 
-impl Drop for StatusArray<'_> {
-    fn drop(&mut self) {
-        // SAFETY: start and length are those of the mapping, and no reference into it is left.
-        let unmapped = unsafe { munmap(self.start.cast(), self.length) };
-        debug_assert!(unmapped.is_ok(), "a mapping can be unmapped");
-    }
-}
-
 impl fmt::Debug for StatusArray<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StatusArray").field("slots", &self.length).finish_non_exhaustive()
+        f.debug_struct("StatusArray").field("slots", &self.slots.count()).finish_non_exhaustive()
     }
 }
 
@@ -310,16 +226,6 @@ impl Request<'_> {
     }
 }
 
-/// The reason of a refused request.
-fn refused(errno: Errno) -> Error {
-    match errno {
-        // There are more reasons for it than with synchronous copies.
-        Errno::EINVAL => Error::NotSubmitted,
-        Errno::EBUSY => Error::QueueFull,
-        errno => Error::of_copy(errno, false),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,13 +251,5 @@ mod tests {
         let device = Device::new(Box::new(FakeDriver::new())).unwrap();
         assert!(matches!(device.map_status(1), Err(Error::System { .. })));
         assert!(matches!(device.place_thread(Placement::Here), Err(Error::System { .. })));
-    }
-
-    #[test]
-    fn other_states_are_no_success() {
-        assert_eq!(
-            [0, 1, 2, 77].map(Status::from_slot),
-            [Status::Pending, Status::Success, Status::Failed, Status::Failed]
-        );
     }
 }

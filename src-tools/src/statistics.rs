@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use crate::profile::Profile;
 use crate::{node, Error};
 
 /// Everything the text says.
@@ -67,6 +68,14 @@ pub fn read(path: &Path) -> Result<Statistics, Error> {
     file.read_to_string(&mut text)
         .map_err(|source| Error::System { what: format!("reading {}", path.display()), source })?;
     parse(&text)
+}
+
+/// The counters of the compatible text, taken from the finer statistics, which everybody may read.
+#[must_use]
+pub fn counters_of(profile: &Profile) -> Vec<Counter> {
+    let known = COUNTERS.iter().chain([&CLEANUP_TIMEOUT]);
+    let values = profile.counters.iter().map(|(_, value)| i64::try_from(*value).unwrap_or(i64::MAX));
+    known.zip(values).map(|((_, key, label), value)| Counter { key, label, value }).collect()
 }
 
 /// Sets all counters of the device at `path` to 0. Needs privilege.
@@ -171,6 +180,15 @@ knem 2.0.0
         let values: Vec<i64> = statistics.counters.iter().map(|counter| counter.value).collect();
         assert_eq!(values, [21, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
         assert_eq!(statistics.other_lines, [""; 0]);
+    }
+
+    #[test]
+    fn both_texts_have_the_same_counters() {
+        let totals: Vec<i64> = parse(TEXT).unwrap().counters.iter().map(|counter| counter.value).collect();
+        let names = knem_core::logic::counter::Counter::NAMES.iter();
+        let lines: String = names.zip(&totals).map(|((_, name), value)| format!("{name} {value}\n")).collect();
+        let profile = crate::profile::parse(&format!("version 1\n{lines}unknown_flags 99\n")).unwrap();
+        assert_eq!(counters_of(&profile), parse(TEXT).unwrap().counters);
     }
 
     #[test]

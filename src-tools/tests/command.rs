@@ -34,7 +34,7 @@ fn statistics() -> tempfile::NamedTempFile {
 
 #[test]
 fn without_a_device_each_command_says_what_to_install() {
-    for command in ["info", "stat", "bench"] {
+    for command in ["info", "stat", "bench", "selftest"] {
         let output = knem(&["--device", "/nowhere/knem", command]);
         assert_eq!(output.status.code(), Some(3), "{command}");
         assert!(said(&output).contains("modprobe knem"), "{}", said(&output));
@@ -56,9 +56,9 @@ fn something_else_than_knem_is_noticed() {
 fn statistics_are_shown() {
     let file = statistics();
     let path = file.path().to_str().expect("a path");
-    let output = knem(&["stat", "--device", path]);
+    let output = knem(&["stat", "--proc", "/nowhere", "--device", path]);
     assert_eq!(written(&output), "Requests submitted  3\n");
-    let output = knem(&["stat", "--device", path, "--json"]);
+    let output = knem(&["stat", "--proc", "/nowhere", "--device", path, "--json"]);
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(value["counters"]["requests_submitted"], 3);
 }
@@ -71,6 +71,9 @@ fn wrong_usage_is_two_and_names_the_option() {
         (&["bench", "--sizes", "0"], "is 0"),
         (&["bench", "--iterations", "0"], "--iterations"),
         (&["bench", "--iterations", "many"], "--iterations"),
+        (&["bench", "--methods", "cma"], "--methods"),
+        (&["bench", "--cpus", "0", "--methods", "shm"], "--cpus"),
+        (&["bench", "--plot", "plot.gif"], "--plot"),
         (&["frobnicate"], "frobnicate"),
         (&[], "Usage"),
     ] {
@@ -78,6 +81,57 @@ fn wrong_usage_is_two_and_names_the_option() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(said(&output).contains(reason), "{arguments:?}: {}", said(&output));
     }
+}
+
+#[test]
+fn peers_are_measured_without_a_device() {
+    let options = ["bench", "-m", "shm,memcpy", "-s", "1,5000", "-i", "4", "--rounds", "2", "--seed", "1"];
+    let output = knem(&options);
+    let verified = written(&output).lines().filter(|line| line.ends_with("  verified")).count();
+    assert_eq!(verified, 4, "{output:?}");
+    let output = knem(&[&options[..], &["--csv"]].concat());
+    assert_eq!(written(&output).lines().count(), 5, "{output:?}");
+    let output = knem(&[&options[..], &["--json", "--write"]].concat());
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&value["version"], &value["environment"]["seed"]), (&2.into(), &1.into()));
+    assert!(value["results"].as_array().is_some_and(|results| results.len() == 4));
+}
+
+#[test]
+fn plots_are_written() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let [svg, png] = ["plot.svg", "plot.png"].map(|name| folder.path().join(name));
+    let (first, second) = (svg.to_str().expect("a path"), png.to_str().expect("a path"));
+    let output = knem(&["bench", "-m", "shm", "-s", "4K", "-i", "2", "-p", first, "-p", second]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(std::fs::read_to_string(svg).is_ok_and(|text| text.contains("<svg") && text.contains("shm")));
+    assert!(std::fs::read(png).is_ok_and(|bytes| bytes.starts_with(b"\x89PNG")));
+}
+
+#[test]
+fn the_second_process_ends_with_the_first() {
+    // A name of its own, to be found by.
+    let folder = tempfile::tempdir().expect("a directory");
+    let node = folder.path().join("node").display().to_string();
+    let options = ["--device", &node, "bench", "-m", "shm", "-s", "64M", "-i", "100000"];
+    let mut first = Command::new(env!("CARGO_BIN_EXE_knem")).args(options).spawn().expect("knem runs");
+    let processes = || {
+        let entries = std::fs::read_dir("/proc").expect("processes").filter_map(Result::ok);
+        let line = |entry: std::fs::DirEntry| std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let ours = |line: &Vec<u8>| line.windows(node.len()).any(|window| window == node.as_bytes());
+        entries.map(line).filter(ours).count()
+    };
+    let wait_for = |count: usize| {
+        let start = std::time::Instant::now();
+        while processes() != count {
+            assert!(start.elapsed().as_secs() < 60, "{} processes, not {count}", processes());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    wait_for(2);
+    first.kill().expect("killed");
+    first.wait().expect("ended");
+    wait_for(0);
 }
 
 #[test]

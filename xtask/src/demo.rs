@@ -12,8 +12,10 @@ use crate::{namespace, run};
 /// The series shown.
 const SERIES: &str = "7.2";
 
-/// Sizes that are exchanged.
-const SIZES: &str = "4K..64M";
+/// What is exchanged: by KNEM and two of its peers, few copies of each size because the machine is emulated.
+const BENCH: &str = "knem bench --methods knem-cached,vmread,shm --sizes 4K..64M --iterations 5 --rounds 1";
+/// Where the table of copies ends.
+const AFTER_COPIES: &str = "\nCost of a region";
 
 /// Builds, installs, boots, shows, and checks what was shown.
 pub fn run() -> Result<()> {
@@ -28,17 +30,11 @@ pub fn run() -> Result<()> {
         println!("  dkms status: {line}");
     }
 
-    let commands: Vec<Vec<String>> = [
-        "uname -r",
-        "dkms status",
-        "ls -l /dev/knem",
-        &format!("knem bench --sizes {SIZES}"),
-        "cat /dev/knem",
-        "knem stat",
-    ]
-    .iter()
-    .map(|line| words(line))
-    .collect();
+    let commands: Vec<Vec<String>> =
+        ["uname -r", "dkms status", "ls -l /dev/knem", BENCH, "cat /dev/knem", "knem stat"]
+            .iter()
+            .map(|line| words(line))
+            .collect();
     // Each command announces itself: outputs alone would run together.
     let shown: Vec<Vec<String>> = commands
         .iter()
@@ -77,6 +73,7 @@ fn verify(outcomes: &[Outcome], release: &str) -> Result<()> {
         bail!("/dev/knem is not crw-rw---- root rdma: {node}");
     }
     // Every line of a size ends in the word, and both ends of the range are there.
+    let bench = bench.split(AFTER_COPIES).next().unwrap_or_default();
     let sizes: Vec<&str> =
         bench.lines().filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit())).collect();
     if let Some(line) = sizes.iter().find(|line| !line.trim_end().ends_with("verified")) {
@@ -112,15 +109,15 @@ mod tests {
     }
 
     const NODE: &str = "crw-rw---- 1 root rdma 10, 262 Nov 21 01:00 /dev/knem";
-    const BENCH: &str = "size rate\n  4 KiB  1.0 verified\n  1 MiB  1.0 verified\n 64 MiB  1.0 verified\n";
+    const SHOWN: &str = "size rate\n  4 KiB  1.0 verified\n  1 MiB  1.0 verified\n 64 MiB  1.0 verified\n\nCost of a region\n 4 KiB 1us\n";
 
     #[test]
     fn the_facts_are_looked_for() {
-        assert!(verify(&outcomes(NODE, BENCH), "7.2.12+deb13-amd64").is_ok());
-        assert!(verify(&outcomes(NODE, BENCH), "7.3.4+deb13-amd64").is_err());
-        assert!(verify(&outcomes(&NODE.replace("rw----", "------"), BENCH), "7.2.12+deb13-amd64").is_err());
-        assert!(verify(&outcomes(&NODE.replace("rdma", "root"), BENCH), "7.2.12+deb13-amd64").is_err());
-        for bench in ["4 KiB 1.0 verified\n", &BENCH.replace("1 MiB  1.0 verified", "1 MiB  1.0 different")] {
+        assert!(verify(&outcomes(NODE, SHOWN), "7.2.12+deb13-amd64").is_ok());
+        assert!(verify(&outcomes(NODE, SHOWN), "7.3.4+deb13-amd64").is_err());
+        assert!(verify(&outcomes(&NODE.replace("rw----", "------"), SHOWN), "7.2.12+deb13-amd64").is_err());
+        assert!(verify(&outcomes(&NODE.replace("rdma", "root"), SHOWN), "7.2.12+deb13-amd64").is_err());
+        for bench in ["4 KiB 1.0 verified\n", &SHOWN.replace("1 MiB  1.0 verified", "1 MiB  1.0 different")] {
             assert!(verify(&outcomes(NODE, bench), "7.2.12+deb13-amd64").is_err());
         }
     }

@@ -7,15 +7,28 @@ use std::process::{Command, Output};
 use knem_core::uapi::DEVICE_FILENAME;
 use nix::unistd::Group;
 
+use crate::device::{Knem, READ};
+use crate::memory::Mapping;
+
 crate::trials![
     "R51 W30" node_belongs_to_the_group,
     "" info_shows_the_driver,
     "" benchmark_verifies_every_size,
+    "" benchmark_compares_every_method,
+    "" benchmark_draws,
+    "R58" selftest_passes,
     "" member_of_the_group_may_copy,
     "" stranger_is_told_the_group,
     "" limit_of_locked_memory_is_explained,
     "" clearing_is_for_the_administrator,
+    "" statistics_tell_what_was_done_and_refused,
+    "" reports_come_one_after_the_other,
+    "" open_files_are_listed_with_their_process,
     "" bad_sizes_are_refused,
+    "" info_tells_parameters_and_limits,
+    "" doctor_has_no_complaint_about_a_member,
+    "" doctor_tells_a_stranger_the_group,
+    "" doctor_tells_a_small_limit,
 ];
 
 /// A user id that nobody has.
@@ -67,17 +80,61 @@ fn info_shows_the_driver() {
 
 fn benchmark_verifies_every_size() {
     for direction in [None, Some("--write")] {
-        let arguments: Vec<&str> = ["bench", "--sizes", "1,4095,64K..256K"].into_iter().chain(direction).collect();
+        let method = if direction.is_some() { "knem-write" } else { "knem-cached" };
+        let options = ["bench", "--methods", method, "--sizes", "1,4095,64K..256K"];
+        let arguments: Vec<&str> = options.into_iter().chain(direction).collect();
         let text = out(&knem(&arguments));
         let verified = text.lines().filter(|line| line.ends_with("  verified")).count();
         assert_eq!(verified, 5, "{text}");
     }
-    let text = out(&knem(&["bench", "--sizes", "4K", "--no-verify"]));
+    let text = out(&knem(&["bench", "-m", "knem-cached", "--sizes", "4K", "--no-verify", "--no-region-cost"]));
     assert!(text.trim_end().ends_with("not verified"), "{text}");
 }
 
+/// All of them but XPMEM, whose module is not here; and JSON tells the same as the table.
+fn benchmark_compares_every_method() {
+    for direction in [None, Some("--write")] {
+        let options = ["bench", "--sizes", "1,100000", "--iterations", "4", "--rounds", "2", "--seed", "3"];
+        let arguments: Vec<&str> = options.into_iter().chain(direction).collect();
+        let text = out(&knem(&arguments));
+        let methods = if direction.is_some() { 8 } else { 10 };
+        let verified = text.lines().filter(|line| line.ends_with("  verified")).count();
+        assert_eq!(verified, 2 * methods, "{text}");
+        assert!(text.contains("Not measured: xpmem") && text.contains("Cost of a region"), "{text}");
+    }
+    let json = out(&knem(&["bench", "-m", "knem", "--sizes", "4K", "--iterations", "2", "--cold", "--json"]));
+    for part in ["\"knem-bench\"", "\"version\": 2", "\"knem-async\"", "\"of_memcpy_permille\": null"] {
+        assert!(json.contains(part), "{part}: {json}");
+    }
+    assert!(!json.contains("\"verified\": false"), "{json}");
+}
+
+fn benchmark_draws() {
+    let files = ["/tmp/knem-bench.svg", "/tmp/knem-bench.png"];
+    let plots = ["--plot", files[0], "--plot", files[1]];
+    let options = ["bench", "-m", "knem-cached,shm", "--sizes", "4K,64K", "--iterations", "2"];
+    out(&knem(&[&options[..], &plots].concat()));
+    assert!(std::fs::read_to_string(files[0]).is_ok_and(|text| text.contains("<svg") && text.contains("knem-cached")));
+    assert!(std::fs::read(files[1]).is_ok_and(|bytes| bytes.starts_with(b"\x89PNG")));
+    for file in files {
+        std::fs::remove_file(file).expect("it was written");
+    }
+}
+
+/// As root, where nothing is skipped; and as a member of the group, who cannot become another user.
+fn selftest_passes() {
+    let text = out(&knem(&["selftest"]));
+    assert!(text.contains(" 0 skipped, 0 failed"), "{text}");
+    let text = out(&knem_of_user(rdma(), "unlimited", &["selftest"]));
+    assert!(text.contains(" 1 skipped, 0 failed"), "{text}");
+    let text = out(&knem_of_user(rdma(), "unlimited", &["selftest", "--json"]));
+    assert!(text.contains("\"knem-selftest\"") && text.contains("\"failed\": 0"), "{text}");
+    failure(&knem_of_user(SOMEBODY, "unlimited", &["selftest"]), 4);
+}
+
 fn member_of_the_group_may_copy() {
-    let text = out(&knem_of_user(rdma(), "unlimited", &["bench", "--sizes", "16M", "--iterations", "1"]));
+    let options = ["bench", "-m", "knem-cached", "--sizes", "16M", "--iterations", "1", "--no-region-cost"];
+    let text = out(&knem_of_user(rdma(), "unlimited", &options));
     assert!(text.trim_end().ends_with("  verified"), "{text}");
 }
 
@@ -92,12 +149,54 @@ fn limit_of_locked_memory_is_explained() {
 }
 
 fn clearing_is_for_the_administrator() {
-    out(&knem(&["bench", "--sizes", "4K", "--iterations", "1"]));
+    out(&knem(&["bench", "-m", "knem-cached", "--sizes", "4K", "--iterations", "1"]));
     let said = failure(&knem_of_user(rdma(), "unlimited", &["stat", "--clear"]), 4);
     assert!(said.contains("root"), "{said}");
     out(&knem(&["stat", "--clear"]));
-    let text = out(&knem(&["stat"]));
-    assert!(text.lines().next().is_some_and(|line| line.ends_with(" 0")), "{text}");
+    let text = out(&knem(&["stat", "-H"]));
+    assert!(text.starts_with("requests_submitted\t0\n"), "{text}");
+}
+
+fn statistics_tell_what_was_done_and_refused() {
+    out(&knem(&["stat", "--clear"]));
+    out(&knem(&["bench", "-m", "knem-cached", "--sizes", "64K", "--iterations", "3"]));
+    failure(&knem_of_user(rdma(), "65536", &["bench", "--sizes", "1M"]), 1);
+    // Whoever may not open the device may read them all the same.
+    let text =
+        out(&knem_of_user(SOMEBODY, "unlimited", &["stat", "-H", "--sizes", "--latency", "--paths", "--refused"]));
+    for line in [
+        "path\tmapped\t",
+        "size\t64.0K\t",
+        "time\t",
+        "refused\tcall\tCREATE_REGION\tENOMEM\t",
+        "refused\treason\tpin_limit\t",
+    ] {
+        assert!(text.lines().any(|found| found.starts_with(line)), "{line}: {text}");
+    }
+    let text = out(&knem(&["stat", "--refused"]));
+    assert!(text.contains("ulimit -l"), "{text}");
+    let text = out(&knem(&["stat", "--prometheus"]));
+    assert!(text.contains("\nknem_copied_bytes_total{path=\"mapped\"} "), "{text}");
+}
+
+fn reports_come_one_after_the_other() {
+    let text = out(&knem(&["stat", "0.2", "3"]));
+    assert_eq!(text.lines().count(), 4, "{text}");
+    // Not on a terminal, it is the same.
+    assert_eq!(out(&knem(&["top", "0.2", "3"])).lines().count(), 4);
+    let text = out(&knem(&["stat", "-jy", "0.2", "2"]));
+    assert_eq!(text.lines().filter(|line| line.starts_with("{\"schema\":\"knem-stat\"")).count(), 2, "{text}");
+}
+
+fn open_files_are_listed_with_their_process() {
+    let (device, memory) = (Knem::open(), Mapping::new(8192));
+    device.create(&[memory.segment()], READ, 0).expect("a region");
+    let pid = std::process::id().to_string();
+    let text = out(&knem(&["regions", "-Hp", "--pid", &pid]));
+    let row = text.lines().find(|row| row.contains("\t8192\t")).unwrap_or_else(|| panic!("{text}"));
+    assert!(row.contains(&format!("\t{pid}\tknem-vm-tests\troot\t")) && row.ends_with("\tr-\t-"), "{row}");
+    // Others do not see them.
+    assert_eq!(out(&knem_of_user(SOMEBODY, "unlimited", &["regions", "-H", "--pid", &pid])), "");
 }
 
 fn bad_sizes_are_refused() {
@@ -105,4 +204,31 @@ fn bad_sizes_are_refused() {
         let said = failure(&knem(&["bench", "--sizes", sizes]), 2);
         assert!(said.contains("--sizes"), "{said}");
     }
+}
+
+fn info_tells_parameters_and_limits() {
+    let text = out(&knem_of_user(rdma(), "65536", &["info", "--json"]));
+    for part in ["\"memlock_soft_bytes\": 65536", "\"name\": \"max_regions\"", "\"pinned_ceiling_bytes\": "] {
+        assert!(text.contains(part), "{part} is missing: {text}");
+    }
+}
+
+fn doctor_has_no_complaint_about_a_member() {
+    let text = out(&knem_of_user(rdma(), "unlimited", &["doctor", "-v"]));
+    assert!(text.contains("it speaks version 0xd of the interface") && text.contains("0 problems"), "{text}");
+    assert!(out(&knem(&["doctor", "--json"])).contains("\"usable\": true"));
+}
+
+fn doctor_tells_a_stranger_the_group() {
+    let output = knem_of_user(SOMEBODY, "unlimited", &["doctor", "--check", "device"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text.contains("PROBLEM") && text.contains("usermod -aG rdma"), "{text}");
+}
+
+fn doctor_tells_a_small_limit() {
+    let output = knem_of_user(rdma(), "65536", &["doctor", "--check", "limits.memlock", "--strict"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+    assert!(text.contains("64.0K") && text.contains("limits.d"), "{text}");
 }

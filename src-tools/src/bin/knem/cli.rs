@@ -16,8 +16,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub(crate) use bench::BenchArgs;
+pub(crate) use bench::{BenchArgs, BenchPeerArgs};
 pub(crate) use doctor::DoctorArgs;
+#[cfg(test)]
+pub(crate) use doctor::FINDINGS;
 pub(crate) use info::InfoArgs;
 pub(crate) use regions::RegionsArgs;
 pub(crate) use selftest::SelftestArgs;
@@ -45,7 +47,8 @@ Exit status:
   2  wrong usage
   3  no device: the module is not loaded, or the node is missing
   4  permission denied
-  5  driver and command speak different versions of the interface";
+  5  driver and command speak different versions of the interface
+  6  knem doctor --strict: no problem, but a note";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -53,10 +56,13 @@ pub(crate) enum Command {
     /// Tell what driver is there and what it offers
     Info(InfoArgs),
     /// Show what the driver has counted, once or every few seconds
+    #[command(long_about = stat::STAT)]
     Stat(StatArgs),
     /// Watch the driver at work
+    #[command(long_about = top::TOP)]
     Top(TopArgs),
     /// List open files and their regions, with the processes they belong to
+    #[command(long_about = regions::REGIONS)]
     Regions(RegionsArgs),
     /// Find out what keeps KNEM from being used here, and how to mend it
     Doctor(DoctorArgs),
@@ -70,12 +76,18 @@ pub(crate) enum Command {
         #[arg(value_enum)]
         shell: Shell,
     },
-    /// Write the manual page to standard output
+    /// Write the manual pages
     #[command(name = "__man", hide = true)]
-    Man,
+    Man {
+        /// Directory to write them into
+        directory: PathBuf,
+    },
     /// Be the second process of a benchmark
     #[command(name = "__bench-peer", hide = true)]
-    BenchPeer,
+    BenchPeer(BenchPeerArgs),
+    /// Be another user's process in a self-test
+    #[command(name = "__selftest-other", hide = true)]
+    SelftestOther,
 }
 
 /// Shells with completion scripts.

@@ -18,6 +18,8 @@ pub(crate) enum Failure {
     Peer(u8, String),
     /// Something else.
     Other(String),
+    /// What there is to say was said in the output: only the exit status is left.
+    Told(u8),
     /// Whoever reads the output has seen enough.
     OutputClosed,
 }
@@ -34,7 +36,7 @@ impl Failure {
             Self::Knem(Error::NoDevice { .. }) => 3,
             Self::Knem(Error::Permission { .. } | Error::ClearRefused { errno: nix::errno::Errno::EPERM }) => 4,
             Self::Knem(Error::WrongAbi { .. }) => 5,
-            Self::Peer(status, _) => *status,
+            Self::Peer(status, _) | Self::Told(status) => *status,
             Self::Usage(_) => USAGE,
             Self::OutputClosed => 0,
             Self::Knem(_) | Self::Other(_) => FAILURE,
@@ -43,7 +45,7 @@ impl Failure {
 
     /// Tells the user, and gives the exit status.
     pub(crate) fn report(self) -> ExitCode {
-        if !matches!(self, Self::OutputClosed) {
+        if !matches!(self, Self::OutputClosed | Self::Told(_)) {
             eprintln!("knem: {self}");
         }
         ExitCode::from(self.status())
@@ -56,6 +58,7 @@ impl fmt::Display for Failure {
             Self::Knem(error) => error.fmt(f),
             Self::Usage(sentence) | Self::Other(sentence) => f.write_str(sentence),
             Self::Peer(_, sentence) => write!(f, "the second process: {sentence}"),
+            Self::Told(status) => write!(f, "status {status}"),
             Self::OutputClosed => f.write_str("the output was closed"),
         }
     }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! Manual page and completion scripts, made from the command line's own description.
+//! Manual pages and completion scripts, made from the command line's own description.
 
-use std::io::{stdout, Write};
+use std::fs;
+use std::io::{self, stdout, Write};
+use std::path::Path;
 
 use clap::CommandFactory;
 use clap_mangen::Man;
@@ -21,16 +23,36 @@ pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     Ok(stdout().write_all(&script)?)
 }
 
-/// Writes knem(1).
-pub(crate) fn manual_page() -> Result<(), Failure> {
-    Ok(stdout().write_all(&page()?)?)
+/// Writes the manual pages into a directory: `knem.1`, and `knem-COMMAND.1` for each command.
+pub(crate) fn manual_pages(directory: &Path) -> Result<(), Failure> {
+    let failed = |path: &Path, error| Failure::Other(format!("cannot write {}: {error}", path.display()));
+    for (name, page) in pages()? {
+        let path = directory.join(format!("{name}.1"));
+        fs::write(&path, page).map_err(|error| failed(&path, error))?;
+    }
+    Ok(())
 }
 
-/// The manual page: the command, then each of its commands, then exit status and files.
-fn page() -> std::io::Result<Vec<u8>> {
+/// Every page, with its name.
+fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut command = Cli::command();
     command.build();
-    let man = Man::new(command.clone()).manual("KNEM");
+    let mut pages = vec![(command.get_name().to_owned(), front_page(&command)?)];
+    for subcommand in shown(&command) {
+        let name = format!("knem-{}", subcommand.get_name());
+        pages.push((name.clone(), page(subcommand, &name)?));
+    }
+    Ok(pages)
+}
+
+/// The commands that users are told about.
+fn shown(command: &clap::Command) -> impl Iterator<Item = &clap::Command> {
+    command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help")
+}
+
+/// knem(1): what the commands are, and what they have in common.
+fn front_page(command: &clap::Command) -> io::Result<Vec<u8>> {
+    let man = Man::new(command.clone()).manual("KNEM").source(SOURCE);
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
@@ -38,39 +60,71 @@ fn page() -> std::io::Result<Vec<u8>> {
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     writeln!(page, ".SH COMMANDS")?;
-    for subcommand in command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help")
-    {
-        write_command(&mut page, subcommand)?;
+    for subcommand in shown(command) {
+        let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
+        let name = subcommand.get_name();
+        writeln!(page, ".TP\n\\fBknem {name}\\fR\n{}; see\n.BR knem\\-{name} (1).", escaped(&about))?;
     }
     page.write_all(CLOSING.as_bytes())?;
+    write_sections(&mut page, command)?;
+    see_also(&mut page, command, None)?;
     Ok(page)
 }
 
-/// One command: its own options only, because the common ones stand above.
-fn write_command(page: &mut Vec<u8>, command: &clap::Command) -> std::io::Result<()> {
-    writeln!(page, ".SS \"knem {}\"", command.get_name())?;
-    let about = command.get_long_about().or_else(|| command.get_about()).map(ToString::to_string);
-    for paragraph in about.unwrap_or_default().split("\n\n") {
-        writeln!(page, ".PP\n{}", escaped(paragraph))?;
-    }
-    let own = command.get_arguments().filter(|argument| !argument.is_global_set() && argument.get_id() != "help");
-    for argument in own {
-        let name = match argument.get_long() {
-            Some(long) => format!("\\-\\-{}", escaped(long)),
-            None => String::new(),
-        };
-        let value = match argument.get_value_names() {
-            Some(names) if argument.get_action().takes_values() => format!(" \\fI{}\\fR", names.join(" ")),
-            _ => String::new(),
-        };
-        writeln!(page, ".TP\n\\fB{name}\\fR{value}")?;
-        writeln!(page, "{}", escaped(&argument.get_help().map(ToString::to_string).unwrap_or_default()))?;
-        let defaults: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-        if argument.get_action().takes_values() && !defaults.is_empty() {
-            writeln!(page, "[default: {}]", escaped(&defaults.join(" ")))?;
+/// The page of a command.
+fn page(command: &clap::Command, name: &str) -> io::Result<Vec<u8>> {
+    // The common options and the help's own are told in knem(1).
+    let own = command.clone().name(name.to_owned()).mut_args(|argument| {
+        let common = argument.is_global_set() || argument.get_id() == "help";
+        let hidden = argument.is_hide_set();
+        argument.hide(common || hidden)
+    });
+    let man = Man::new(own).title(name).section("1").manual("KNEM").source(SOURCE);
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    write_sections(&mut page, command)?;
+    writeln!(page, ".SH \"EXIT STATUS\"\nAs in\n.BR knem (1).")?;
+    see_also(&mut page, command, Some(name))?;
+    Ok(page)
+}
+
+/// What stands below a command's options in its help, as sections: a line that is not indented and ends in a colon names one; an indented
+/// line is a word or two, at least two blanks, and what it means; everything else is text.
+fn write_sections(page: &mut Vec<u8>, command: &clap::Command) -> io::Result<()> {
+    let text = command.get_after_long_help().or_else(|| command.get_after_help()).map(ToString::to_string);
+    for line in text.unwrap_or_default().lines() {
+        let content = line.trim();
+        let indented = line.starts_with(' ');
+        if content.is_empty() {
+            writeln!(page, ".PP")?;
+        } else if let (false, Some(heading)) = (indented, content.strip_suffix(':')) {
+            writeln!(page, ".SH \"{}\"", escaped(&heading.to_uppercase()))?;
+        } else if let (true, Some((term, meaning))) = (indented, content.split_once("  ")) {
+            writeln!(page, ".TP\n\\fB{}\\fR\n{}", escaped(term), escaped(meaning.trim()))?;
+        } else {
+            writeln!(page, "{}", escaped(content))?;
         }
     }
     Ok(())
+}
+
+/// The other pages.
+fn see_also(page: &mut Vec<u8>, command: &clap::Command, except: Option<&str>) -> io::Result<()> {
+    writeln!(page, ".SH \"SEE ALSO\"")?;
+    let mut names: Vec<String> = match except {
+        // A command does not know its siblings.
+        Some(_) => vec!["knem".to_owned()],
+        None => shown(command).map(|command| format!("knem-{}", command.get_name())).collect(),
+    };
+    names.sort();
+    for name in names {
+        writeln!(page, ".BR {} (1),", escaped(&name))?;
+    }
+    writeln!(page, ".BR knem (4)")
 }
 
 /// Text as roff takes it literally.
@@ -83,46 +137,33 @@ fn escaped(text: &str) -> String {
     }
 }
 
+/// In the foot of every page.
+const SOURCE: &str = concat!("KNEM ", env!("CARGO_PKG_VERSION"));
+
 /// What is not in the command line's description.
 const CLOSING: &str = r#".SH OUTPUT
 With \fB\-\-json\fR the output is one JSON object. Its key \fBschema\fR names the kind of output and \fBversion\fR
 counts changes that could break a reader; new keys may appear at any time. Numbers are integers; the
 unit is part of the key.
-.SH "EXIT STATUS"
-.TP
-.B 0
-Success.
-.TP
-.B 1
-Failure, wrong data in a benchmark included.
-.TP
-.B 2
-Wrong usage.
-.TP
-.B 3
-No device: the module is not loaded, or the node is missing.
-.TP
-.B 4
-Permission denied.
-.TP
-.B 5
-Driver and command speak different versions of the interface.
 .SH FILES
 .TP
 .I /dev/knem
 The device. Reading it gives the statistics as text.
 .TP
+.I /proc/driver/knem
+The finer statistics.
+.TP
 .I /usr/include/knem_io.h
 The interface, for programs in C and C++.
 .SH EXAMPLES
 .TP
-.B knem info
-Is the driver there, and may I use it?
+.B knem doctor
+Can I use it, and if not, why?
 .TP
-.B knem stat
-Has it been used?
+.B knem stat 5
+Is it used, now?
 .TP
-.B knem bench \-\-sizes 64K..16M \-\-json
+.B knem bench \-\-plot knem.svg
 How fast is it here?
 "#;
 
@@ -142,21 +183,48 @@ mod tests {
         assert_eq!(device.get_default_values(), [knem::DEVICE_FILENAME]);
     }
 
+    fn text(name: &str) -> String {
+        let page = pages().unwrap().into_iter().find(|page| page.0 == name).unwrap().1;
+        String::from_utf8(page).unwrap()
+    }
+
     #[test]
-    fn the_page_has_every_command_and_option() {
-        let page = String::from_utf8(page().unwrap()).unwrap();
-        for part in [
-            ".TH knem",
-            "knem info",
-            "knem stat",
-            "knem bench",
-            "knem completions",
-            "no\\-region\\-cost",
-            "EXIT STATUS",
-        ] {
-            assert!(page.contains(part), "{part} is missing:\n{page}");
+    fn every_command_has_a_page_and_is_in_the_first_one() {
+        let front = text("knem");
+        for name in ["stat", "top", "regions", "info", "doctor", "bench", "selftest", "completions"] {
+            assert!(front.contains(&format!("\\fBknem {name}\\fR")), "{name} is missing:\n{front}");
+            assert!(text(&format!("knem-{name}")).starts_with(".ie"), "{name}");
         }
-        assert!(!page.contains("__"), "hidden commands stay hidden:\n{page}");
+        for part in ["EXIT STATUS", "wrong usage", "/dev/knem", "\\-\\-device"] {
+            assert!(front.contains(part), "{part} is missing:\n{front}");
+        }
+    }
+
+    #[test]
+    fn pages_tell_each_option_and_none_that_is_hidden() {
+        let command = Cli::command();
+        for subcommand in shown(&command) {
+            let page = text(&format!("knem-{}", subcommand.get_name()));
+            let told = subcommand.get_arguments().filter(|argument| !argument.is_hide_set());
+            for option in told.filter_map(clap::Arg::get_long).filter(|name| *name != "help") {
+                let name = format!("\\-\\-{}", option.replace('-', "\\-"));
+                assert!(page.contains(&name), "{name} is missing:\n{page}");
+            }
+            let hidden = subcommand.get_arguments().filter(|argument| argument.is_hide_set());
+            for option in hidden.filter_map(clap::Arg::get_long) {
+                assert!(!page.contains(&format!("\\-\\-{option}")), "{option} stays hidden:\n{page}");
+            }
+            assert!(!page.contains("__"), "hidden commands stay hidden:\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_help_text_becomes_sections() {
+        let command = clap::Command::new("x").after_help("Some words:\n  a b  what it is\nAnd -this.\n");
+        let mut page = Vec::new();
+        write_sections(&mut page, &command).unwrap();
+        let expected = ".SH \"SOME WORDS\"\n.TP\n\\fBa b\\fR\nwhat it is\nAnd \\-this.\n";
+        assert_eq!(String::from_utf8(page).unwrap(), expected);
     }
 
     #[test]

@@ -30,6 +30,14 @@ impl<T: Serialize> Document<T> {
         Ok(text)
     }
 
+    /// The text as a single line, for one of many.
+    pub(crate) fn line(&self) -> Result<String, Failure> {
+        let mut text =
+            serde_json::to_string(self).map_err(|error| Failure::Other(format!("cannot make JSON: {error}")))?;
+        text.push('\n');
+        Ok(text)
+    }
+
     /// Writes it to standard output.
     pub(crate) fn print(&self) -> Result<(), Failure> {
         Ok(stdout().write_all(self.text()?.as_bytes())?)

@@ -8,11 +8,17 @@ mod exit;
 mod generate;
 mod info;
 mod json;
+mod machine;
+mod processes;
 mod regions;
 mod selftest;
+mod signals;
 mod sizes;
 mod stat;
+mod style;
+mod table;
 mod top;
+mod units;
 
 use std::process::ExitCode;
 
@@ -38,7 +44,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Selftest(arguments) => selftest::run(&cli.device, arguments),
         Command::Bench(arguments) => bench::run(&cli.device, arguments),
         Command::Completions { shell } => generate::completions(*shell),
-        Command::Man => generate::manual_page(),
-        Command::BenchPeer => bench::serve(&cli.device),
+        Command::Man { directory } => generate::manual_pages(directory),
+        Command::BenchPeer(arguments) => bench::serve(&cli.device, arguments),
+        Command::SelftestOther => selftest::be_other_user(),
     }
 }

@@ -3,10 +3,12 @@
 
 use std::io::IoSlice;
 use std::num::NonZeroUsize;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::mpsc::channel;
+use std::sync::Arc;
 
 use knem::{
-    Access, CopyOptions, Device, Error, Memory, Placement, RegionFlags, Status, StatusArray, Submission, Worker,
+    Access, CopyOptions, Device, Error, Memory, Placement, Queue, RegionFlags, Status, StatusArray, Submission, Worker,
 };
 
 use crate::random::Random;
@@ -23,6 +25,10 @@ crate::trials![
     "R40" refusals_are_told_apart,
     "7.1" device_has_one_status_array,
     "R29" forgotten_requests_harm_nobody,
+    "11.6" queue_copies_both_ways_and_between_regions,
+    "7.3" queue_calls_back_from_its_thread,
+    "7.3" queue_serves_an_event_loop,
+    "R29" dropped_transfers_leave_the_queue_usable,
 ];
 
 fn device() -> Device {
@@ -162,9 +168,7 @@ fn refusals_are_told_apart() {
     let (source, local) = (memory(b"contents"), memory(b"........"));
     let writable = device.share_memory(&source, 0..8, Access::Write, RegionFlags::NONE).expect("shared");
     let cookie = writable.cookie();
-    let read = |cookie, submission| {
-        array.read(cookie, &local, 0..8, CopyOptions::default(), submission).map(drop)
-    };
+    let read = |cookie, submission| array.read(cookie, &local, 0..8, CopyOptions::default(), submission).map(drop);
     assert!(matches!(read(cookie, to_slot(0)), Err(Error::Protection)));
     let beyond = u32::try_from(array.slots()).expect("few");
     assert!(matches!(read(cookie, to_slot(beyond)), Err(Error::NotSubmitted)));
@@ -193,4 +197,90 @@ fn forgotten_requests_harm_nobody() {
         // Everything goes while the copy is under way.
     }
     crate::counters::nothing_is_pinned();
+}
+
+fn queue_copies_both_ways_and_between_regions() {
+    const PART: usize = 10_000;
+    let (device, data) = (Arc::new(device()), Random::new(7).bytes(10 * PART));
+    let (source, local, target) = (memory(&data), memory(&[0; 10 * PART]), memory(&[0; 10 * PART]));
+    let from = device.share_memory(&source, 0..10 * PART, Access::Read, RegionFlags::NONE).expect("shared");
+    let to = device.share_memory(&target, 0..10 * PART, Access::Write, RegionFlags::NONE).expect("shared");
+    let queue = Queue::new(Arc::clone(&device), 10).expect("a queue");
+    let options = |part| CopyOptions { offset: (part * PART) as u64, ..CopyOptions::default() };
+    let mut transfers = Vec::new();
+    for part in 0..10 {
+        let place = part * PART..(part + 1) * PART;
+        transfers.push(queue.read(from.cookie(), &local, place, options(part)).expect("submitted"));
+    }
+    assert!(matches!(queue.read(from.cookie(), &local, 0..1, options(0)), Err(Error::QueueFull)));
+    for transfer in transfers.into_iter().rev() {
+        transfer.wait().expect("copied");
+    }
+    assert!(contents(&local) == data);
+    let half = CopyOptions { bound: Some(5 * PART as u64), ..CopyOptions::default() };
+    queue.write(to.cookie(), &local, 0..10 * PART, half).expect("submitted").wait().expect("copied");
+    let rest = queue.copy(from.cookie(), to.cookie(), 5 * PART as u64, options(5));
+    rest.expect("submitted").wait().expect("copied");
+    assert!(contents(&target) == data);
+    assert_eq!(queue.in_use(), 0);
+}
+
+fn queue_calls_back_from_its_thread() {
+    let device = Arc::new(device());
+    let (source, local) = (memory(b"contents"), memory(b"........"));
+    let region = device.share_memory(&source, 0..8, Access::Read, RegionFlags::NONE).expect("shared");
+    let queue = Queue::new(Arc::clone(&device), 4).expect("a queue");
+    let (tell, told) = channel();
+    for _ in 0..100 {
+        let tell = tell.clone();
+        let transfer = queue.read(region.cookie(), &local, 0..8, CopyOptions::default()).expect("submitted");
+        transfer.on_completion(move |result| tell.send(result.is_ok()).expect("somebody listens"));
+        assert_eq!(told.recv(), Ok(true));
+    }
+    assert_eq!(contents(&local), b"contents");
+}
+
+fn queue_serves_an_event_loop() {
+    use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+    let device = Arc::new(device());
+    let (source, local) = (memory(b"contents"), memory(b"........"));
+    let region = device.share_memory(&source, 0..8, Access::Read, RegionFlags::NONE).expect("shared");
+    let queue = Queue::without_thread(Arc::clone(&device), 4).expect("a queue");
+    assert_eq!(queue.dispatch().expect("nothing yet"), 0);
+    let first = queue.read(region.cookie(), &local, 0..4, CopyOptions::default()).expect("submitted");
+    let none = queue.read(region.cookie(), &local, 8..8, CopyOptions::default()).expect("submitted");
+    while !(first.is_finished() && none.is_finished()) {
+        poll(&mut [PollFd::new(queue.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).expect("poll");
+        queue.dispatch().expect("told");
+    }
+    first.wait().expect("copied");
+    none.wait().expect("nothing to copy");
+    assert_eq!(contents(&local), b"cont....");
+}
+
+fn dropped_transfers_leave_the_queue_usable() {
+    let device = Arc::new(device());
+    let source = memory(&Random::new(8).bytes(1 << 20));
+    let region = device.share_memory(&source, 0..1 << 20, Access::Read, RegionFlags::NONE).expect("shared");
+    let queue = Queue::new(Arc::clone(&device), 2).expect("a queue");
+    for _ in 0..20 {
+        let local = memory(&[0; 1 << 20]);
+        loop {
+            match queue.read(region.cookie(), &local, 0..1 << 20, CopyOptions::default()) {
+                // The memory goes, too: the kernel keeps its pages until it is through.
+                Ok(transfer) => break drop(transfer),
+                Err(Error::QueueFull) => std::thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    let local = memory(&[0; 1 << 20]);
+    let last = loop {
+        match queue.read(region.cookie(), &local, 0..1 << 20, CopyOptions::default()) {
+            Err(Error::QueueFull) => std::thread::yield_now(),
+            outcome => break outcome.expect("submitted"),
+        }
+    };
+    last.wait().expect("copied");
+    assert!(contents(&local) == contents(&source));
 }

@@ -1,144 +1,259 @@
 // SPDX-License-Identifier: CECILL-B
-//! The first process of a benchmark: it makes the copies, takes the times and compares the bytes.
+//! The first process of a benchmark: it has the copies made, in a shuffled order, and compares the bytes.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use knem::{Access, Cookie, CopyFlags, CopyOptions, Device, Memory, RegionFlags};
+use knem::{Access, Device, Memory, RegionFlags};
 
 use super::buffer::Buffer;
+use super::evict::Evictor;
+use super::methods::Method;
+use super::order::{share, Shuffler};
 use super::pattern::{Pattern, Wrong};
-use super::protocol::{Line, Reply, Request};
-use super::report::{RegionCost, Row};
-use super::times::Times;
+use super::protocol::{Line, Opened, Reply, Request};
+use super::results::{RegionCost, Row};
+use super::times::{Summary, Times};
+use super::transfer::{nanoseconds_since, First, Transfer};
+use super::xpmem::Xpmem;
 use crate::exit::Failure;
 use crate::sizes::format_size;
 
-/// What is measured, for each size.
+/// What is measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
+    /// By which methods.
+    pub(crate) methods: Vec<Method>,
+    /// For which sizes, in the order of the report.
+    pub(crate) sizes: Vec<usize>,
     /// Copies that count; `None` chooses by size.
     pub(crate) iterations: Option<u32>,
-    /// Copies before, that do not count.
+    /// Few copies, when they are chosen by size.
+    pub(crate) quick: bool,
+    /// Rounds that they are spread over.
+    pub(crate) rounds: u32,
+    /// Copies before them in each round, that do not count.
     pub(crate) warmup: u32,
-    /// Copy into the region rather than from it.
-    pub(crate) write: bool,
     /// Compare the bytes of every copy.
     pub(crate) verify: bool,
-    /// Also measure creating and destroying a region.
-    pub(crate) region_cost: bool,
-    /// How copies are made.
-    pub(crate) flags: CopyFlags,
+    /// Decides the order.
+    pub(crate) seed: u64,
+}
+
+/// A method and a size: what has a row in the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Cell {
+    size: usize,
+    method: Method,
 }
 
 impl Plan {
     /// Copies that count, for this size.
     pub(crate) fn iterations_of(&self, size: usize) -> u32 {
-        const ABOUT: usize = 128 << 20;
-        let fitting = u32::try_from(ABOUT / size.max(1)).unwrap_or(u32::MAX).clamp(5, 100);
-        self.iterations.unwrap_or(fitting)
+        let (about, least, most) = if self.quick { (16 << 20, 5, 30) } else { (128 << 20, 10, 100) };
+        let fitting: usize = about / size.max(1);
+        self.iterations.unwrap_or(u32::try_from(fitting).unwrap_or(u32::MAX).clamp(least, most))
+    }
+
+    /// All copies that count.
+    pub(crate) fn copies(&self) -> u64 {
+        let of_sizes: u64 = self.sizes.iter().map(|size| u64::from(self.iterations_of(*size))).sum();
+        of_sizes.saturating_mul(self.methods.len() as u64)
     }
 }
 
-/// Measures one size.
+/// Measures everything; `progress` is told after each visit how many copies it made.
 pub(crate) fn measure<R: BufRead, W: Write>(
-    device: &Device,
-    peer: &mut Line<R, W>,
+    first: &First<'_>,
+    line: &mut Line<R, W>,
     plan: &Plan,
-    size: usize,
-) -> Result<Row, Failure> {
-    let iterations = plan.iterations_of(size);
-    let Reply::Shared(region) = peer.ask(Request::Share { size, writable: plan.write })? else {
-        return Err(Failure::Other("the second process did not share a region".to_owned()));
+    mut evictor: Option<&mut Evictor>,
+    mut progress: impl FnMut(Method, usize, u64),
+) -> Result<Vec<Row>, Failure> {
+    let cells_of = |size: &usize| plan.methods.iter().map(|method| Cell { size: *size, method: *method }).collect();
+    let cells: Vec<Cell> = plan.sizes.iter().flat_map::<Vec<Cell>, _>(cells_of).collect();
+    let mut times: BTreeMap<Cell, Times> = BTreeMap::new();
+    let mut made: BTreeMap<Cell, u32> = BTreeMap::new();
+    let mut shuffler = Shuffler::new(plan.seed);
+    for round in 0..plan.rounds.max(1) {
+        let mut order = cells.clone();
+        shuffler.shuffle(&mut order);
+        for cell in order {
+            let count = share(plan.iterations_of(cell.size), plan.rounds, round);
+            if count == 0 {
+                continue;
+            }
+            // Contents differ from copy to copy, over all rounds.
+            let made = made.entry(cell).or_default();
+            let visit = Visit { plan, count, from: *made };
+            visit.run(first, line, cell, evictor.as_deref_mut(), times.entry(cell).or_default())?;
+            *made = made.saturating_add(plan.warmup).saturating_add(count);
+            progress(cell.method, cell.size, count.into());
+        }
+    }
+    // A size that was given twice has two rows, with the same numbers.
+    let row = |cell: &Cell| Row {
+        method: cell.method,
+        into_peer: first.writes(cell.method),
+        size: cell.size,
+        times: times.get(cell).cloned().unwrap_or_default().summary(),
+        verified: plan.verify,
     };
-    let mut buffer = Buffer::new(size);
-    let mut times = Times::default();
-    for iteration in 0..plan.warmup.saturating_add(iterations) {
-        let one = OneCopy { device, plan, region, iteration, pattern: Pattern::new(size, iteration) };
-        let nanoseconds = if plan.write { one.write(peer, &mut buffer) } else { one.read(peer, &mut buffer) }?;
-        if iteration >= plan.warmup {
-            times.add(nanoseconds);
-        }
-    }
-    peer.ask(Request::Unshare)?;
-    let region_cost = if plan.region_cost { Some(region_cost(device, size, iterations)?) } else { None };
-    Ok(Row { size, iterations, copy: times.summary(), region_cost, verified: plan.verify })
+    Ok(cells.iter().map(row).collect())
 }
 
-/// One copy of a benchmark.
-struct OneCopy<'a> {
-    device: &'a Device,
+/// Some copies of one cell, one after the other.
+struct Visit<'a> {
     plan: &'a Plan,
-    region: Cookie,
-    iteration: u32,
-    pattern: Pattern,
+    count: u32,
+    from: u32,
 }
 
-impl OneCopy<'_> {
-    /// From the region; gives the time.
-    fn read<R: BufRead, W: Write>(&self, peer: &mut Line<R, W>, buffer: &mut Buffer) -> Result<u64, Failure> {
-        if self.plan.verify {
-            peer.ask(Request::Fill(self.iteration))?;
-            buffer.fill(self.pattern.poison());
+impl Visit<'_> {
+    /// Makes them. Whatever comes of it, the second process has given its memory back then.
+    fn run<R: BufRead, W: Write>(
+        &self,
+        first: &First<'_>,
+        line: &mut Line<R, W>,
+        cell: Cell,
+        evictor: Option<&mut Evictor>,
+        times: &mut Times,
+    ) -> Result<(), Failure> {
+        let outcome = self.copies(first, line, cell, evictor, times);
+        let closed = line.ask(Request::Close);
+        outcome?;
+        closed.map(drop)
+    }
+
+    fn copies<R: BufRead, W: Write>(
+        &self,
+        first: &First<'_>,
+        line: &mut Line<R, W>,
+        cell: Cell,
+        mut evictor: Option<&mut Evictor>,
+        times: &mut Times,
+    ) -> Result<(), Failure> {
+        let Cell { size, method } = cell;
+        let xpmem = if method == Method::Xpmem { Some(Xpmem::open().map_err(Failure::Other)?) } else { None };
+        let opened = open(first, line, cell)?;
+        let attached = match &xpmem {
+            Some(xpmem) => Some(xpmem.attach(opened.name as i64, size)?),
+            None => None,
+        };
+        let source = if method == Method::Memcpy { Some(Buffer::new(size)?) } else { None };
+        let mut transfer = Transfer { first, method, buffer: Buffer::new(size)?, source, opened, attached };
+        for number in 0..self.plan.warmup.saturating_add(self.count) {
+            let copy = Copy { cell, iteration: self.from.saturating_add(number), into: first.writes(method) };
+            if self.plan.verify {
+                copy.prepare(line, &transfer)?;
+            }
+            if let Some(evictor) = evictor.as_deref_mut() {
+                line.ask(Request::Evict)?;
+                evictor.evict();
+            }
+            let nanoseconds = transfer.run(line)?;
+            if self.plan.verify {
+                copy.check(line, &transfer)?;
+            }
+            if number >= self.plan.warmup {
+                times.add(nanoseconds);
+            }
         }
-        let start = Instant::now();
-        self.device.read(self.region, buffer.body_mut(), self.options())?;
-        let elapsed = nanoseconds_since(start);
-        if self.plan.verify {
-            buffer.check(self.pattern).map_err(|wrong| self.wrong(buffer.body().len(), wrong))?;
+        Ok(())
+    }
+}
+
+fn open<R: BufRead, W: Write>(first: &First<'_>, line: &mut Line<R, W>, cell: Cell) -> Result<Opened, Failure> {
+    match line.ask(Request::Open { size: cell.size, way: first.way(cell.method) })? {
+        Reply::Opened(opened) => Ok(opened),
+        _ => Err(Failure::Other("the second process has no memory".to_owned())),
+    }
+}
+
+/// Whether a method works here, tried with one byte; the reason if it does not.
+pub(crate) fn try_once<R: BufRead, W: Write>(
+    first: &First<'_>,
+    line: &mut Line<R, W>,
+    method: Method,
+) -> Result<(), Failure> {
+    let plan = Plan {
+        methods: vec![method],
+        sizes: vec![1],
+        iterations: Some(1),
+        quick: true,
+        rounds: 1,
+        warmup: 0,
+        verify: true,
+        seed: 0,
+    };
+    measure(first, line, &plan, None, |_, _, _| {}).map(drop)
+}
+
+/// One copy, and what its bytes must be.
+struct Copy {
+    cell: Cell,
+    iteration: u32,
+    into: bool,
+}
+
+impl Copy {
+    fn pattern(&self) -> Pattern {
+        Pattern::new(self.cell.size, self.iteration)
+    }
+
+    /// Puts the contents into the source, and something else into every byte of the destination.
+    fn prepare<R: BufRead, W: Write>(&self, line: &mut Line<R, W>, transfer: &Transfer<'_>) -> Result<(), Failure> {
+        let (contents, poison) = (self.pattern(), self.pattern().poison());
+        if let Some(source) = &transfer.source {
+            source.fill(contents);
+            transfer.buffer.fill(poison);
+        } else if self.into {
+            line.ask(Request::Poison(self.iteration))?;
+            transfer.buffer.fill(contents);
+        } else {
+            line.ask(Request::Fill(self.iteration))?;
+            transfer.buffer.fill(poison);
+        }
+        Ok(())
+    }
+
+    /// Compares the destination; and the source, if it is here: it is not changed by being copied.
+    fn check<R: BufRead, W: Write>(&self, line: &mut Line<R, W>, transfer: &Transfer<'_>) -> Result<(), Failure> {
+        for buffer in [Some(&transfer.buffer), transfer.source.as_ref()].into_iter().flatten() {
+            buffer.check(self.pattern()).map_err(|wrong| self.wrong(wrong))?;
             if !buffer.surroundings_intact() {
-                return Err(self.surroundings(buffer.body().len()));
+                return Err(self.surroundings());
             }
         }
-        Ok(elapsed)
-    }
-
-    /// Into the region; gives the time.
-    fn write<R: BufRead, W: Write>(&self, peer: &mut Line<R, W>, buffer: &mut Buffer) -> Result<u64, Failure> {
-        if self.plan.verify {
-            peer.ask(Request::Poison(self.iteration))?;
-            buffer.fill(self.pattern);
-        }
-        let start = Instant::now();
-        self.device.write(self.region, buffer.body(), self.options())?;
-        let elapsed = nanoseconds_since(start);
-        if self.plan.verify {
-            // A source is not changed by being copied.
-            buffer.check(self.pattern).map_err(|wrong| self.wrong(buffer.body().len(), wrong))?;
-            match peer.ask(Request::Check(self.iteration))? {
+        if self.into {
+            match line.ask(Request::Check(self.iteration))? {
                 Reply::Done => {}
-                Reply::Wrong(wrong) => return Err(self.wrong(buffer.body().len(), wrong)),
-                _ => return Err(self.surroundings(buffer.body().len())),
+                Reply::Wrong(wrong) => return Err(self.wrong(wrong)),
+                _ => return Err(self.surroundings()),
             }
         }
-        Ok(elapsed)
+        Ok(())
     }
 
-    fn options(&self) -> CopyOptions {
-        CopyOptions { flags: self.plan.flags, ..CopyOptions::default() }
+    fn wrong(&self, Wrong { offset, expected, found }: Wrong) -> Failure {
+        Failure::Other(format!("WRONG DATA in {self}: byte {offset} is {found:#04x} and must be {expected:#04x}"))
     }
 
-    fn wrong(&self, size: usize, wrong: Wrong) -> Failure {
-        let Wrong { offset, expected, found } = wrong;
-        Failure::Other(format!(
-            "WRONG DATA in copy {} of {}: byte {offset} is {found:#04x} and must be {expected:#04x}",
-            self.iteration,
-            format_size(size)
-        ))
+    fn surroundings(&self) -> Failure {
+        Failure::Other(format!("WRONG DATA in {self}: bytes outside the destination have changed"))
     }
+}
 
-    fn surroundings(&self, size: usize) -> Failure {
-        Failure::Other(format!(
-            "WRONG DATA in copy {} of {}: bytes outside the destination have changed",
-            self.iteration,
-            format_size(size)
-        ))
+impl std::fmt::Display for Copy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "copy {} of {} by {}", self.iteration, format_size(self.cell.size), self.cell.method.name())
     }
 }
 
 /// How long creating and destroying a region of this size takes.
-fn region_cost(device: &Device, size: usize, iterations: u32) -> Result<RegionCost, Failure> {
+pub(crate) fn region_cost(device: &Device, size: usize, iterations: u32) -> Result<RegionCost, Failure> {
     let memory = Memory::new(NonZeroUsize::MIN.saturating_add(size.saturating_sub(1)))?;
     // Pages are there before the first region, as those of a program are.
     for page in (0..size).step_by(4096) {
@@ -153,11 +268,8 @@ fn region_cost(device: &Device, size: usize, iterations: u32) -> Result<RegionCo
         region.destroy()?;
         destroy.add(nanoseconds_since(start));
     }
-    Ok(RegionCost { create: create.summary(), destroy: destroy.summary() })
-}
-
-fn nanoseconds_since(start: Instant) -> u64 {
-    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    let (create, destroy): (Summary, Summary) = (create.summary(), destroy.summary());
+    Ok(RegionCost { size, create, destroy })
 }
 
 #[cfg(test)]
@@ -167,16 +279,20 @@ mod tests {
     #[test]
     fn larger_sizes_are_copied_less_often() {
         let plan = Plan {
+            methods: vec![Method::Shm, Method::Memcpy],
+            sizes: vec![1, 1 << 30],
             iterations: None,
+            quick: false,
+            rounds: 5,
             warmup: 0,
-            write: false,
             verify: true,
-            region_cost: false,
-            flags: CopyFlags::NONE,
+            seed: 1,
         };
         assert_eq!(plan.iterations_of(1), 100);
         assert_eq!(plan.iterations_of(4 << 20), 32);
-        assert_eq!(plan.iterations_of(1 << 30), 5);
+        assert_eq!(plan.iterations_of(1 << 30), 10);
+        assert_eq!(plan.copies(), 220);
+        assert_eq!(Plan { quick: true, ..plan.clone() }.iterations_of(1 << 20), 16);
         assert_eq!(Plan { iterations: Some(3), ..plan }.iterations_of(1), 3);
     }
 }

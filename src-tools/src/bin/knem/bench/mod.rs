@@ -1,175 +1,218 @@
 // SPDX-License-Identifier: CECILL-B
-//! `knem bench`: copies between two processes, measured and compared byte by byte.
+//! `knem bench`: copies between two processes by KNEM and by its peers, measured and compared byte by byte.
 
 mod buffer;
+mod environment;
+mod evict;
 mod measure;
+mod methods;
+mod order;
+mod output;
 mod pattern;
 mod peer;
+mod placement;
+mod plan;
+mod process;
+mod progress;
 mod protocol;
-mod report;
+mod results;
+mod shared;
 mod times;
+mod transfer;
+mod xpmem;
 
-use std::io::{stdin, stdout, BufReader, Write};
+use std::io::{stdin, stdout, BufRead, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use knem::{CopyFlags, Device};
+use knem::{statistics, CopyFlags, Device};
 
+use self::environment::Environment;
+use self::evict::Evictor;
 use self::measure::Plan;
+use self::methods::Method;
+use self::placement::{Placement, TOPOLOGY};
+use self::plan::Wishes;
+use self::process::Process;
 use self::protocol::{Line, Reply};
-use self::report::Results;
-use crate::cli::BenchArgs;
+use self::results::{Results, Skipped};
+use self::shared::Shared;
+use self::transfer::First;
+use crate::cli::{BenchArgs, BenchPeerArgs};
 use crate::exit::Failure;
-use crate::json::Document;
-use crate::sizes::parse_sizes;
+use crate::style;
+
+pub(crate) use self::process::own_program;
 
 /// Runs the command.
 pub(crate) fn run(path: &Path, arguments: &BenchArgs) -> Result<(), Failure> {
-    let sizes = parse_sizes(&arguments.sizes).map_err(|reason| Failure::Usage(format!("--sizes: {reason}")))?;
-    let plan = plan(arguments)?;
-    let device = Device::open_at(path)?;
-    let mut peer = Peer::start(path)?;
-    let mut rows = Vec::new();
-    if !arguments.json {
-        write!(stdout(), "{}", report::heading())?;
+    let wishes = Wishes::understand(arguments)?;
+    let placement = Placement::choose(Path::new(TOPOLOGY), &placement::allowed(), arguments.cpus.as_deref())?;
+    let device = if wishes.needs_device() { Some(Device::open_at(path)?) } else { None };
+    let shared = Shared::new()?;
+    let mut process = Process::start(path, &shared, Some(placement.second), device.is_none())?;
+    shared.close_on_exec()?;
+    let results = benchmark(path, &wishes, &placement, device.as_ref(), &shared, &mut process)?;
+    process.finish()?;
+    for file in &arguments.plot {
+        output::plot::write(&results, file)?;
     }
-    for size in sizes {
-        let row = measure::measure(&device, &mut peer.line, &plan, size)?;
-        if !arguments.json {
-            write!(stdout(), "{}", row.line())?;
-            stdout().flush()?;
-        }
-        rows.push(row);
-    }
-    peer.finish()?;
     if arguments.json {
-        Document::new("knem-bench", 1, Results::new(arguments.write, &rows)).print()?;
+        return output::json::document(&results).print();
     }
-    Ok(())
+    if arguments.csv {
+        return Ok(write!(stdout(), "{}", output::csv::text(&results))?);
+    }
+    Ok(write!(style::output(), "{}", output::table::text(&results))?)
 }
 
-/// What the options ask for.
-fn plan(arguments: &BenchArgs) -> Result<Plan, Failure> {
-    if arguments.iterations == Some(0) {
-        return Err(Failure::Usage("--iterations: 0 copies give no result; the smallest number is 1".to_owned()));
+/// Measures everything that was asked for.
+fn benchmark(
+    path: &Path,
+    wishes: &Wishes,
+    placement: &Placement,
+    device: Option<&Device>,
+    shared: &Shared,
+    process: &mut Process,
+) -> Result<Results, Failure> {
+    // A driver without a thread is no reason to fail: the method that needs it is left out.
+    let wants_thread = wishes.methods.contains(&Method::KnemAsync);
+    let statuses = device.filter(|_| wants_thread).and_then(|device| {
+        // The thread works where the second process waits meanwhile. Elsewhere, if that is not allowed.
+        let _ = device.place_thread(knem::Placement::Processors(&[placement.second]));
+        device.map_status(1).ok()
+    });
+    placement::pin(placement.first)?;
+    let first = First {
+        device,
+        statuses: statuses.as_ref(),
+        shared,
+        peer: process.pid(),
+        flags: wishes.flags,
+        write: wishes.write,
+    };
+    let mut evictor = wishes.cold.then(|| Evictor::new(Path::new(TOPOLOGY), placement.first));
+    let (methods, skipped) = usable(&first, &mut process.line, wishes)?;
+    let plan = wishes.plan(methods);
+    let mut environment = environment(path, device.is_some(), placement, &plan);
+    environment.evicted_bytes = evictor.as_ref().map_or(0, Evictor::size);
+    let progress = progress::Bar::new(plan.copies());
+    let rows = measure::measure(&first, &mut process.line, &plan, evictor.as_mut(), |method, size, copies| {
+        progress.add(method, size, copies);
+    })?;
+    let mut regions = Vec::new();
+    if let Some(device) = device.filter(|_| wishes.region_cost && plan.methods.iter().any(|method| method.is_knem())) {
+        for size in &plan.sizes {
+            regions.push(measure::region_cost(device, *size, plan.iterations_of(*size))?);
+        }
     }
-    Ok(Plan {
-        iterations: arguments.iterations,
-        warmup: arguments.warmup,
-        write: arguments.write,
-        verify: !arguments.no_verify,
-        region_cost: !arguments.no_region_cost,
-        flags: if arguments.pin_local { CopyFlags::PIN_LOCAL } else { CopyFlags::NONE },
-    })
+    progress.finish();
+    Ok(Results::new(environment, skipped, &rows, regions))
+}
+
+/// Those methods that work here. The others are left out, with the reason; unless they were asked for by name.
+fn usable<R: BufRead, W: Write>(
+    first: &First<'_>,
+    line: &mut Line<R, W>,
+    wishes: &Wishes,
+) -> Result<(Vec<Method>, Vec<Skipped>), Failure> {
+    let (mut usable, mut skipped) = (Vec::new(), Vec::new());
+    for method in &wishes.methods {
+        match measure::try_once(first, line, *method) {
+            Ok(()) => usable.push(*method),
+            Err(failure) if wishes.by_name => {
+                // Its own status, and the method in front of the reason.
+                return Err(Failure::Peer(failure.status(), format!("{}: {failure}", method.name())));
+            }
+            Err(failure) if failure.to_string().starts_with("WRONG DATA") => return Err(failure),
+            Err(failure) => skipped.push(Skipped { method: *method, reason: failure.to_string() }),
+        }
+    }
+    if usable.is_empty() {
+        let reasons: Vec<String> =
+            skipped.iter().map(|skipped| format!("{}: {}", skipped.method.name(), skipped.reason)).collect();
+        return Err(Failure::Other(format!("no method works here: {}", reasons.join("; "))));
+    }
+    Ok((usable, skipped))
+}
+
+fn environment(path: &Path, with_device: bool, placement: &Placement, plan: &Plan) -> Environment {
+    let (host, kernel) = environment::host_and_kernel();
+    let (processor, virtual_machine) =
+        environment::processor(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default());
+    let module_version =
+        if with_device { statistics::read(path).ok().map(|statistics| statistics.module_version) } else { None };
+    Environment {
+        host,
+        kernel,
+        processor,
+        virtual_machine,
+        module_version,
+        command_version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: environment::now(),
+        first_cpu: placement.first,
+        second_cpu: placement.second,
+        relation: placement.relation.clone(),
+        evicted_bytes: 0,
+        seed: plan.seed,
+        rounds: plan.rounds,
+        warmup: plan.warmup,
+        clock_ns: transfer::clock_ns(),
+        shm_chunk_bytes: shared::CHUNK,
+        shm_chunks: shared::CHUNKS,
+    }
+}
+
+/// Exchanges some verified copies with a second process, both ways: for the self-test.
+pub(crate) fn exchange(path: &Path) -> Result<(), Failure> {
+    let device = Device::open_at(path)?;
+    let shared = Shared::new()?;
+    let mut process = Process::start(path, &shared, None, false)?;
+    shared.close_on_exec()?;
+    let first = First {
+        device: Some(&device),
+        statuses: None,
+        shared: &shared,
+        peer: process.pid(),
+        flags: CopyFlags::NONE,
+        write: false,
+    };
+    let plan = Plan {
+        methods: vec![Method::KnemCached, Method::KnemOneshot, Method::KnemWrite, Method::KnemRegion],
+        sizes: vec![1, 4097, 1 << 20],
+        iterations: Some(2),
+        quick: true,
+        rounds: 1,
+        warmup: 0,
+        verify: true,
+        seed: 0,
+    };
+    measure::measure(&first, &mut process.line, &plan, None, |_, _, _| {})?;
+    process.finish()
 }
 
 /// Is the second process.
-pub(crate) fn serve(path: &Path) -> Result<(), Failure> {
+pub(crate) fn serve(path: &Path, arguments: &BenchPeerArgs) -> Result<(), Failure> {
+    process::end_with_parent()?;
     let mut line = Line::new(stdin().lock(), stdout());
-    match Device::open_at(path) {
-        Ok(device) => peer::serve(&device, &mut line),
-        Err(error) => {
-            let failure = Failure::from(error);
-            // The first process tells the user.
-            line.reply(&Reply::Failed(failure.status(), failure.to_string()))
-        }
+    let outcome = prepare(path, arguments).and_then(|(device, shared)| {
+        let evictor = Evictor::new(Path::new(TOPOLOGY), arguments.cpu.unwrap_or(0));
+        peer::Second { device: device.as_ref(), shared: &shared, evictor }.serve(&mut line)
+    });
+    match outcome {
+        Ok(()) => Ok(()),
+        // The first process tells the user.
+        Err(failure) => line.reply(&Reply::Failed(failure.status(), failure.to_string())),
     }
 }
 
-/// The second process, as the first one has it.
-struct Peer {
-    line: Line<BufReader<ChildStdout>, ChildStdin>,
-    process: Child,
-}
-
-impl Peer {
-    fn start(path: &Path) -> Result<Self, Failure> {
-        let cannot = |error| Failure::Other(format!("cannot start the second process: {error}"));
-        let program = std::env::current_exe().map_err(cannot)?;
-        let mut command = Command::new(program);
-        command.arg("--device").arg(path).arg("__bench-peer").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = command.spawn().map_err(cannot)?;
-        match (process.stdout.take(), process.stdin.take()) {
-            (Some(from), Some(to)) => Ok(Self { line: Line::new(BufReader::new(from), to), process }),
-            _ => Err(Failure::Other("the second process has no pipes".to_owned())),
-        }
+fn prepare(path: &Path, arguments: &BenchPeerArgs) -> Result<(Option<Device>, Shared), Failure> {
+    let shared = Shared::inherited(arguments.shared)?;
+    if let Some(cpu) = arguments.cpu {
+        placement::pin(cpu)?;
     }
-
-    /// Waits for its end, which follows from nobody asking any more.
-    fn finish(self) -> Result<(), Failure> {
-        let Self { line, mut process } = self;
-        drop(line);
-        let ended =
-            process.wait().map_err(|error| Failure::Other(format!("waiting for the second process: {error}")))?;
-        if ended.success() {
-            Ok(())
-        } else {
-            Err(Failure::Other(format!("the second process ended with {ended}")))
-        }
-    }
+    let device = if arguments.without_device { None } else { Some(Device::open_at(path)?) };
+    Ok((device, shared))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use knem::fake::FakeDriver;
-    use std::os::unix::net::UnixStream;
-
-    fn pair() -> (Line<BufReader<UnixStream>, UnixStream>, Line<BufReader<UnixStream>, UnixStream>) {
-        let (here, there) = UnixStream::pair().unwrap();
-        let line = |stream: UnixStream| Line::new(BufReader::new(stream.try_clone().unwrap()), stream);
-        (line(here), line(there))
-    }
-
-    fn plan(write: bool) -> Plan {
-        Plan { iterations: Some(3), warmup: 1, write, verify: true, region_cost: true, flags: CopyFlags::NONE }
-    }
-
-    fn bench(driver: &FakeDriver, plan: &Plan, sizes: &[usize]) -> Result<Vec<report::Row>, Failure> {
-        let (mut here, mut there) = pair();
-        let second = driver.clone();
-        let served = std::thread::spawn(move || {
-            peer::serve(&Device::new(Box::new(second)).unwrap(), &mut there).unwrap();
-        });
-        let device = Device::new(Box::new(driver.clone())).unwrap();
-        let rows = sizes.iter().map(|size| measure::measure(&device, &mut here, plan, *size)).collect();
-        drop(here);
-        served.join().unwrap();
-        rows
-    }
-
-    #[test]
-    fn both_directions_verify_and_leave_nothing() {
-        for write in [false, true] {
-            let driver = FakeDriver::new();
-            let rows = bench(&driver, &plan(write), &[1, 4095, 4096, 200_001]).unwrap();
-            assert!(rows.iter().all(|row| row.verified && row.region_cost.is_some()));
-            assert_eq!(driver.region_count(), 0);
-        }
-    }
-
-    #[test]
-    fn a_driver_that_copies_wrongly_is_caught() {
-        for write in [false, true] {
-            let driver = FakeDriver::new().with_wrong_last_byte();
-            let failure = bench(&driver, &plan(write), &[5000]).unwrap_err();
-            assert_eq!(failure.status(), 1);
-            assert!(failure.to_string().contains("byte 4999"), "{failure}");
-        }
-    }
-
-    #[test]
-    fn no_iterations_are_wrong_usage() {
-        let arguments = BenchArgs {
-            sizes: "4K".to_owned(),
-            iterations: Some(0),
-            warmup: 0,
-            write: false,
-            pin_local: false,
-            no_verify: false,
-            no_region_cost: false,
-            json: false,
-        };
-        assert_eq!(super::plan(&arguments).unwrap_err().status(), 2);
-    }
-}
+mod tests;

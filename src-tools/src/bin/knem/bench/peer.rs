@@ -1,99 +1,147 @@
 // SPDX-License-Identifier: CECILL-B
-//! The second process of a benchmark: it owns the regions, fills them and looks at them.
+//! The second process of a benchmark: it has the memory at the other end, fills it and looks at it.
 
 use std::io::{BufRead, Write};
-use std::num::NonZeroUsize;
 
-use knem::{Access, Device, Memory, RegionFlags};
+use knem::{Access, Device, Region, RegionFlags};
 
-use super::buffer::{GUARD, GUARD_BYTE};
-use super::pattern::{is_all, Pattern, CHUNK};
-use super::protocol::{Line, Reply, Request};
+use super::buffer::Buffer;
+use super::evict::Evictor;
+use super::pattern::Pattern;
+use super::protocol::{Line, Opened, Reply, Request, Way};
+use super::shared::Shared;
+use super::xpmem::Xpmem;
 use crate::exit::Failure;
 
-/// Answers requests until the first process goes.
-pub(crate) fn serve<R: BufRead, W: Write>(device: &Device, line: &mut Line<R, W>) -> Result<(), Failure> {
-    while let Some(request) = line.next_request()? {
-        let Request::Share { size, writable } = request else {
-            return Err(Failure::Other("the first process forgot to ask for a region".to_owned()));
+/// What the second process works with.
+pub(crate) struct Second<'a> {
+    /// The driver, unless the benchmark does without.
+    pub(crate) device: Option<&'a Device>,
+    /// Where the two processes meet.
+    pub(crate) shared: &'a Shared,
+    /// Empties its caches.
+    pub(crate) evictor: Evictor,
+}
+
+impl Second<'_> {
+    /// Answers requests until the first process goes.
+    pub(crate) fn serve<R: BufRead, W: Write>(&mut self, line: &mut Line<R, W>) -> Result<(), Failure> {
+        while let Some(request) = line.next_request()? {
+            let (size, way) = match request {
+                Request::Open { size, way } => (size, way),
+                // Something failed here, and the memory is gone already.
+                Request::Close => {
+                    line.reply(&Reply::Done)?;
+                    continue;
+                }
+                _ => return Err(Failure::Other("the first process forgot to ask for memory".to_owned())),
+            };
+            if let Err(failure) = self.serve_memory(line, size, way) {
+                line.reply(&Reply::Failed(failure.status(), failure.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers requests about one piece of memory, until it is given back.
+    fn serve_memory<R: BufRead, W: Write>(
+        &mut self,
+        line: &mut Line<R, W>,
+        size: usize,
+        way: Way,
+    ) -> Result<(), Failure> {
+        let buffer = Buffer::new(size)?;
+        let region = match way {
+            Way::ReadRegion => Some(share(self.device, &buffer, Access::Read, RegionFlags::NONE)?),
+            Way::WriteRegion => Some(share(self.device, &buffer, Access::Write, RegionFlags::NONE)?),
+            Way::Address | Way::Segment => None,
         };
-        if let Err(failure) = serve_region(device, line, size, writable) {
-            line.reply(&Reply::Failed(failure.status(), failure.to_string()))?;
+        let xpmem = if way == Way::Segment { Some(Xpmem::open().map_err(Failure::Other)?) } else { None };
+        let segment = match &xpmem {
+            // SAFETY: the buffer outlives the offer, and is used through copies only in this process.
+            Some(xpmem) => Some(unsafe { xpmem.offer(buffer.address(), size) }?),
+            None => None,
+        };
+        let cookie = region.as_ref().map(|region| region.cookie().as_raw());
+        let name = cookie.or_else(|| segment.as_ref().map(|segment| segment.segment() as u64)).unwrap_or(0);
+        line.reply(&Reply::Opened(Opened { name, address: buffer.address() }))?;
+        while let Some(request) = line.next_request()? {
+            let reply = match request {
+                Request::Close => {
+                    if let Some(region) = region {
+                        region.destroy()?;
+                    }
+                    return line.reply(&Reply::Done);
+                }
+                Request::Open { .. } => {
+                    return Err(Failure::Other("the first process forgot to give memory back".to_owned()));
+                }
+                Request::Send | Request::Receive | Request::Offer { .. } => {
+                    line.reply(&Reply::Done)?;
+                    self.take_part(&buffer, request)?;
+                    Reply::Done
+                }
+                Request::Check(iteration) => check(&buffer, Pattern::new(size, iteration)),
+                Request::Fill(iteration) => {
+                    buffer.fill(Pattern::new(size, iteration));
+                    Reply::Done
+                }
+                Request::Poison(iteration) => {
+                    buffer.fill(Pattern::new(size, iteration).poison());
+                    Reply::Done
+                }
+                Request::Evict => {
+                    self.evictor.evict();
+                    Reply::Done
+                }
+            };
+            line.reply(&reply)?;
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Answers requests about one region, until it is withdrawn.
-fn serve_region<R: BufRead, W: Write>(
-    device: &Device,
-    line: &mut Line<R, W>,
-    size: usize,
-    writable: bool,
-) -> Result<(), Failure> {
-    let body = GUARD..GUARD + size;
-    let memory = Memory::new(NonZeroUsize::MIN.saturating_add(body.end + GUARD - 1))?;
-    for guard in [0, body.end] {
-        memory.write_at(guard, &[GUARD_BYTE; GUARD]);
-    }
-    let contents = Contents { memory: &memory, size };
-    contents.fill(Pattern::new(size, 0));
-    let access = if writable { Access::Write } else { Access::Read };
-    let region = device.share_memory(&memory, body, access, RegionFlags::NONE)?;
-    line.reply(&Reply::Shared(region.cookie()))?;
-    while let Some(request) = line.next_request()? {
+    /// Does its part of a copy that needs both processes.
+    fn take_part(&self, buffer: &Buffer, request: Request) -> Result<(), Failure> {
+        self.shared.wait_for_go()?;
         match request {
-            Request::Fill(iteration) => contents.fill(Pattern::new(size, iteration)),
-            Request::Poison(iteration) => contents.fill(Pattern::new(size, iteration).poison()),
-            Request::Check(iteration) => {
-                line.reply(&contents.check(Pattern::new(size, iteration)))?;
-                continue;
+            Request::Send => self.shared.send(buffer.size(), |place, piece| buffer.copy_out(place, piece)),
+            Request::Receive => {
+                self.shared.receive(buffer.size(), |place, piece| buffer.copy_in(place, piece))?;
+                self.shared.done();
+                Ok(())
             }
-            Request::Unshare => {
-                region.destroy()?;
-                return line.reply(&Reply::Done);
+            Request::Offer { writable } => {
+                let access = if writable { Access::Write } else { Access::Read };
+                match share(self.device, buffer, access, RegionFlags::SINGLE_USE) {
+                    Ok(region) => {
+                        self.shared.offer(Some(region.cookie().as_raw()));
+                        self.shared.wait_for_done()
+                    }
+                    Err(failure) => {
+                        self.shared.offer(None);
+                        Err(failure)
+                    }
+                }
             }
-            Request::Share { .. } => {
-                return Err(Failure::Other("the first process forgot to withdraw a region".to_owned()));
-            }
-        }
-        line.reply(&Reply::Done)?;
-    }
-    Ok(())
-}
-
-/// The bytes of the region, and those around it.
-struct Contents<'a> {
-    memory: &'a Memory,
-    size: usize,
-}
-
-impl Contents<'_> {
-    fn fill(&self, pattern: Pattern) {
-        let mut chunk = [0; CHUNK];
-        for start in (0..self.size).step_by(CHUNK) {
-            let chunk = &mut chunk[..CHUNK.min(self.size - start)];
-            pattern.fill(start, chunk);
-            self.memory.write_at(GUARD + start, chunk);
+            _ => Ok(()),
         }
     }
+}
 
-    fn check(&self, pattern: Pattern) -> Reply {
-        let mut chunk = [0; CHUNK];
-        for start in (0..self.size).step_by(CHUNK) {
-            let chunk = &mut chunk[..CHUNK.min(self.size - start)];
-            self.memory.read_at(GUARD + start, chunk);
-            if let Err(wrong) = pattern.check(start, chunk) {
-                return Reply::Wrong(wrong);
-            }
-        }
-        for guard in [0, GUARD + self.size] {
-            let chunk = &mut chunk[..GUARD];
-            self.memory.read_at(guard, chunk);
-            if !is_all(chunk, GUARD_BYTE) {
-                return Reply::Surroundings;
-            }
-        }
-        Reply::Done
+fn share<'b>(
+    device: Option<&'b Device>,
+    buffer: &'b Buffer,
+    access: Access,
+    flags: RegionFlags,
+) -> Result<Region<'b>, Failure> {
+    let device = device.ok_or_else(|| Failure::Other("this benchmark does without the device".to_owned()))?;
+    Ok(device.share_memory(buffer.memory(), buffer.part(), access, flags)?)
+}
+
+fn check(buffer: &Buffer, pattern: Pattern) -> Reply {
+    match buffer.check(pattern) {
+        Err(wrong) => Reply::Wrong(wrong),
+        Ok(()) if !buffer.surroundings_intact() => Reply::Surroundings,
+        Ok(()) => Reply::Done,
     }
 }

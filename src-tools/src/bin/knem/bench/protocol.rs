@@ -3,20 +3,40 @@
 
 use std::io::{BufRead, Write};
 
-use knem::Cookie;
-
 use super::pattern::Wrong;
 use crate::exit::Failure;
+
+/// How the second process lets its memory be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Through its address, or not at all.
+    Address,
+    /// As a region that may be read.
+    ReadRegion,
+    /// As a region that may be written.
+    WriteRegion,
+    /// Through XPMEM.
+    Segment,
+}
+
+impl Way {
+    const NAMES: [(Self, &'static str); 4] = [
+        (Self::Address, "address"),
+        (Self::ReadRegion, "read-region"),
+        (Self::WriteRegion, "write-region"),
+        (Self::Segment, "segment"),
+    ];
+}
 
 /// What the first process asks of the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// Declare a region of this size, in place of the former one.
-    Share {
+    /// Have memory of this size, to be used this way.
+    Open {
         /// Bytes.
         size: usize,
-        /// Others shall write it.
-        writable: bool,
+        /// How it is used.
+        way: Way,
     },
     /// Put in the contents of this iteration.
     Fill(u32),
@@ -24,44 +44,78 @@ pub(crate) enum Request {
     Poison(u32),
     /// See whether the contents are those of this iteration.
     Check(u32),
-    /// Withdraw the region.
-    Unshare,
+    /// Empty the caches.
+    Evict,
+    /// When the clock runs, send the memory through the ring. Replies before and after.
+    Send,
+    /// Receive the memory through the ring. Replies before and after.
+    Receive,
+    /// When the clock runs, create a single-use region, to be written or to be read. Replies before and after.
+    Offer {
+        /// To be written.
+        writable: bool,
+    },
+    /// Give the memory back.
+    Close,
 }
 
 /// What the second process replies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// The region is there.
-    Shared(Cookie),
+    /// The memory is there: the cookie or segment, and the address.
+    Opened(Opened),
     /// It is done; or the contents are right.
     Done,
     /// This byte is wrong.
     Wrong(Wrong),
-    /// Bytes around the region have changed.
+    /// Bytes around the memory have changed.
     Surroundings,
     /// It could not be done: exit status and sentence.
     Failed(u8, String),
 }
 
+/// How to reach the second process's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Opened {
+    /// Cookie of a region, or name of a segment; 0 without either.
+    pub(crate) name: u64,
+    /// Address in that process.
+    pub(crate) address: usize,
+}
+
 impl Request {
     fn line(self) -> String {
         match self {
-            Self::Share { size, writable } => format!("share {size} {writable}"),
+            Self::Open { size, way } => {
+                let name = Way::NAMES.iter().find(|(known, _)| *known == way).map_or("", |(_, name)| name);
+                format!("open {size} {name}")
+            }
             Self::Fill(iteration) => format!("fill {iteration}"),
             Self::Poison(iteration) => format!("poison {iteration}"),
             Self::Check(iteration) => format!("check {iteration}"),
-            Self::Unshare => "unshare".to_owned(),
+            Self::Evict => "evict".to_owned(),
+            Self::Send => "send".to_owned(),
+            Self::Receive => "receive".to_owned(),
+            Self::Offer { writable } => format!("offer {writable}"),
+            Self::Close => "close".to_owned(),
         }
     }
 
     fn understand(line: &str) -> Option<Self> {
         let words: Vec<&str> = line.split(' ').collect();
         Some(match words[..] {
-            ["share", size, writable] => Self::Share { size: size.parse().ok()?, writable: writable.parse().ok()? },
+            ["open", size, way] => {
+                let (way, _) = Way::NAMES.iter().find(|(_, name)| *name == way)?;
+                Self::Open { size: size.parse().ok()?, way: *way }
+            }
             ["fill", iteration] => Self::Fill(iteration.parse().ok()?),
             ["poison", iteration] => Self::Poison(iteration.parse().ok()?),
             ["check", iteration] => Self::Check(iteration.parse().ok()?),
-            ["unshare"] => Self::Unshare,
+            ["evict"] => Self::Evict,
+            ["send"] => Self::Send,
+            ["receive"] => Self::Receive,
+            ["offer", writable] => Self::Offer { writable: writable.parse().ok()? },
+            ["close"] => Self::Close,
             _ => return None,
         })
     }
@@ -70,7 +124,7 @@ impl Request {
 impl Reply {
     fn line(&self) -> String {
         match self {
-            Self::Shared(cookie) => format!("shared {cookie}"),
+            Self::Opened(Opened { name, address }) => format!("opened {name} {address}"),
             Self::Done => "done".to_owned(),
             Self::Wrong(Wrong { offset, expected, found }) => format!("wrong {offset} {expected} {found}"),
             Self::Surroundings => "surroundings".to_owned(),
@@ -84,7 +138,9 @@ impl Reply {
         }
         let words: Vec<&str> = line.split(' ').collect();
         Some(match words[..] {
-            ["shared", cookie] => Self::Shared(cookie.parse().ok()?),
+            ["opened", name, address] => {
+                Self::Opened(Opened { name: name.parse().ok()?, address: address.parse().ok()? })
+            }
             ["done"] => Self::Done,
             ["wrong", offset, expected, found] => Self::Wrong(Wrong {
                 offset: offset.parse().ok()?,
@@ -112,6 +168,11 @@ impl<R: BufRead, W: Write> Line<R, W> {
     /// First process: asks, and waits for the reply.
     pub(crate) fn ask(&mut self, request: Request) -> Result<Reply, Failure> {
         self.say(&request.line())?;
+        self.reply_to_last()
+    }
+
+    /// First process: waits for a further reply to what it asked.
+    pub(crate) fn reply_to_last(&mut self) -> Result<Reply, Failure> {
         let line =
             self.hear()?.ok_or_else(|| Failure::Other("the second process has ended unexpectedly".to_owned()))?;
         match Reply::understand(&line) {
@@ -155,11 +216,16 @@ mod tests {
     #[test]
     fn requests_arrive_as_sent() {
         for request in [
-            Request::Share { size: 4096, writable: true },
+            Request::Open { size: 4096, way: Way::WriteRegion },
+            Request::Open { size: 1, way: Way::Segment },
             Request::Fill(7),
             Request::Poison(8),
             Request::Check(0),
-            Request::Unshare,
+            Request::Evict,
+            Request::Send,
+            Request::Receive,
+            Request::Offer { writable: true },
+            Request::Close,
         ] {
             assert_eq!(Request::understand(&request.line()), Some(request));
         }
@@ -168,7 +234,7 @@ mod tests {
     #[test]
     fn replies_arrive_as_sent() {
         for reply in [
-            Reply::Shared(Cookie::from_raw(0xfeed)),
+            Reply::Opened(Opened { name: 0xfeed, address: 4096 }),
             Reply::Done,
             Reply::Wrong(Wrong { offset: 3, expected: 4, found: 5 }),
             Reply::Surroundings,
@@ -180,15 +246,16 @@ mod tests {
 
     #[test]
     fn noise_is_not_understood() {
-        assert_eq!(Request::understand("share 4096"), None);
-        assert_eq!(Reply::understand("shared 12"), None);
+        assert_eq!(Request::understand("open 4096"), None);
+        assert_eq!(Request::understand("open 4096 sesame"), None);
+        assert_eq!(Reply::understand("opened 12"), None);
         assert_eq!(Reply::understand(""), None);
     }
 
     #[test]
     fn a_lost_peer_is_an_error() {
         let mut line = Line::new(&b""[..], Vec::new());
-        assert!(line.ask(Request::Unshare).unwrap_err().to_string().contains("ended"));
+        assert!(line.ask(Request::Close).unwrap_err().to_string().contains("ended"));
         assert_eq!(line.next_request().unwrap(), None);
     }
 }

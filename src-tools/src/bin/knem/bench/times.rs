@@ -2,16 +2,24 @@
 //! Times of the same operation, and what they come to.
 
 /// Times in nanoseconds.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Times(Vec<u64>);
 
-/// What several times come to.
+/// What several times come to. Half of them are at most the median, a tenth at most the tenth percentile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Summary {
+    /// How many there were.
+    pub(crate) count: usize,
     /// The shortest.
     pub(crate) best_ns: u64,
+    /// Tenth percentile.
+    pub(crate) p10_ns: u64,
     /// The one in the middle; the longer one of two.
     pub(crate) median_ns: u64,
+    /// Ninetieth percentile.
+    pub(crate) p90_ns: u64,
+    /// Where the median of very many would be, with a confidence of 95 %; not known from fewer than six.
+    pub(crate) median_between_ns: Option<(u64, u64)>,
 }
 
 impl Times {
@@ -20,28 +28,87 @@ impl Times {
         self.0.push(nanoseconds);
     }
 
-    /// Best and median; a clock that did not move counts as one nanosecond.
+    /// What they come to; a clock that did not move counts as one nanosecond.
     pub(crate) fn summary(mut self) -> Summary {
         self.0.sort_unstable();
+        let count = self.0.len();
         let at = |index: usize| self.0.get(index).copied().unwrap_or_default().max(1);
-        Summary { best_ns: at(0), median_ns: at(self.0.len() / 2) }
+        // The nearest rank: an observed time, never a mixture of two.
+        let percentile = |percent: usize| at((count * percent).div_ceil(100).saturating_sub(1));
+        Summary {
+            count,
+            best_ns: at(0),
+            p10_ns: percentile(10),
+            median_ns: at(count / 2),
+            p90_ns: percentile(90),
+            median_between_ns: median_ranks(count).map(|(low, high)| (at(low), at(high))),
+        }
     }
+}
+
+/// Ranks of the sorted times, counted from 0, between which the median is with a confidence of at least 95 %.
+///
+/// The number of times below the median is binomial whatever the distribution is. So the interval leaves out as many at each
+/// end as have a probability of at most 2.5 %.
+fn median_ranks(count: usize) -> Option<(usize, usize)> {
+    // Above this, 0.5 to that power is too small for a float; and the interval is narrow anyway.
+    const MOST: usize = 1000;
+    let scale = count.div_ceil(MOST).max(1);
+    let sample = count / scale;
+    let mut term = 0.5f64.powi(i32::try_from(sample).ok()?);
+    let (mut below, mut left_out) = (0.0, 0);
+    while left_out < sample {
+        below += term;
+        if below > 0.025 {
+            break;
+        }
+        left_out += 1;
+        #[allow(clippy::cast_precision_loss)] // At most a thousand.
+        let ratio = (sample - left_out + 1) as f64 / left_out as f64;
+        term *= ratio;
+    }
+    let left_out = left_out * scale;
+    (left_out > 0 && 2 * left_out <= count).then(|| (left_out - 1, count - left_out))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn summary(times: &[u64]) -> (u64, u64) {
-        let Summary { best_ns, median_ns } = Times(times.to_vec()).summary();
-        (best_ns, median_ns)
+    fn summary(times: &[u64]) -> Summary {
+        Times(times.to_vec()).summary()
     }
 
     #[test]
     fn best_and_median() {
-        assert_eq!(summary(&[30, 10, 20]), (10, 20));
-        assert_eq!(summary(&[40, 10, 30, 20]), (10, 30));
-        assert_eq!(summary(&[7]), (7, 7));
-        assert_eq!(summary(&[0, 0]), (1, 1));
+        let told = |times| {
+            let Summary { best_ns, median_ns, .. } = summary(times);
+            (best_ns, median_ns)
+        };
+        assert_eq!(told(&[30, 10, 20]), (10, 20));
+        assert_eq!(told(&[40, 10, 30, 20]), (10, 30));
+        assert_eq!(told(&[7]), (7, 7));
+        assert_eq!(told(&[0, 0]), (1, 1));
+    }
+
+    #[test]
+    fn percentiles_are_observed_times() {
+        let times: Vec<u64> = (1..=10).rev().map(|n| n * 10).collect();
+        let Summary { count, p10_ns, p90_ns, .. } = summary(&times);
+        assert_eq!((count, p10_ns, p90_ns), (10, 10, 90));
+        let Summary { p10_ns, p90_ns, .. } = summary(&[5]);
+        assert_eq!((p10_ns, p90_ns), (5, 5));
+    }
+
+    #[test]
+    fn the_interval_is_that_of_tables() {
+        // Ranks, counted from 1, as printed in tables of the sign test for 95 %.
+        for (count, ranks) in [(6, (1, 6)), (8, (1, 8)), (9, (2, 8)), (10, (2, 9)), (20, (6, 15)), (100, (40, 61))] {
+            assert_eq!(median_ranks(count).map(|(low, high)| (low + 1, high + 1)), Some(ranks), "{count}");
+        }
+        assert_eq!(median_ranks(5), None);
+        assert_eq!(median_ranks(0), None);
+        let (low, high) = median_ranks(100_000).unwrap();
+        assert!(low < 50_000 && 50_000 < high);
     }
 }

@@ -1,29 +1,55 @@
 // SPDX-License-Identifier: CECILL-B
 //! The command line of `knem bench`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// Options of `knem bench`.
 #[derive(Debug, Args)]
 #[command(long_about = BENCH)]
 pub(crate) struct BenchArgs {
-    /// Sizes, or ranges that double: 4K..64M, or 1,4095,64K..1M, with suffixes K, M and G
-    #[arg(long, value_name = "SIZES", default_value = "4K..64M")]
-    pub(crate) sizes: String,
+    /// Ways to copy, or the groups all, knem and peers [default: all that can run here]
+    #[arg(short, long, value_name = "LIST")]
+    pub(crate) methods: Option<String>,
 
-    /// Measured copies of each size [default: 5 to 100, fewer for larger sizes]
-    #[arg(long, value_name = "N")]
+    /// Sizes, or ranges that double: 4K..64M, or 1,4095,64K..1M, with suffixes K, M and G
+    #[arg(short, long, value_name = "SIZES")]
+    pub(crate) sizes: Option<String>,
+
+    /// Measured copies of each method and size [default: 10 to 100, fewer for larger sizes]
+    #[arg(short, long, value_name = "N")]
     pub(crate) iterations: Option<u32>,
 
-    /// Copies of each size that are made first and not measured
+    /// Rounds that the measured copies are spread over, each in an order of its own
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) rounds: u32,
+
+    /// Copies that are made first in each round and not measured
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) warmup: u32,
 
-    /// Copy into the other process's region rather than from it
+    /// Four sizes and few copies: seconds rather than minutes
+    #[arg(short, long)]
+    pub(crate) quick: bool,
+
+    /// Number that the order is made from, to repeat it [default: another one each time]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// CPUs of the first and the second process [default: two cores of one package]
+    #[arg(long, value_name = "A,B")]
+    pub(crate) cpus: Option<String>,
+
+    /// Empty the caches before each copy
     #[arg(long)]
+    pub(crate) cold: bool,
+
+    /// Copy from the first process to the second rather than from the second to the first
+    #[arg(short, long)]
     pub(crate) write: bool,
 
-    /// Pin the local memory rather than copy through its mapping
+    /// Pin the local memory rather than copy through its mapping, in every KNEM method
     #[arg(long)]
     pub(crate) pin_local: bool,
 
@@ -35,16 +61,46 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) no_region_cost: bool,
 
+    /// Draw bandwidth and time over size into a file that ends in .svg or .png (may be given again)
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) plot: Vec<PathBuf>,
+
     /// Write JSON
-    #[arg(long)]
+    #[arg(short, long, conflicts_with = "csv")]
     pub(crate) json: bool,
+
+    /// Write CSV
+    #[arg(long)]
+    pub(crate) csv: bool,
+}
+
+/// What the second process of a benchmark is told.
+#[derive(Debug, Args)]
+pub(crate) struct BenchPeerArgs {
+    /// Descriptor of the memory that both processes share
+    #[arg(long, value_name = "FD")]
+    pub(crate) shared: i32,
+
+    /// CPU to run on
+    #[arg(long, value_name = "CPU")]
+    pub(crate) cpu: Option<usize>,
+
+    /// Do without the device
+    #[arg(long)]
+    pub(crate) without_device: bool,
 }
 
 /// Description of `knem bench`.
 const BENCH: &str = "\
 Measure and verify copies between two processes
 
-Starts a second process, which declares memory as a region, and copies from it. Of every copy, each byte is \
-compared with what it must be; the destination is overwritten before, and the memory around it must stay as it \
-was. Filling and comparing are not part of the measured time. Also measured, in the first process: how long \
-creating and destroying a region of the same size takes.";
+Starts a second process, and moves data from it to the first (with --write: from the first to the second), by each \
+method and for each size. Of every copy, each byte is compared with what it must be; the destination is overwritten \
+before, and the memory around it must stay as it was. Filling and comparing are not part of the measured time. Also \
+measured, in the first process: how long creating and destroying a region of the same size takes.
+
+Methods: knem-cached (the region is there before, as with a registration cache), knem-oneshot (a single-use region is \
+created for each copy), knem-async (the kernel's thread copies), knem-write (into the region), knem-region (from \
+region to region), knem-pinned (local memory is pinned), vmread and vmwrite (process_vm_readv and process_vm_writev, \
+also called CMA), shm (two copies through a ring in shared memory), memcpy (inside one process, for reference), \
+xpmem. The group knem is those whose names begin so, the group peers all others; peers need no driver.";

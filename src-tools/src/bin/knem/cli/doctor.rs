@@ -5,8 +5,81 @@ use clap::Args;
 
 /// Options of `knem doctor`.
 #[derive(Debug, Args)]
+#[command(long_about = DOCTOR, after_long_help = FINDINGS)]
 pub(crate) struct DoctorArgs {
+    /// Tell in full what is well, too, and what was seen
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+
+    /// Check this only: a group, or a finding by its id; may be given several times
+    #[arg(long, value_name = "ID")]
+    pub(crate) check: Vec<String>,
+
+    /// Let notes count: status 6 if there is one
+    #[arg(long)]
+    pub(crate) strict: bool,
+
     /// Write JSON
     #[arg(short, long)]
     pub(crate) json: bool,
 }
+
+/// Description of `knem doctor`.
+const DOCTOR: &str = "\
+Find out what keeps KNEM from being used here, and how to mend it
+
+Looks at the module, the kernel, what building needs, the device and who may open it, the limits of memory, what was counted, and at \
+Open MPI, UCX and MPICH where they are in PATH. Each finding says how it is, what that means, and the command that mends it. Nothing is \
+changed, and no privilege is needed: what cannot be seen without is said to be not known.
+
+The exit status is 0 if KNEM can be used by whoever asks, and 1 if there is a problem that keeps it from being used. With --strict it is 6 \
+if there is no problem, but a note.";
+
+/// What may be found, by the ids that `--check` takes.
+pub(crate) const FINDINGS: &str = "\
+States:
+  ok         as it should be
+  note       it works, and something about it is worth knowing or mending
+  PROBLEM    it keeps KNEM from working for whoever asks
+  not known  it cannot be told; the sentence says why
+
+Findings:
+  machine.kind          container, virtual machine, Windows
+  module.present        the module's file for the running kernel
+  module.loaded         whether the module is loaded
+  module.version        versions of the loaded module, of its file, and of this command
+  module.kernels        which installed kernels have the module
+  module.vendor         another KNEM, of a vendor, in the way
+  module.autoload       whether the module is loaded at boot
+  module.options        parameters that are set for it
+  kernel.series         whether the running kernel is one the driver is written for
+  kernel.rust           whether the running kernel has Rust
+  kernel.secure_boot    Secure Boot, lockdown, and enforced signatures
+  kernel.signature      whether the module is signed by a key that the machine trusts
+  building.dkms         DKMS, and the driver's source
+  building.autoinstall  whether DKMS builds for new kernels
+  building.kernel       whether it can be built, for each kernel
+  building.log          builds that failed
+  device.node           the device node, its mode, owner and group
+  device.access         whether the caller can open it, and the interface it speaks
+  device.group          the group of the node
+  device.member         whether the caller is a member, in the database and in this process
+  device.rule           the udev rule, and others that change what it does
+  limits.memlock        the caller's limit of locked memory
+  limits.file           what PAM sets it to at login
+  limits.systemd        what systemd sets it to for services
+  limits.slurm          what Slurm does with it
+  limits.pinned         the machine's ceiling of pinned memory
+  use.requests          whether KNEM is used
+  use.refused           what was refused, and why
+  use.failed            copies that failed
+  mpi.openmpi           Open MPI: built with KNEM
+  mpi.openmpi_choice    Open MPI: whether it would choose KNEM
+  mpi.ucx               UCX: built with KNEM, and whether it would choose it
+  mpi.mpich             MPICH and MVAPICH
+  device.node           x
+
+Examples:
+  knem doctor -v                  everything, with what was seen
+  knem doctor --check device      who may open the device
+  knem doctor --strict --json     for a test of a node's image";

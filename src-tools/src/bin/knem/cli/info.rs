@@ -7,6 +7,6 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
     /// Write JSON
-    #[arg(long)]
+    #[arg(short, long)]
     pub(crate) json: bool,
 }

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: CECILL-B
+//! A benchmark as a table for people.
+
+use std::fmt::Write;
+
+use crate::bench::results::{Compared, RegionCost, Results};
+use crate::sizes::format_size;
+use crate::style::{Styled, FAINT, GOOD, NOTE};
+use crate::table::{Column, Table, MISSING};
+use crate::units::{float, nanoseconds};
+
+/// Everything: where it was measured, what was left out, the copies, and what regions cost.
+pub(crate) fn text(results: &Results) -> String {
+    let mut text = head(results);
+    for skipped in &results.skipped {
+        let _ = writeln!(text, "Not measured: {}: {}", skipped.method.name(), skipped.reason);
+    }
+    let _ = write!(text, "\n{}", copies(&results.rows));
+    if !results.regions.is_empty() {
+        let _ = write!(text, "\nCost of a region, median:\n{}", regions(&results.regions));
+    }
+    text
+}
+
+fn head(results: &Results) -> String {
+    let of = &results.environment;
+    let driver = of.module_version.as_ref().map(|version| format!(", KNEM {version}")).unwrap_or_default();
+    let mut text = format!("{}, Linux {}{driver}, {}\n", of.host, of.kernel, of.processor);
+    let _ = writeln!(text, "CPUs {} and {}: {}", of.first_cpu, of.second_cpu, of.relation);
+    let _ = writeln!(text, "Caches {}, {} rounds, --seed {}, {}", of.caches(), of.rounds, of.seed, of.started);
+    if of.virtual_machine {
+        let _ = writeln!(text, "This is a virtual machine: its speeds are not those of the hardware below it.");
+    }
+    text
+}
+
+/// A line for each method and size. The last word of it says whether bytes were compared.
+fn copies(rows: &[Compared]) -> String {
+    let mut table = Table::new(&[
+        Column::right("SIZE"),
+        Column::left("METHOD"),
+        Column::right("MiB/s"),
+        Column::right("TIME"),
+        Column::right("P10"),
+        Column::right("P90"),
+        Column::right("MEMCPY"),
+        Column::right("PEER"),
+        Column::left("BYTES"),
+    ]);
+    for compared in rows {
+        let (row, times) = (&compared.row, &compared.row.times);
+        let ratio = |permille: Option<u64>| {
+            permille.map_or_else(|| MISSING.to_owned(), |permille| format!("{:.2}x", float(permille) / 1000.0))
+        };
+        let peer = ratio(compared.of_best_peer_permille);
+        let peer = match compared.of_best_peer_permille {
+            Some(1001..) => Styled(GOOD, peer).to_string(),
+            Some(..=999) => Styled(NOTE, peer).to_string(),
+            _ => peer,
+        };
+        table.row([
+            format_size(row.size),
+            row.method.name().to_owned(),
+            format!("{:.1}", float(compared.bandwidth) / f64::from(1 << 20)),
+            nanoseconds(float(times.median_ns)),
+            Styled(FAINT, nanoseconds(float(times.p10_ns))).to_string(),
+            Styled(FAINT, nanoseconds(float(times.p90_ns))).to_string(),
+            ratio(compared.of_memcpy_permille),
+            peer,
+            (if row.verified { "verified" } else { "not verified" }).to_owned(),
+        ]);
+    }
+    table.text()
+}
+
+fn regions(regions: &[RegionCost]) -> String {
+    let mut table = Table::new(&[Column::right("REGION"), Column::right("CREATE"), Column::right("DESTROY")]);
+    for cost in regions {
+        table.row([
+            format_size(cost.size),
+            nanoseconds(float(cost.create.median_ns)),
+            nanoseconds(float(cost.destroy.median_ns)),
+        ]);
+    }
+    table.text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::methods::Method;
+    use crate::bench::results::samples;
+
+    fn plain(results: &Results) -> String {
+        anstream::adapter::strip_str(&text(results)).to_string()
+    }
+
+    #[test]
+    fn fits_a_small_terminal() {
+        let methods: Vec<Method> = Method::ALL.into_iter().filter(|method| *method != Method::Xpmem).collect();
+        let text = plain(&samples::results(&methods, &[4096, 4097, 64 << 20]));
+        insta::assert_snapshot!("bench_table", text);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+
+    #[test]
+    fn one_method_has_nothing_to_be_compared_with() {
+        let mut results = samples::results(&[Method::KnemCached], &[1 << 20]);
+        results.environment.virtual_machine = true;
+        results.environment.evicted_bytes = 64 << 20;
+        results.rows[0].row.verified = false;
+        insta::assert_snapshot!("bench_table_single", plain(&results));
+    }
+}

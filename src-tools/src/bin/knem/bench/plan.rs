@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: CECILL-B
+//! What the options of `knem bench` ask for.
+
+use std::path::Path;
+
+use knem::CopyFlags;
+
+use super::measure::Plan;
+use super::methods::Method;
+use super::order::any_seed;
+use super::output::plot;
+use crate::cli::BenchArgs;
+use crate::exit::Failure;
+use crate::sizes::parse_sizes;
+
+/// Sizes if none are given.
+const SIZES: &str = "4K..64M";
+/// Sizes if it shall be quick.
+const QUICK_SIZES: &str = "4K,64K,1M,16M";
+/// Rounds at most if it shall be quick.
+const QUICK_ROUNDS: u32 = 3;
+
+/// The options, understood.
+#[derive(Debug)]
+pub(crate) struct Wishes {
+    /// Methods to be tried.
+    pub(crate) methods: Vec<Method>,
+    /// They were named one by one: one that does not work is an error.
+    pub(crate) by_name: bool,
+    /// From the first process to the second.
+    pub(crate) write: bool,
+    /// Empty the caches before each copy.
+    pub(crate) cold: bool,
+    /// Also measure creating and destroying a region.
+    pub(crate) region_cost: bool,
+    /// How KNEM copies.
+    pub(crate) flags: CopyFlags,
+    plan: Plan,
+}
+
+impl Wishes {
+    /// Understands the options, or says which one is wrong.
+    pub(crate) fn understand(arguments: &BenchArgs) -> Result<Self, Failure> {
+        let usual_sizes = if arguments.quick { QUICK_SIZES } else { SIZES };
+        let sizes = parse_sizes(arguments.sizes.as_deref().unwrap_or(usual_sizes))
+            .map_err(|reason| Failure::Usage(format!("--sizes: {reason}")))?;
+        if arguments.iterations == Some(0) {
+            return Err(Failure::Usage("--iterations: 0 copies give no result; the smallest number is 1".to_owned()));
+        }
+        if arguments.rounds == 0 {
+            return Err(Failure::Usage("--rounds: 0 rounds give no result; the smallest number is 1".to_owned()));
+        }
+        for file in &arguments.plot {
+            check_plot(file)?;
+        }
+        let methods = match &arguments.methods {
+            Some(text) => Method::parse_list(text).map_err(|reason| Failure::Usage(format!("--methods: {reason}")))?,
+            None => Method::usual(arguments.write),
+        };
+        let group = |name: &str| matches!(name.trim(), "all" | "knem" | "peers");
+        let by_name = arguments.methods.as_ref().is_some_and(|text| !text.split(',').any(group));
+        let rounds = if arguments.quick { arguments.rounds.min(QUICK_ROUNDS) } else { arguments.rounds };
+        Ok(Self {
+            by_name,
+            write: arguments.write,
+            cold: arguments.cold,
+            region_cost: !arguments.no_region_cost,
+            flags: if arguments.pin_local { CopyFlags::PIN_LOCAL } else { CopyFlags::NONE },
+            plan: Plan {
+                methods: Vec::new(),
+                sizes,
+                iterations: arguments.iterations,
+                quick: arguments.quick,
+                rounds,
+                warmup: arguments.warmup,
+                verify: !arguments.no_verify,
+                seed: arguments.seed.unwrap_or_else(any_seed),
+            },
+            methods,
+        })
+    }
+
+    /// Whether any of it needs the driver.
+    pub(crate) fn needs_device(&self) -> bool {
+        self.methods.iter().any(|method| method.is_knem())
+    }
+
+    /// The plan, with those methods that work here.
+    pub(crate) fn plan(&self, methods: Vec<Method>) -> Plan {
+        Plan { methods, ..self.plan.clone() }
+    }
+}
+
+/// Minutes of measuring shall not end in a plot that cannot be written.
+fn check_plot(file: &Path) -> Result<(), Failure> {
+    plot::Format::of(file)?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() {
+        Ok(())
+    } else {
+        Err(Failure::Usage(format!("--plot: there is no directory {}", folder.display())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+
+    fn understood(options: &[&str]) -> Result<Wishes, Failure> {
+        let line = ["knem", "bench"].iter().chain(options);
+        match Cli::try_parse_from(line).unwrap().command {
+            Command::Bench(arguments) => Wishes::understand(&arguments),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_options_everything_is_tried() {
+        let wishes = understood(&[]).unwrap();
+        assert_eq!(wishes.methods, Method::ALL);
+        assert!(!wishes.by_name && wishes.needs_device() && wishes.region_cost);
+        assert_eq!(wishes.plan(vec![]).sizes.len(), 15);
+    }
+
+    #[test]
+    fn peers_need_no_driver() {
+        let wishes = understood(&["--methods", "peers"]).unwrap();
+        assert!(!wishes.needs_device() && !wishes.by_name);
+        assert!(understood(&["-m", "shm,memcpy"]).unwrap().by_name);
+    }
+
+    #[test]
+    fn quick_is_quick() {
+        let plan = understood(&["--quick", "--seed", "5"]).unwrap().plan(vec![Method::Shm]);
+        assert_eq!((plan.sizes.len(), plan.rounds, plan.seed), (4, 3, 5));
+        assert_eq!(understood(&["-q", "-s", "1M"]).unwrap().plan(vec![]).sizes, [1 << 20]);
+    }
+
+    #[test]
+    fn wrong_values_are_wrong_usage() {
+        for (options, name) in [
+            (["--iterations", "0"], "--iterations"),
+            (["--rounds", "0"], "--rounds"),
+            (["--methods", "cma"], "--methods"),
+            (["--sizes", "4X"], "--sizes"),
+            (["--plot", "plot.gif"], "--plot"),
+            (["--plot", "/nowhere/plot.svg"], "--plot"),
+        ] {
+            let failure = understood(&options).unwrap_err();
+            assert_eq!(failure.status(), 2, "{options:?}");
+            assert!(failure.to_string().starts_with(name), "{failure}");
+        }
+    }
+}

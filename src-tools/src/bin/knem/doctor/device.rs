@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: CECILL-B
+//! The device node: whether it is there, who may open it, and who gave it its mode.
+
+use knem::{Error, Obstacle};
+
+use super::finding::Finding;
+use crate::machine::{Caller, Machine};
+
+/// The group that the package gives the node to.
+const GROUP: &str = "rdma";
+/// What makes udev apply its rules again.
+const TRIGGER: &str = "udevadm trigger --action=add --name-match=knem";
+
+/// The findings of this group.
+pub(super) fn check(machine: &Machine) -> Vec<Finding> {
+    let members = Members::of(machine);
+    let mut findings = vec![node(machine), access(machine), group(machine, &members)];
+    findings.extend(member(machine, &members));
+    if machine.container().is_none() {
+        findings.push(rule(machine));
+    }
+    findings
+}
+
+/// The group, as the user database has it.
+struct Members {
+    exists: bool,
+    /// The caller is listed as a member.
+    listed: bool,
+}
+
+impl Members {
+    fn of(machine: &Machine) -> Self {
+        // getent asks all sources of groups; the file is one of them.
+        let line = machine.ask("getent", &["group", GROUP]).or_else(|| {
+            let text = machine.text("/etc/group")?;
+            text.lines().find(|line| line.starts_with(&format!("{GROUP}:"))).map(str::to_owned)
+        });
+        let listed = line.as_deref().is_some_and(|line| {
+            let members = line.trim().rsplit(':').next().unwrap_or_default();
+            members.split(',').any(|member| member == machine.caller.user)
+        });
+        Self { exists: line.is_some(), listed }
+    }
+}
+
+fn node(machine: &Machine) -> Finding {
+    const ID: &str = "device.node";
+    let path = machine.node.display();
+    match &machine.facts {
+        Some(facts) => {
+            let summary = format!("{path} is there: mode {:04o}, {}:{}", facts.mode, facts.owner, facts.group);
+            if facts.mode & 0o006 == 0o006 {
+                return Finding::note(ID, summary)
+                    .means("every user may open it; the package gives it to group rdma alone, mode 0660")
+                    .mend(format!("remove the rule that does it, see device.rule; then: {TRIGGER}"));
+            }
+            if facts.mode & 0o060 != 0o060 || facts.group == "root" {
+                return Finding::note(ID, summary)
+                    .means("only root may open it: the udev rule of the package was not applied, or group rdma was not there yet")
+                    .mend(format!("systemd-sysusers; {TRIGGER}"));
+            }
+            Finding::ok(ID, summary)
+        }
+        None if machine.exists("/sys/module/knem") => {
+            let finding = Finding::problem(ID, format!("the module is loaded, and {path} is not there"));
+            match machine.container() {
+                Some(_) => finding.means("the container was not given the device").mend("docker, podman: --device /dev/knem"),
+                None if machine.has_udev() => finding.means("udev did not make it, or somebody removed it").mend(TRIGGER),
+                None => finding
+                    .means("nobody makes nodes here")
+                    .mend("mount -t devtmpfs devtmpfs /dev, or: mknod /dev/knem c 10 $(awk '$2 == \"knem\" { print $1 }' /proc/misc)"),
+            }
+        }
+        None => {
+            let finding = Finding::problem(ID, format!("{path} is not there")).means("it comes with the module");
+            match machine.container() {
+                Some(_) => finding.mend("on the host: modprobe knem; then start the container with --device /dev/knem"),
+                None => finding.mend("modprobe knem"),
+            }
+        }
+    }
+}
+
+fn access(machine: &Machine) -> Finding {
+    const ID: &str = "device.access";
+    let Caller { user, .. } = &machine.caller;
+    let refused = |obstacle: &Obstacle| {
+        let finding = Finding::problem(ID, format!("{user} may not open {}", machine.node.display()))
+            .means("programs of this user do without KNEM, or fail");
+        match obstacle {
+            Obstacle::NotInGroup { group, .. } => {
+                finding.mend(format!("as root: usermod -aG {group} {user}; then log in again"))
+            }
+            Obstacle::StaleGroups { group } => finding
+                .means(format!("{user} is in group {group}, but this session is older than that"))
+                .mend(format!("log in again, or for one shell: newgrp {group}")),
+            Obstacle::OwnerOnly { .. } => finding.mend(format!("as root: systemd-sysusers; {TRIGGER}")),
+            other => finding
+                .detail(other.to_string())
+                .mend("look at security policy: SELinux, AppArmor, a container's device rules"),
+        }
+    };
+    match &machine.opened {
+        Ok(info) => Finding::ok(ID, format!("{user} can open it; it speaks version {:#x} of the interface", info.abi)),
+        Err(Error::Permission { obstacle, .. }) => refused(obstacle),
+        Err(Error::NoDevice { .. }) => Finding::unknown(ID, "there is nothing to open"),
+        Err(error @ Error::WrongAbi { .. }) => Finding::problem(ID, error.to_string())
+            .mend("install knem-dkms and knem-tools of the same release; then: modprobe -r knem; modprobe knem"),
+        Err(error) => {
+            Finding::problem(ID, error.to_string()).mend("give the right node with --device; /dev/knem as a rule")
+        }
+    }
+}
+
+fn group(machine: &Machine, members: &Members) -> Finding {
+    const ID: &str = "device.group";
+    if members.exists {
+        return Finding::ok(ID, format!("the group {GROUP} is there"));
+    }
+    let other = machine.facts.as_ref().filter(|facts| facts.group != "root" && facts.mode & 0o060 == 0o060);
+    match other {
+        Some(facts) => Finding::ok(ID, format!("there is no group {GROUP}; the node belongs to {}", facts.group)),
+        None => Finding::note(ID, format!("there is no group {GROUP}"))
+            .means("the udev rule cannot give the node to it, so only root may open it")
+            .mend(format!("apt install knem-tools, or: systemd-sysusers; then: {TRIGGER}")),
+    }
+}
+
+fn member(machine: &Machine, members: &Members) -> Option<Finding> {
+    const ID: &str = "device.member";
+    let Caller { user, .. } = &machine.caller;
+    if machine.caller.is_root() {
+        return Some(Finding::ok(ID, "root needs no group"));
+    }
+    // Said already by device.access, where it is what keeps the caller out.
+    let said = matches!(
+        machine.opened,
+        Err(Error::Permission { obstacle: Obstacle::NotInGroup { .. } | Obstacle::StaleGroups { .. }, .. })
+    );
+    if !members.exists || said {
+        return None;
+    }
+    let in_process = machine.caller.groups.iter().any(|group| group == GROUP);
+    let opens = machine.opened.is_ok();
+    Some(match (in_process, members.listed) {
+        (true, true) => Finding::ok(ID, format!("{user} is in group {GROUP}, and so is this process")),
+        (true, false) => Finding::note(ID, format!("this process is in group {GROUP}, though {user} is no member of it"))
+            .means("it got the group from newgrp, a batch system, or from a membership that was withdrawn; the next login lacks it")
+            .mend(format!("as root: usermod -aG {GROUP} {user}")),
+        (false, true) => Finding::note(ID, format!("{user} is in group {GROUP}, but this process is not"))
+            .means("it was started before that")
+            .mend(format!("log in again, or for one shell: newgrp {GROUP}")),
+        (false, false) if opens => {
+            Finding::ok(ID, format!("{user} is not in group {GROUP}, and may open the node without: by its mode, or by an access list"))
+        }
+        (false, false) => Finding::note(ID, format!("{user} is not in group {GROUP}"))
+            .means("the group is who may use KNEM, where the administrator has not chosen otherwise")
+            .mend(format!("as root: usermod -aG {GROUP} {user}; then log in again")),
+    })
+}
+
+fn rule(machine: &Machine) -> Finding {
+    const ID: &str = "device.rule";
+    const OURS: &str = "60-knem.rules";
+    const PACKAGED: [&str; 2] = ["/usr/lib/udev/rules.d", "/lib/udev/rules.d"];
+    const HIDING: [&str; 2] = ["/etc/udev/rules.d", "/run/udev/rules.d"];
+    if !machine.exists("/run/udev") && !machine.has_udev() {
+        return Finding::unknown(ID, "udev is not running, so that its rules change nothing");
+    }
+    let packaged = PACKAGED.iter().map(|directory| format!("{directory}/{OURS}")).find(|path| machine.exists(path));
+    if let Some(hider) = HIDING.iter().map(|directory| format!("{directory}/{OURS}")).find(|path| machine.exists(path))
+    {
+        let text = machine.text(&hider).unwrap_or_default();
+        let active = rules(&text);
+        let finding = if active.is_empty() {
+            Finding::note(ID, format!("{hider} switches the rule of the package off"))
+        } else {
+            Finding::note(ID, format!("{hider} takes the place of the rule of the package"))
+        };
+        return finding
+            .means("that is the administrator's choice, as a rule")
+            .details(active)
+            .mend(format!("rm {hider}; {TRIGGER}"));
+    }
+    // Rules of other files that name the device: the last one wins.
+    let mut others: Vec<(String, Vec<String>)> = Vec::new();
+    for path in HIDING.iter().chain(&PACKAGED).flat_map(|directory| machine.files(directory, ".rules")) {
+        let active = rules(&machine.text(&path).unwrap_or_default());
+        if !path.ends_with(&format!("/{OURS}"))
+            && !active.is_empty()
+            && !others.iter().any(|other| same_name(&other.0, &path))
+        {
+            others.push((path, active));
+        }
+    }
+    if let Some((path, active)) = others.first() {
+        let open = others.iter().any(|other| other.1.iter().any(|line| line.contains("0666")));
+        let finding = Finding::note(ID, format!("another udev rule sets up the device: {path}"));
+        let finding = if open {
+            finding.means("a vendor's rule opens the device to every user (mode 0666); the rule of the package, if it comes later, closes it again")
+        } else {
+            finding.means("which of the rules wins is decided by their files' names")
+        };
+        return finding.details(active.clone()).mend(format!("rm {path}; {TRIGGER}"));
+    }
+    match packaged {
+        Some(path) => Finding::ok(ID, format!("{path} gives the node to group {GROUP}")),
+        None => Finding::note(ID, "there is no udev rule for the device")
+            .means("the node is made with mode 0600: only root may open it")
+            .mend(format!("apt install knem-tools, or: dnf install knem; then: {TRIGGER}")),
+    }
+}
+
+fn same_name(one: &str, other: &str) -> bool {
+    one.rsplit('/').next() == other.rsplit('/').next()
+}
+
+/// The rules in a file that name the device.
+fn rules(text: &str) -> Vec<String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    lines.filter(|line| line.contains("\"knem\"")).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::finding::State;
+    use crate::doctor::tests::{found, states};
+    use crate::machine::fake::Fake;
+    use nix::errno::Errno;
+
+    fn of(fake: &Fake, id: &str) -> Finding {
+        found(&check(&fake.machine()), id).clone()
+    }
+
+    #[test]
+    fn all_is_well() {
+        let findings = check(&Fake::well().machine());
+        assert!(states(&findings).iter().all(|state| *state == State::Ok), "{findings:#?}");
+    }
+
+    #[test]
+    fn a_missing_node() {
+        assert_eq!(of(&Fake::new(), "device.node").remedies, ["modprobe knem"]);
+        assert_eq!(of(&Fake::new(), "device.access").state, State::Unknown);
+        let loaded = Fake::well().absent(Obstacle::NoNode);
+        assert_eq!(of(&loaded, "device.node").remedies, [TRIGGER]);
+        let without_udev = loaded.without("/run/udev");
+        assert!(of(&without_udev, "device.node").remedies[0].contains("mknod"));
+        let container = loaded.file("/.dockerenv", "");
+        assert!(of(&container, "device.node").remedies[0].contains("--device"));
+    }
+
+    #[test]
+    fn modes_that_are_too_open_or_too_closed() {
+        let open = Fake::well().facts(|facts| facts.mode = 0o666);
+        assert!(of(&open, "device.node").meaning.unwrap().contains("every user"));
+        let closed = Fake::well().facts(|facts| {
+            facts.mode = 0o600;
+            facts.group = "root".to_owned();
+        });
+        assert!(of(&closed, "device.node").remedies[0].starts_with("systemd-sysusers"));
+    }
+
+    #[test]
+    fn who_is_refused_is_told_what_to_do() {
+        let stranger = Obstacle::NotInGroup { mode: 0o660, group: "rdma".to_owned(), user: "alice".to_owned() };
+        assert_eq!(
+            of(&Fake::well().denied(stranger), "device.access").remedies,
+            ["as root: usermod -aG rdma alice; then log in again"]
+        );
+        let stale = Obstacle::StaleGroups { group: "rdma".to_owned() };
+        assert!(of(&Fake::well().denied(stale), "device.access").remedies[0].contains("newgrp rdma"));
+        let owner = Obstacle::OwnerOnly { mode: 0o600, owner: "root".to_owned(), group: "root".to_owned() };
+        assert!(of(&Fake::well().denied(owner), "device.access").remedies[0].contains("systemd-sysusers"));
+        let policy = Obstacle::Policy { errno: Errno::EPERM };
+        assert!(of(&Fake::well().denied(policy), "device.access").remedies[0].contains("SELinux"));
+        assert!(of(&Fake::well().abi(0xc), "device.access").summary.contains("0xc"));
+    }
+
+    #[test]
+    fn the_group_may_be_missing() {
+        let fake = Fake::well().no_program("getent").facts(|facts| facts.group = "root".to_owned());
+        assert_eq!(of(&fake, "device.group").state, State::Note);
+        let other = Fake::well().no_program("getent").facts(|facts| facts.group = "mpi".to_owned());
+        assert!(of(&other, "device.group").summary.contains("mpi"));
+        let file = Fake::well().no_program("getent").file("/etc/group", "root:x:0:\nrdma:x:105:alice\n");
+        assert_eq!(of(&file, "device.group").state, State::Ok);
+        assert_eq!(of(&file, "device.member").state, State::Ok);
+    }
+
+    #[test]
+    fn membership_in_the_database_and_in_the_process() {
+        let stale = Fake::well().caller(|caller| caller.groups = vec!["alice".to_owned()]);
+        assert!(of(&stale, "device.member").remedies[0].contains("newgrp"));
+        let borrowed = Fake::well().says("getent group rdma", "rdma:x:105:bob\n");
+        assert_eq!(of(&borrowed, "device.member").state, State::Note);
+        let stranger = borrowed.caller(|caller| caller.groups = vec!["alice".to_owned()]);
+        assert!(of(&stranger, "device.member").summary.contains("without"));
+        let refused = stranger.denied(Obstacle::NoNode);
+        assert_eq!(of(&refused, "device.member").state, State::Note);
+        let root = stranger.caller(|caller| caller.uid = 0);
+        assert_eq!(of(&root, "device.member").state, State::Ok);
+    }
+
+    #[test]
+    fn rules_that_change_what_the_package_does() {
+        let hidden = Fake::well().file("/etc/udev/rules.d/60-knem.rules", "# nothing\n");
+        assert!(of(&hidden, "device.rule").summary.contains("off"));
+        let replaced = hidden.file("/etc/udev/rules.d/60-knem.rules", "KERNEL==\"knem\", MODE=\"0600\"\n");
+        assert!(of(&replaced, "device.rule").summary.contains("takes the place"));
+        let vendor =
+            Fake::well().file("/etc/udev/rules.d/10-knem.rules", "KERNEL==\"knem\", NAME=\"knem\", MODE=\"0666\"\n");
+        let finding = of(&vendor, "device.rule");
+        assert!(finding.meaning.unwrap().contains("0666"));
+        assert!(finding.remedies[0].starts_with("rm /etc/udev/rules.d/10-knem.rules"));
+        let site = Fake::well().file("/etc/udev/rules.d/70-site.rules", "KERNEL==\"knem\", GROUP=\"mpi\"\n");
+        assert!(of(&site, "device.rule").meaning.unwrap().contains("which of the rules"));
+        let none = Fake::well().without("/usr/lib/udev/rules.d/60-knem.rules");
+        assert!(of(&none, "device.rule").summary.contains("no udev rule"));
+        let no_udev = Fake::well().without("/run/udev");
+        assert_eq!(of(&no_udev, "device.rule").state, State::Unknown);
+    }
+}

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: CECILL-B
+//! The running kernel: its series, Rust, and whether it takes the module's signature.
+
+use super::finding::Finding;
+use crate::machine::{Machine, Ran, Text};
+
+/// The workspace's list of kernel series: the one list there is.
+const WORKSPACE: &str = include_str!("../../../../../Cargo.toml");
+
+/// The findings of this group.
+pub(super) fn check(machine: &Machine) -> Vec<Finding> {
+    if machine.container().is_some() {
+        return Vec::new();
+    }
+    let secure = Security::of(machine);
+    vec![series(machine), rust(machine), secure_boot(&secure), signature(machine, &secure)]
+}
+
+/// The kernel series that the driver of this release is written for, oldest first.
+fn supported() -> Vec<&'static str> {
+    let list = WORKSPACE.lines().find_map(|line| line.strip_prefix("kernel-series = ")).unwrap_or_default();
+    list.trim_matches(['[', ']']).split(',').map(|series| series.trim().trim_matches('"')).collect()
+}
+
+fn series(machine: &Machine) -> Finding {
+    const ID: &str = "kernel.series";
+    let supported = supported();
+    let list = supported.join(", ");
+    let mut parts = machine.kernel.split(|character: char| !character.is_ascii_digit());
+    let series = format!("{}.{}", parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    if supported.contains(&&*series) {
+        return Finding::ok(ID, format!("kernel {series} is one that this release is written for ({list})"));
+    }
+    let older = numbers(&series) < numbers(supported.first().unwrap_or(&""));
+    let finding = if machine.exists("/sys/module/knem") {
+        Finding::note(ID, format!("this release is written for kernels {list}, and this is {}", machine.kernel))
+    } else {
+        Finding::problem(ID, format!("this release is written for kernels {list}, and this is {}", machine.kernel))
+    };
+    if older {
+        finding.means("the kernel's Rust interface is older, or there is none").mend(newer_kernel(machine))
+    } else {
+        finding
+            .means("the kernel's Rust interface changes with each series, and this one was never tried")
+            .mend("install a newer knem-dkms; until there is one, start an older kernel")
+    }
+}
+
+fn numbers(series: &str) -> Vec<u64> {
+    series.split('.').filter_map(|part| part.parse().ok()).collect()
+}
+
+/// Where a kernel comes from that will do.
+fn newer_kernel(machine: &Machine) -> String {
+    match machine.kernel.split_once("+deb13-") {
+        Some((_, flavour)) => format!("apt install -t trixie-backports linux-image-{flavour} linux-headers-{flavour}"),
+        None => {
+            "install a newer kernel of your distribution, with CONFIG_RUST, and its headers; then restart".to_owned()
+        }
+    }
+}
+
+/// A symbol of the running kernel's configuration: `None` if the configuration is nowhere.
+fn configured(machine: &Machine, symbol: &str) -> Option<bool> {
+    let kernel = &machine.kernel;
+    let places = [
+        format!("/lib/modules/{kernel}/build/include/config/auto.conf"),
+        format!("/boot/config-{kernel}"),
+        format!("/lib/modules/{kernel}/config"),
+    ];
+    let text = places
+        .iter()
+        .find_map(|path| machine.text(path))
+        .or_else(|| machine.exists("/proc/config.gz").then(|| machine.ask("gzip", &["-dc", "/proc/config.gz"]))?)?;
+    Some(text.lines().any(|line| line.strip_prefix(symbol).is_some_and(|rest| rest.starts_with("=y"))))
+}
+
+fn rust(machine: &Machine) -> Finding {
+    const ID: &str = "kernel.rust";
+    match configured(machine, "CONFIG_RUST") {
+        Some(true) => Finding::ok(ID, "the kernel has Rust (CONFIG_RUST)"),
+        Some(false) if machine.exists("/sys/module/knem") => {
+            Finding::note(ID, "the kernel has no Rust, and a module knem is loaded all the same: it is not this driver")
+        }
+        Some(false) => Finding::problem(ID, "the kernel is built without Rust (CONFIG_RUST is not set)")
+            .means("the driver is written in Rust and needs the kernel's own Rust code")
+            .mend(newer_kernel(machine)),
+        None if machine.exists("/sys/module/knem") => Finding::ok(ID, "the kernel takes the module"),
+        None => {
+            Finding::unknown(ID, format!("the kernel's configuration is not here (/boot/config-{})", machine.kernel))
+        }
+    }
+}
+
+/// What decides whether unsigned modules are taken.
+struct Security {
+    /// `None`: the firmware has no such thing, or does not say.
+    secure_boot: Option<bool>,
+    /// The kernel takes signed modules only.
+    enforced: bool,
+    /// Lockdown's mode, if there is one.
+    lockdown: Option<String>,
+    /// Why something could not be seen.
+    unseen: Option<String>,
+}
+
+impl Security {
+    fn of(machine: &Machine) -> Self {
+        const VARIABLES: &str = "/sys/firmware/efi/efivars";
+        let variable = machine.names(VARIABLES).into_iter().find(|name| name.starts_with("SecureBoot-"));
+        // Four bytes of attributes, and one of value.
+        let secure_boot = variable
+            .and_then(|name| machine.bytes(&format!("{VARIABLES}/{name}")))
+            .and_then(|bytes| bytes.get(4).map(|byte| *byte == 1));
+        let (lockdown, unseen) = match machine.read("/sys/kernel/security/lockdown") {
+            Text::Read(text) => {
+                let mode = text.split_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'));
+                (mode.filter(|mode| *mode != "none").map(str::to_owned), None)
+            }
+            Text::Missing => (None, None),
+            Text::Unreadable(reason) => (None, Some(format!("/sys/kernel/security/lockdown: {reason}"))),
+        };
+        let sig_enforce = machine.word("/sys/module/module/parameters/sig_enforce").is_some_and(|word| word == "Y");
+        Self { secure_boot, enforced: sig_enforce || lockdown.is_some(), lockdown, unseen }
+    }
+
+    /// Whether a module without a trusted signature is refused. Secure Boot implies lockdown in distributions' kernels.
+    fn is_strict(&self) -> bool {
+        self.enforced || self.secure_boot == Some(true)
+    }
+}
+
+fn secure_boot(secure: &Security) -> Finding {
+    const ID: &str = "kernel.secure_boot";
+    let boot = match secure.secure_boot {
+        Some(true) => "Secure Boot is on",
+        Some(false) => "Secure Boot is off",
+        None => "there is no Secure Boot here",
+    };
+    let lockdown = secure.lockdown.as_deref().map_or_else(String::new, |mode| format!(", lockdown is {mode}"));
+    let enforced =
+        if secure.is_strict() { ": modules must be signed by a trusted key" } else { ": modules need no signature" };
+    let finding = Finding::ok(ID, format!("{boot}{lockdown}{enforced}"));
+    match &secure.unseen {
+        Some(unseen) => finding.detail(format!("not seen: {unseen}")),
+        None => finding,
+    }
+}
+
+fn signature(machine: &Machine, secure: &Security) -> Finding {
+    const ID: &str = "kernel.signature";
+    if machine.exists("/sys/module/knem") {
+        return Finding::ok(ID, "the kernel has taken the module");
+    }
+    if !secure.is_strict() {
+        return Finding::ok(ID, "no signature is needed");
+    }
+    let Some(file) = machine.module_files(&machine.kernel).into_iter().next() else {
+        return Finding::unknown(ID, "there is no module whose signature could be looked at");
+    };
+    let description = machine.describe(&file.path);
+    if description.signed == Some(false) {
+        let version = machine.source_version().or(description.version).unwrap_or_default();
+        let kernel = &machine.kernel;
+        return Finding::problem(ID, "the module is not signed")
+            .means("the kernel refuses it: Key was rejected by service")
+            .mend(format!(
+                "apt install openssl; dkms remove knem/{version} -k {kernel}; dkms install knem/{version} -k {kernel}"
+            ));
+    }
+    match asked_of_script(machine).or_else(|| asked_of_mokutil(machine)) {
+        Some(finding) => finding,
+        None => Finding::unknown(ID, "the module is signed; whether this machine trusts the key cannot be told without mokutil")
+            .mend("modprobe knem: if the key is not trusted, it says 'Key was rejected by service'; docs/admin.md has what to do then"),
+    }
+}
+
+/// What the driver's own script says about the key that DKMS signs with: nothing, if all is well.
+fn asked_of_script(machine: &Machine) -> Option<Finding> {
+    const ID: &str = "kernel.signature";
+    let script = format!("/usr/src/knem-{}/secure-boot.sh", machine.source_version()?);
+    if !machine.exists(&script) {
+        return None;
+    }
+    let Ran::Ended { success: true, output, complaint } = machine.run("sh", &[&script]) else { return None };
+    let said = format!("{output}{complaint}");
+    let sentence = said.trim().strip_prefix("knem: ").unwrap_or(said.trim());
+    if sentence.is_empty() {
+        return None;
+    }
+    // The sentence ends with what mends it.
+    let (what, remedy) = sentence.rsplit_once("; ").unwrap_or((sentence, "restart, and look again"));
+    Some(Finding::problem(ID, what).mend(remedy))
+}
+
+fn asked_of_mokutil(machine: &Machine) -> Option<Finding> {
+    const ID: &str = "kernel.signature";
+    let places = ["/var/lib/shim-signed/mok/MOK.der", "/var/lib/dkms/mok.pub"];
+    let certificate = places.into_iter().find(|path| machine.exists(path))?;
+    let Ran::Ended { output, complaint, .. } = machine.run("mokutil", &["--test-key", certificate]) else {
+        return None;
+    };
+    let said = format!("{output}{complaint}");
+    if said.contains("is already enrolled") {
+        return Some(Finding::ok(ID, format!("the module is signed, and the key {certificate} is enrolled")));
+    }
+    said.contains("is not enrolled").then(|| {
+        Finding::problem(ID, format!("the module is signed by a key that this machine does not trust ({certificate})"))
+            .means("the kernel refuses it: Key was rejected by service")
+            .mend(format!("mokutil --import {certificate}; then restart, and confirm in the blue screen"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::finding::State;
+    use crate::doctor::tests::{found, states};
+    use crate::machine::fake::Fake;
+
+    const VARIABLE: &str = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+    const ON: &str = "\u{6}\0\0\0\u{1}";
+    const FILE: &str = "/lib/modules/7.2.6/updates/dkms/knem.ko.xz";
+
+    /// Secure Boot is on, and the module not loaded.
+    fn strict() -> Fake {
+        Fake::well().file(VARIABLE, ON).without("/sys/module/knem")
+    }
+
+    #[test]
+    fn all_is_well() {
+        let findings = check(&Fake::well().machine());
+        assert!(states(&findings).iter().all(|state| *state == State::Ok), "{findings:#?}");
+    }
+
+    #[test]
+    fn the_list_of_series_is_the_workspaces() {
+        let list = supported();
+        assert!(list.len() > 1 && list.iter().all(|series| numbers(series).len() == 2), "{list:?}");
+    }
+
+    #[test]
+    fn old_and_new_kernels() {
+        let old = found(&check(&Fake::new().kernel("6.12.107+deb13-amd64").machine()), "kernel.series").clone();
+        assert_eq!(old.state, State::Problem);
+        assert_eq!(old.remedies, ["apt install -t trixie-backports linux-image-amd64 linux-headers-amd64"]);
+        let new = found(&check(&Fake::new().kernel("99.1.0").machine()), "kernel.series").clone();
+        assert!(new.remedies[0].contains("newer knem-dkms"));
+        let loaded = found(&check(&Fake::well().kernel("99.1.0").machine()), "kernel.series").clone();
+        assert_eq!(loaded.state, State::Note);
+    }
+
+    #[test]
+    fn a_kernel_without_rust() {
+        let fake = Fake::new().file("/boot/config-7.2.6", "# CONFIG_RUST is not set\nCONFIG_RUST_IS_AVAILABLE=y\n");
+        assert_eq!(found(&check(&fake.machine()), "kernel.rust").state, State::Problem);
+        let loaded = fake.file("/sys/module/knem/version", "1.1.4");
+        assert_eq!(found(&check(&loaded.machine()), "kernel.rust").state, State::Note);
+    }
+
+    #[test]
+    fn a_kernel_without_a_configuration() {
+        assert_eq!(found(&check(&Fake::new().machine()), "kernel.rust").state, State::Unknown);
+        let loaded = Fake::new().file("/sys/module/knem/version", "2.0.0");
+        assert_eq!(found(&check(&loaded.machine()), "kernel.rust").state, State::Ok);
+        let packed = Fake::new().file("/proc/config.gz", "").says("gzip -dc /proc/config.gz", "CONFIG_RUST=y\n");
+        assert_eq!(found(&check(&packed.machine()), "kernel.rust").state, State::Ok);
+    }
+
+    #[test]
+    fn what_enforces_signatures() {
+        let summary = |fake: Fake| found(&check(&fake.machine()), "kernel.secure_boot").summary.clone();
+        assert_eq!(summary(Fake::new()), "there is no Secure Boot here: modules need no signature");
+        assert_eq!(summary(strict()), "Secure Boot is on: modules must be signed by a trusted key");
+        let lockdown = Fake::well().file("/sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
+        assert!(summary(lockdown).contains("lockdown is integrity: modules must be signed"));
+        let enforced = Fake::new().file("/sys/module/module/parameters/sig_enforce", "Y\n");
+        assert!(summary(enforced).ends_with("signed by a trusted key"));
+    }
+
+    #[test]
+    fn an_unsigned_module() {
+        let fake = strict().says(&format!("modinfo -F signer {FILE}"), "\n");
+        let finding = found(&check(&fake.machine()), "kernel.signature").clone();
+        assert_eq!(finding.state, State::Problem);
+        assert!(finding.remedies[0].contains("dkms install knem/2.0.0 -k 7.2.6"));
+    }
+
+    #[test]
+    fn the_scripts_sentence_is_shown() {
+        let complaint =
+            "knem: Secure Boot is on, and this machine does not trust the key; enrol it: mokutil --import K\n";
+        let ran = Ran::Ended { success: true, output: String::new(), complaint: complaint.to_owned() };
+        let fake = strict().answers("sh /usr/src/knem-2.0.0/secure-boot.sh", ran);
+        let finding = found(&check(&fake.machine()), "kernel.signature").clone();
+        assert_eq!(finding.state, State::Problem);
+        assert_eq!(finding.remedies, ["enrol it: mokutil --import K"]);
+    }
+
+    #[test]
+    fn mokutil_knows_the_key() {
+        let fake = strict().file("/var/lib/dkms/mok.pub", "");
+        assert_eq!(found(&check(&fake.machine()), "kernel.signature").state, State::Unknown);
+        let line = "mokutil --test-key /var/lib/dkms/mok.pub";
+        let enrolled = fake.fails(line, "/var/lib/dkms/mok.pub is already enrolled\n", "");
+        assert_eq!(found(&check(&enrolled.machine()), "kernel.signature").state, State::Ok);
+        let missing = fake.says(line, "/var/lib/dkms/mok.pub is not enrolled\n");
+        let finding = found(&check(&missing.machine()), "kernel.signature").clone();
+        assert!(finding.remedies[0].starts_with("mokutil --import /var/lib/dkms/mok.pub"));
+    }
+
+    #[test]
+    fn no_module_no_signature() {
+        let fake = Fake::new().file(VARIABLE, ON);
+        assert_eq!(found(&check(&fake.machine()), "kernel.signature").state, State::Unknown);
+    }
+}

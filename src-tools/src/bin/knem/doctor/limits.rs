@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: CECILL-B
+//! Limits: how much memory the caller may lock, who sets that, and how much may be pinned on the machine.
+
+use super::finding::Finding;
+use crate::machine::{number, Machine};
+use crate::units;
+
+/// Less than this is less than one large message, or than what an MPI library keeps registered.
+const ENOUGH: u64 = 1 << 30;
+/// With less than this, nothing worth the while can be declared.
+const NOTHING: u64 = 64 << 10;
+
+/// The findings of this group.
+pub(super) fn check(machine: &Machine) -> Vec<Finding> {
+    let mut findings = vec![memlock(machine)];
+    if machine.container().is_none() {
+        findings.push(file(machine));
+    }
+    findings.extend(systemd(machine));
+    findings.extend(slurm(machine));
+    findings.extend(pinned(machine));
+    findings
+}
+
+fn size(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "unlimited".to_owned(), |bytes| units::bytes(units::float(bytes)))
+}
+
+/// Whether the caller is above the limit.
+fn is_exempt(machine: &Machine) -> bool {
+    const CAP_IPC_LOCK: u32 = 14;
+    let text = machine.text("/proc/self/status").unwrap_or_default();
+    let mask = text
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> CAP_IPC_LOCK & 1 == 1)
+}
+
+fn memlock(machine: &Machine) -> Finding {
+    const ID: &str = "limits.memlock";
+    let (soft, hard) = (machine.caller.memlock, machine.caller.memlock_hard);
+    let detail = format!("soft {}, hard {}", size(soft), size(hard));
+    let Some(limit) = soft else {
+        return Finding::ok(ID, "this process may lock as much memory as it likes").detail(detail);
+    };
+    if is_exempt(machine) {
+        return Finding::ok(
+            ID,
+            format!("the limit of locked memory ({}) does not count: this process has CAP_IPC_LOCK", size(soft)),
+        );
+    }
+    if machine.word("/sys/module/knem/parameters/memlock").is_some_and(|word| word == "0") {
+        return Finding::ok(
+            ID,
+            format!("the limit of locked memory ({}) is not enforced: parameter memlock=0", size(soft)),
+        );
+    }
+    if limit >= ENOUGH {
+        return Finding::ok(ID, format!("this process may lock {} of memory", size(soft))).detail(detail);
+    }
+    let summary = format!("this process may lock no more than {} of memory", size(soft));
+    let finding = if limit < NOTHING { Finding::problem(ID, summary) } else { Finding::note(ID, summary) };
+    let finding = finding
+        .means(
+            "regions that need more, all together, are refused (ENOMEM); MPI libraries then copy twice, without a word",
+        )
+        .detail(detail);
+    if hard.is_none_or(|hard| hard > limit) {
+        return finding.mend(format!(
+            "ulimit -l {}",
+            hard.map_or_else(|| "unlimited".to_owned(), |hard| (hard >> 10).to_string())
+        ));
+    }
+    finding.mend("a line '@rdma - memlock unlimited' in /etc/security/limits.d/knem.conf, and a new login; batch systems have their own setting")
+}
+
+fn file(machine: &Machine) -> Finding {
+    const ID: &str = "limits.file";
+    let mut files = machine.files("/usr/lib/security/limits.d", ".conf");
+    files.push("/etc/security/limits.conf".to_owned());
+    files.extend(machine.files("/etc/security/limits.d", ".conf"));
+    let mut lines = Vec::new();
+    for path in &files {
+        let text = machine.text(path).unwrap_or_default();
+        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let [who, _, "memlock", value] = words[..] {
+                lines.push((who.to_owned(), value.to_owned(), path.clone()));
+            }
+        }
+    }
+    let user = &machine.caller.user;
+    let applies = |who: &str| {
+        who == "*"
+            || who == user
+            || who.strip_prefix('@').is_some_and(|group| machine.caller.groups.iter().any(|mine| mine == group))
+    };
+    let mine: Vec<String> = lines
+        .iter()
+        .filter(|line| applies(&line.0))
+        .map(|(who, value, path)| format!("{who} {value}, in {path}"))
+        .collect();
+    if lines.iter().any(|(who, value, _)| who == "@rdma" && matches!(&**value, "unlimited" | "infinity" | "-1")) {
+        // A line for the user himself counts more than one for a group.
+        if let Some((_, value, path)) =
+            lines.iter().find(|(who, value, _)| who == user && value.parse::<i64>().is_ok_and(|value| value >= 0))
+        {
+            return Finding::note(
+                ID,
+                format!("group rdma may lock any amount of memory, but {path} sets {value} KiB for {user}"),
+            )
+            .means("the line for the user counts more than that for the group")
+            .mend(format!("remove the line for {user} from {path}"));
+        }
+        return Finding::ok(ID, "logins of group rdma may lock any amount of memory").details(mine);
+    }
+    let finding = if mine.is_empty() {
+        Finding::note(ID, "nothing raises the limit of locked memory at login")
+    } else {
+        Finding::note(ID, format!("the limit of locked memory at login is set by: {}", mine.join("; ")))
+    };
+    finding
+        .means("without a line for it, a login has the system's default, 8 MiB as a rule")
+        .mend("apt install knem-tools, or a line '@rdma - memlock unlimited' in /etc/security/limits.d/knem.conf")
+}
+
+fn systemd(machine: &Machine) -> Option<Finding> {
+    const ID: &str = "limits.systemd";
+    let default = machine.ask("systemctl", &["show", "-p", "DefaultLimitMEMLOCK", "--value"])?.trim().to_owned();
+    // Those that start jobs outside of logins.
+    let daemons = ["slurmd", "pbs_mom", "pbs", "condor", "gridengine-execd", "sshd"];
+    let mut limited = Vec::new();
+    for daemon in daemons {
+        let unit = format!("{daemon}.service");
+        let asked =
+            machine.ask("systemctl", &["show", "-p", "LoadState", "-p", "LimitMEMLOCK", &unit]).unwrap_or_default();
+        let value = asked.lines().find_map(|line| line.strip_prefix("LimitMEMLOCK="));
+        if daemon != "sshd" && asked.lines().any(|line| line == "LoadState=loaded") {
+            if let Some(bytes) = value.and_then(|value| value.parse::<u64>().ok()) {
+                limited.push((unit, bytes));
+            }
+        }
+    }
+    let told = default.parse().map_or_else(|_| "unlimited".to_owned(), |bytes: u64| size(Some(bytes)));
+    if limited.is_empty() {
+        return Some(Finding::ok(ID, format!("services of systemd may lock, where they do not say otherwise: {told}")));
+    }
+    let list: Vec<String> = limited.iter().map(|(unit, bytes)| format!("{unit} {}", size(Some(*bytes)))).collect();
+    Some(
+        Finding::note(ID, format!("jobs of a batch system may lock little memory: {}", list.join(", ")))
+            .means(
+                "its jobs have the daemon's limit unless it sets another: the limits of logins do not count for them",
+            )
+            .mend(format!("systemctl edit {}: [Service] LimitMEMLOCK=infinity; then restart it", limited[0].0)),
+    )
+}
+
+fn slurm(machine: &Machine) -> Option<Finding> {
+    const ID: &str = "limits.slurm";
+    let places = [
+        "/etc/slurm/slurm.conf",
+        "/etc/slurm-llnl/slurm.conf",
+        "/usr/local/etc/slurm.conf",
+        "/run/slurm/conf/slurm.conf",
+    ];
+    let named = machine.variable("SLURM_CONF");
+    let path = named.as_deref().into_iter().chain(places).find(|path| machine.exists(path))?;
+    let Some(text) = machine.text(path) else {
+        return Some(Finding::unknown(ID, format!("{path} cannot be read")));
+    };
+    let setting = |key: &str| {
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+        lines
+            .filter_map(|line| line.split_once('='))
+            .find(|(name, _)| name.trim().eq_ignore_ascii_case(key))
+            .map(|(_, value)| value.trim().to_uppercase())
+    };
+    let except = setting("PropagateResourceLimitsExcept").unwrap_or_default();
+    let only = setting("PropagateResourceLimits");
+    let names = |list: &str| list.split(',').any(|name| matches!(name.trim(), "ALL" | "MEMLOCK"));
+    let propagated = if except.is_empty() { only.as_deref().is_none_or(names) } else { !names(&except) };
+    if propagated {
+        return Some(
+            Finding::note(ID, format!("{path}: Slurm takes the limit of locked memory from the submitting host to the nodes"))
+                .means("a job submitted from a login with a small limit has it on every node, whatever the nodes allow")
+                .mend(format!("PropagateResourceLimitsExcept=MEMLOCK in {path}, and LimitMEMLOCK=infinity for slurmd.service; then: scontrol reconfigure")),
+        );
+    }
+    Some(Finding::ok(ID, "Slurm leaves the limit of locked memory to its nodes").detail(path))
+}
+
+fn pinned(machine: &Machine) -> Option<Finding> {
+    const ID: &str = "limits.pinned";
+    let ceiling = machine.pinned_ceiling()?;
+    let statistics = machine.statistics();
+    let read = |key| statistics.as_deref().and_then(|text| number(text, key));
+    let (now, peak) = (read("pinned_bytes"), read("pinned_bytes_peak"));
+    let told = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), |bytes| size(Some(bytes)));
+    let summary =
+        format!("pinned {}, at most so far {}, of {} that may be", told(now), told(peak), size(Some(ceiling)));
+    // Nine tenths.
+    if peak.is_some_and(|peak| peak >= ceiling - ceiling / 10) {
+        return Some(
+            Finding::note(ID, summary)
+                .means("regions are refused (ENOMEM) when the ceiling of the machine is reached; programs then copy twice")
+                .mend("max_pinned_mb: echo MIB > /sys/module/knem/parameters/max_pinned_mb, and in /etc/modprobe.d/knem.conf"),
+        );
+    }
+    Some(Finding::ok(ID, summary))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::finding::State;
+    use crate::doctor::tests::{found, states};
+    use crate::machine::fake::Fake;
+
+    fn of(fake: &Fake, id: &str) -> Finding {
+        found(&check(&fake.machine()), id).clone()
+    }
+
+    fn limited(soft: u64, hard: Option<u64>) -> Fake {
+        Fake::well().caller(|caller| {
+            caller.memlock = Some(soft);
+            caller.memlock_hard = hard;
+        })
+    }
+
+    #[test]
+    fn all_is_well() {
+        let findings = check(&Fake::well().machine());
+        assert!(states(&findings).iter().all(|state| *state == State::Ok), "{findings:#?}");
+    }
+
+    #[test]
+    fn a_small_limit() {
+        let finding = of(&limited(8 << 20, Some(8 << 20)), "limits.memlock");
+        assert_eq!(finding.state, State::Note);
+        assert!(finding.summary.contains("8.00M") && finding.remedies[0].contains("limits.d"), "{finding:?}");
+        assert_eq!(of(&limited(8 << 20, None), "limits.memlock").remedies, ["ulimit -l unlimited"]);
+        assert_eq!(of(&limited(8 << 20, Some(16 << 20)), "limits.memlock").remedies, ["ulimit -l 16384"]);
+        assert_eq!(of(&limited(4096, Some(4096)), "limits.memlock").state, State::Problem);
+        assert_eq!(of(&limited(2 << 30, Some(2 << 30)), "limits.memlock").state, State::Ok);
+    }
+
+    #[test]
+    fn who_is_above_the_limit() {
+        let root = limited(4096, None).file("/proc/self/status", "Name:\tknem\nCapEff:\t0000000000004000\n");
+        assert!(of(&root, "limits.memlock").summary.contains("CAP_IPC_LOCK"));
+        let off = limited(4096, None).file("/sys/module/knem/parameters/memlock", "0\n");
+        assert!(of(&off, "limits.memlock").summary.contains("memlock=0"));
+    }
+
+    #[test]
+    fn the_file_may_be_missing_or_outdone() {
+        let none = Fake::well().without("/etc/security/limits.d");
+        assert!(of(&none, "limits.file").summary.starts_with("nothing raises"));
+        let other = none.file("/etc/security/limits.conf", "# @x - memlock 1\n* hard memlock 64\n");
+        assert!(of(&other, "limits.file").summary.contains("* 64, in /etc/security/limits.conf"));
+        let outdone = Fake::well().file("/etc/security/limits.d/zz.conf", "alice - memlock 64\n");
+        assert!(of(&outdone, "limits.file").summary.contains("64 KiB for alice"));
+    }
+
+    #[test]
+    fn a_batch_daemon_with_a_small_limit() {
+        let line = "systemctl show -p LoadState -p LimitMEMLOCK slurmd.service";
+        let fake = Fake::well().says(line, "LoadState=loaded\nLimitMEMLOCK=8388608\n");
+        let finding = of(&fake, "limits.systemd");
+        assert_eq!(finding.state, State::Note);
+        assert!(finding.remedies[0].starts_with("systemctl edit slurmd.service"), "{finding:?}");
+        let fake = Fake::well().says(line, "LoadState=not-found\nLimitMEMLOCK=8388608\n");
+        assert_eq!(of(&fake, "limits.systemd").state, State::Ok);
+        let none = Fake::well().no_program("systemctl");
+        assert!(!check(&none.machine()).iter().any(|finding| finding.id == "limits.systemd"));
+    }
+
+    #[test]
+    fn slurm_may_take_limits_along() {
+        let conf = |text: &str| of(&Fake::well().file("/etc/slurm/slurm.conf", text), "limits.slurm").state;
+        assert_eq!(conf("ClusterName=x\n"), State::Note);
+        assert_eq!(conf("PropagateResourceLimitsExcept=MEMLOCK\n"), State::Ok);
+        assert_eq!(conf("propagateresourcelimits=NONE # all\n"), State::Ok);
+        assert_eq!(conf("PropagateResourceLimits=CORE,MEMLOCK\n"), State::Note);
+        assert_eq!(conf("PropagateResourceLimitsExcept=CORE\n"), State::Note);
+        let unreadable = Fake::well().file("/etc/slurm/slurm.conf/x", "");
+        assert_eq!(of(&unreadable, "limits.slurm").state, State::Unknown);
+    }
+
+    #[test]
+    fn the_ceiling_can_be_reached() {
+        let fake = Fake::well().file("/sys/module/knem/parameters/max_pinned_mb", "1\n");
+        assert_eq!(of(&fake, "limits.pinned").state, State::Note);
+        assert!(of(&Fake::well(), "limits.pinned").summary.contains("of 8.00G"));
+        let none = Fake::well().without("/sys/module/knem");
+        assert!(!check(&none.machine()).iter().any(|finding| finding.id == "limits.pinned"));
+    }
+}

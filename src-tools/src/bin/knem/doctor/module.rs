@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: CECILL-B
+//! The module: its files, whether it is loaded, and whether it is ours.
+
+use super::finding::Finding;
+use crate::machine::modules::{is_original, Description, ModuleFile};
+use crate::machine::{Machine, Ran};
+
+/// Version of this command.
+const OURS: &str = env!("CARGO_PKG_VERSION");
+
+/// What the checks share.
+struct Seen {
+    /// Version of the loaded module; `None` if none is loaded.
+    loaded: Option<String>,
+    /// The file that modprobe takes for the running kernel, or the first that is there.
+    file: Option<ModuleFile>,
+    /// What is written in it.
+    description: Description,
+    container: bool,
+}
+
+/// The findings of this group.
+pub(super) fn check(machine: &Machine) -> Vec<Finding> {
+    let file = machine.module_files(&machine.kernel).into_iter().next();
+    let seen = Seen {
+        loaded: loaded_version(machine),
+        description: file.as_ref().map(|file| machine.describe(&file.path)).unwrap_or_default(),
+        file,
+        container: machine.container().is_some(),
+    };
+    let mut findings = vec![present(machine, &seen), loaded(machine, &seen)];
+    findings.extend(version(&seen));
+    findings.extend(kernels(machine, &seen));
+    findings.push(vendor(machine));
+    findings.extend(autoload(machine, &seen));
+    findings.extend(options(machine));
+    findings
+}
+
+/// The version of the loaded module.
+pub(super) fn loaded_version(machine: &Machine) -> Option<String> {
+    machine.exists("/sys/module/knem").then(|| {
+        machine.text("/sys/module/knem/version").map_or_else(|| "unknown".to_owned(), |text| text.trim().to_owned())
+    })
+}
+
+fn present(machine: &Machine, seen: &Seen) -> Finding {
+    const ID: &str = "module.present";
+    let kernel = &machine.kernel;
+    match &seen.file {
+        Some(file) if file.chosen => {
+            let version = seen.description.version.as_deref().unwrap_or("of an unknown version");
+            let signer =
+                seen.description.signer.as_deref().map_or_else(String::new, |signer| format!(", signed by {signer}"));
+            Finding::ok(ID, format!("knem {version} is there for the running kernel{signer}")).detail(&*file.path)
+        }
+        Some(file) => {
+            let sentence = format!("{} is there, but not in the list that modprobe uses", file.path);
+            let finding =
+                if seen.loaded.is_some() { Finding::note(ID, sentence) } else { Finding::problem(ID, sentence) };
+            finding.means("modprobe knem does not find it").mend(format!("depmod -a {kernel}"))
+        }
+        None if seen.loaded.is_some() => {
+            Finding::note(ID, format!("there is no module for kernel {kernel} on this disk, though one is loaded"))
+                .means(
+                "it was loaded from another place, and will not be there after a restart, unless the boot image has it",
+            )
+        }
+        None if seen.container => Finding::unknown(ID, "the host's modules cannot be seen from a container"),
+        None => {
+            let finding = Finding::problem(ID, format!("there is no module for the running kernel {kernel}"))
+                .means("it cannot be loaded before it is installed or built for this kernel");
+            if machine.source_version().is_none() {
+                finding.mend("apt install knem-dkms, or: dnf install knem-dkms")
+            } else if machine.find("dkms").is_some() {
+                finding.mend(format!("dkms autoinstall -k {kernel}"))
+            } else {
+                finding.mend("apt install dkms, or: dnf install dkms")
+            }
+        }
+    }
+}
+
+fn loaded(machine: &Machine, seen: &Seen) -> Finding {
+    const ID: &str = "module.loaded";
+    if let Some(version) = &seen.loaded {
+        return Finding::ok(ID, format!("knem {version} is loaded"));
+    }
+    let finding =
+        Finding::problem(ID, "the module is not loaded").means("there is no device: programs do without KNEM, or fail");
+    if seen.container {
+        return finding.mend("on the host: modprobe knem");
+    }
+    match machine.module_barrier() {
+        Some((file, line)) if line.starts_with("install") => finding
+            .detail(format!("{file}: {line}"))
+            .mend(format!("remove the line '{line}' from {file}, then: modprobe knem")),
+        _ => finding.mend("modprobe knem"),
+    }
+}
+
+fn version(seen: &Seen) -> Option<Finding> {
+    const ID: &str = "module.version";
+    let loaded = seen.loaded.as_deref()?;
+    let installed = seen.description.version.as_deref();
+    if is_original(loaded) {
+        return Some(
+            Finding::note(ID, format!("the loaded module is the original driver, version {loaded}; this command is {OURS}"))
+                .means("it works, without the statistics by path, size, time and reason, and without the limits of this driver")
+                .mend("remove the package it is from, then: apt install knem-dkms; modprobe -r knem; modprobe knem"),
+        );
+    }
+    Some(match installed {
+        Some(installed) if installed != loaded => {
+            Finding::note(ID, format!("knem {loaded} is loaded, and {installed} is installed"))
+                .means("the new one is used after a restart, or when it is reloaded while nobody has the device open")
+                .mend("fuser -v /dev/knem; modprobe -r knem; modprobe knem")
+        }
+        _ if loaded != OURS => Finding::note(ID, format!("the module is {loaded}, this command is {OURS}"))
+            .means("they work together as long as the interface is the same")
+            .mend("install knem-dkms and knem-tools of the same release"),
+        _ => Finding::ok(ID, format!("module and command are both {OURS}")),
+    })
+}
+
+fn kernels(machine: &Machine, seen: &Seen) -> Option<Finding> {
+    const ID: &str = "module.kernels";
+    let kernels = machine.kernels();
+    if kernels.is_empty() || seen.container {
+        return None;
+    }
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for kernel in kernels {
+        if machine.module_files(&kernel).iter().any(|file| file.chosen) {
+            with.push(kernel);
+        } else if kernel != machine.kernel {
+            // The running one is told of already.
+            without.push(kernel);
+        }
+    }
+    if with.is_empty() && without.is_empty() {
+        return None;
+    }
+    let built = match machine.run("dkms", &["status", "-m", "knem"]) {
+        Ran::Ended { success: true, output, .. } => output.lines().map(|line| format!("dkms: {line}")).collect(),
+        _ => Vec::new(),
+    };
+    let finding = if without.is_empty() {
+        Finding::ok(ID, format!("installed kernels with the module: {}", with.join(", ")))
+    } else {
+        let with = if with.is_empty() { "none".to_owned() } else { with.join(", ") };
+        Finding::note(ID, format!("installed kernels with the module: {with}; without: {}", without.join(", ")))
+            .means("after a restart into one of these there is no KNEM; 'Building' says why")
+    };
+    Some(finding.details(built))
+}
+
+fn vendor(machine: &Machine) -> Finding {
+    const ID: &str = "module.vendor";
+    let mut seen: Vec<String> = Vec::new();
+    for kernel in machine.kernels() {
+        let files = machine.module_files(&kernel);
+        for file in &files {
+            let version = machine.describe(&file.path).version;
+            if version.as_deref().is_some_and(is_original) {
+                seen.push(format!("{} ({})", file.path, version.unwrap_or_default()));
+            } else if files.len() > 1 && !file.chosen {
+                seen.push(format!("{} (hidden by {})", file.path, files[0].path));
+            }
+        }
+    }
+    let packages = vendor_packages(machine);
+    if seen.is_empty() && packages.is_empty() {
+        return Finding::ok(ID, "no other KNEM is installed");
+    }
+    let finding = Finding::note(ID, "another KNEM is installed, a vendor's or the original one")
+        .means("modules of the same name hide each other, and which one is loaded may change with the next kernel")
+        .details(seen.into_iter().chain(packages.iter().map(|package| format!("package {package}"))));
+    let names: Vec<&str> = packages.iter().filter_map(|package| package.split(' ').next()).collect();
+    match (names.is_empty(), machine.find("dpkg-query").is_some()) {
+        (true, _) => finding.mend("delete the other files, then: depmod -a; modprobe -r knem; modprobe knem"),
+        (false, true) => finding.mend(format!("apt purge {}; apt install knem-dkms knem-tools", names.join(" "))),
+        (false, false) => finding.mend(format!("dnf remove {}; dnf install knem knem-dkms", names.join(" "))),
+    }
+}
+
+/// Packages of the original driver, as vendors ship it: name and version.
+fn vendor_packages(machine: &Machine) -> Vec<String> {
+    let asked = machine.run(
+        "dpkg-query",
+        &["-W", "-f=${Package} ${Version} ${db:Status-Status}\\n", "knem", "knem-dkms", "knem-modules"],
+    );
+    let mut packages = Vec::new();
+    // Both programs fail if one of the packages is not there, and list the others all the same.
+    if let Ran::Ended { output, .. } = asked {
+        packages.extend(output.lines().filter_map(|line| line.strip_suffix(" installed")).map(str::to_owned));
+    }
+    let asked =
+        machine.run("rpm", &["-q", "--qf", "%{NAME} %{VERSION}\\n", "knem", "kmod-knem", "knem-dkms", "knem-modules"]);
+    if let Ran::Ended { output, .. } = asked {
+        packages.extend(output.lines().filter(|line| !line.contains("not installed")).map(str::to_owned));
+    }
+    packages.retain(|package| package.split(' ').nth(1).is_some_and(is_original));
+    packages
+}
+
+fn autoload(machine: &Machine, seen: &Seen) -> Option<Finding> {
+    const ID: &str = "module.autoload";
+    if seen.container {
+        return None;
+    }
+    let hidden = machine.text("/etc/modules-load.d/knem.conf");
+    let packaged =
+        ["/run/modules-load.d/knem.conf", "/usr/lib/modules-load.d/knem.conf", "/lib/modules-load.d/knem.conf"];
+    let lists = |text: &str| text.lines().any(|line| line.trim() == "knem");
+    let text = hidden.clone().or_else(|| packaged.iter().find_map(|path| machine.text(path)));
+    let elsewhere = || {
+        let files = machine.files("/etc/modules-load.d", ".conf").into_iter().chain(["/etc/modules".to_owned()]);
+        files.filter_map(|path| machine.text(&path)).any(|text| lists(&text))
+    };
+    if let Some((file, line)) = machine.module_barrier() {
+        return Some(
+            Finding::note(ID, format!("{file} keeps the module from being loaded by itself"))
+                .means("after a restart there is no device until somebody runs modprobe knem")
+                .detail(format!("{file}: {line}"))
+                .mend(format!("remove the line '{line}' from {file}")),
+        );
+    }
+    Some(if text.is_some_and(|text| lists(&text)) || elsewhere() {
+        Finding::ok(ID, "the module is loaded at boot")
+    } else if hidden.is_some() {
+        Finding::note(ID, "/etc/modules-load.d/knem.conf keeps the module from being loaded at boot")
+            .means("somebody wanted that, as a rule; there is no device until somebody runs modprobe knem")
+            .mend("rm /etc/modules-load.d/knem.conf")
+    } else {
+        Finding::note(ID, "nothing loads the module at boot")
+            .means("after a restart there is no device until somebody runs modprobe knem")
+            .mend("apt install knem-tools, or: echo knem > /etc/modules-load.d/knem.conf")
+    })
+}
+
+fn options(machine: &Machine) -> Option<Finding> {
+    const ID: &str = "module.options";
+    let parameters = machine.parameters();
+    let options = machine.module_options();
+    let known = |name: &str| parameters.iter().any(|parameter| parameter.name == name);
+    let wrong: Vec<String> =
+        options.iter().filter(|option| !known(&option.0)).map(|(name, _, file)| format!("{name} in {file}")).collect();
+    if !wrong.is_empty() {
+        return Some(
+            Finding::note(ID, format!("these are no parameters of the module: {}", wrong.join(", ")))
+                .means("the kernel ignores them, with a line in its log")
+                .mend("knem info lists the parameters; knem(4) explains them"),
+        );
+    }
+    // These two are made by the others when the module is loaded.
+    let derived = ["forceflags", "ignoreflags", "statslen"];
+    let changed: Vec<String> = parameters
+        .iter()
+        .filter(|parameter| parameter.is_changed() && !derived.contains(&&*parameter.name))
+        .map(|parameter| format!("{}={}", parameter.name, parameter.value.as_deref().unwrap_or_default()))
+        .collect();
+    if changed.is_empty() {
+        return machine.exists("/sys/module/knem").then(|| Finding::ok(ID, "every parameter has its default"));
+    }
+    Some(Finding::ok(ID, format!("parameters that are not at their default: {}", changed.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::finding::State;
+    use crate::doctor::tests::{found, states};
+    use crate::machine::fake::Fake;
+
+    #[test]
+    fn all_is_well() {
+        let findings = check(&Fake::well().machine());
+        assert!(states(&findings).iter().all(|state| *state == State::Ok), "{findings:#?}");
+        assert!(found(&findings, "module.present").summary.contains("signed by DKMS"));
+    }
+
+    #[test]
+    fn without_anything_the_package_is_named() {
+        let findings = check(&Fake::new().machine());
+        let present = found(&findings, "module.present");
+        assert_eq!(present.state, State::Problem);
+        assert!(present.remedies[0].contains("knem-dkms"));
+        assert_eq!(found(&findings, "module.loaded").remedies, ["modprobe knem"]);
+        assert_eq!(found(&findings, "module.autoload").state, State::Note);
+    }
+
+    #[test]
+    fn what_is_not_built_is_to_be_built() {
+        let fake = Fake::new().file("/usr/src/knem-2.0.0/rust-check.sh", "");
+        assert!(found(&check(&fake.machine()), "module.present").remedies[0].contains("install dkms"));
+        let fake = fake.says("dkms --version", "3\n");
+        assert_eq!(found(&check(&fake.machine()), "module.present").remedies, ["dkms autoinstall -k 7.2.6"]);
+    }
+
+    #[test]
+    fn a_file_that_depmod_does_not_know() {
+        let findings = check(&Fake::new().file("/lib/modules/7.2.6/extra/knem.ko", "").machine());
+        assert_eq!(found(&findings, "module.present").remedies, ["depmod -a 7.2.6"]);
+    }
+
+    #[test]
+    fn loaded_from_elsewhere() {
+        let findings = check(&Fake::new().file("/sys/module/knem/version", "2.0.0").machine());
+        assert_eq!(found(&findings, "module.present").state, State::Note);
+        assert_eq!(found(&findings, "module.loaded").state, State::Ok);
+    }
+
+    #[test]
+    fn in_a_container_it_is_the_hosts_affair() {
+        let findings = check(&Fake::new().file("/.dockerenv", "").machine());
+        assert_eq!(found(&findings, "module.present").state, State::Unknown);
+        assert_eq!(found(&findings, "module.loaded").remedies, ["on the host: modprobe knem"]);
+        assert!(!findings.iter().any(|finding| finding.id == "module.autoload"));
+    }
+
+    #[test]
+    fn a_barrier_is_named() {
+        let fake =
+            Fake::well().without("/sys/module/knem").file("/etc/modprobe.d/no.conf", "install knem /bin/false\n");
+        let findings = check(&fake.machine());
+        assert!(found(&findings, "module.loaded").remedies[0].contains("/etc/modprobe.d/no.conf"));
+        assert_eq!(found(&findings, "module.autoload").state, State::Note);
+    }
+
+    #[test]
+    fn versions_differ() {
+        let old = Fake::well().file("/sys/module/knem/version", "1.1.4.90mlnx3\n");
+        assert!(found(&check(&old.machine()), "module.version").summary.contains("original driver"));
+        let upgraded = Fake::well().file("/sys/module/knem/version", "1.9.0\n");
+        assert!(found(&check(&upgraded.machine()), "module.version").state == State::Note);
+        let newer = Fake::well().says("modinfo -F version /lib/modules/7.2.6/updates/dkms/knem.ko.xz", "2.1.0\n");
+        let finding = check(&newer.machine());
+        assert!(found(&finding, "module.version").summary.contains("2.1.0 is installed"));
+        let other = newer.file("/sys/module/knem/version", "2.1.0\n");
+        assert!(found(&check(&other.machine()), "module.version").summary.contains("this command is"));
+    }
+
+    #[test]
+    fn kernels_without_the_module_are_listed() {
+        let findings = check(&Fake::well().file("/lib/modules/7.3.1/modules.dep", "").machine());
+        let kernels = found(&findings, "module.kernels");
+        assert_eq!(kernels.state, State::Note);
+        assert!(kernels.summary.ends_with("without: 7.3.1"), "{}", kernels.summary);
+        assert!(kernels.details[0].contains("dkms: knem/2.0.0"));
+    }
+
+    #[test]
+    fn a_vendors_file_is_found() {
+        let path = "/lib/modules/7.2.6/extra/knem/knem.ko";
+        let findings = check(&Fake::well().file(path, "\0version=1.1.4\0").machine());
+        let vendor = found(&findings, "module.vendor");
+        assert_eq!(vendor.state, State::Note);
+        assert!(vendor.details[0].contains(path), "{vendor:?}");
+    }
+
+    #[test]
+    fn a_vendors_package_is_found() {
+        let line = "dpkg-query -W -f=${Package} ${Version} ${db:Status-Status}\\n knem knem-dkms knem-modules";
+        let output = "knem 1.1.4.90mlnx3-OFED.23.10 installed\nknem-dkms 2.0.0-1 installed\n";
+        let findings = check(&Fake::well().fails(line, output, "no packages found matching knem-modules").machine());
+        let vendor = found(&findings, "module.vendor");
+        assert_eq!(vendor.remedies, ["apt purge knem; apt install knem-dkms knem-tools"]);
+        let line = "rpm -q --qf %{NAME} %{VERSION}\\n knem kmod-knem knem-dkms knem-modules";
+        let output = "knem 1.1.4.90mlnx3\nkmod-knem 1.1.4\npackage knem-dkms is not installed\n";
+        let findings = check(&Fake::well().fails(line, output, "").machine());
+        assert!(found(&findings, "module.vendor").remedies[0].starts_with("dnf remove knem kmod-knem;"));
+    }
+
+    #[test]
+    fn loading_at_boot_can_be_off() {
+        let hidden = Fake::well().file("/etc/modules-load.d/knem.conf", "");
+        assert_eq!(found(&check(&hidden.machine()), "module.autoload").remedies, ["rm /etc/modules-load.d/knem.conf"]);
+        let other = hidden.file("/etc/modules-load.d/hpc.conf", "knem\n");
+        assert_eq!(found(&check(&other.machine()), "module.autoload").state, State::Ok);
+    }
+
+    #[test]
+    fn parameters_are_checked() {
+        let wrong = Fake::well().file("/etc/modprobe.d/knem.conf", "options knem memlok=0\n");
+        let findings = check(&wrong.machine());
+        assert!(found(&findings, "module.options").summary.contains("memlok in /etc/modprobe.d/knem.conf"));
+        let changed = Fake::well().file("/sys/module/knem/parameters/memlock", "0\n");
+        let findings = check(&changed.machine());
+        assert!(found(&findings, "module.options").summary.ends_with("memlock=0"));
+    }
+}

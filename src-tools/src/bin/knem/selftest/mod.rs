@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: CECILL-B
+//! `knem selftest`: does the driver that is installed here do what it must?
+
+mod asynchronous;
+mod copies;
+mod limits;
+mod other_user;
+mod report;
+mod surroundings;
+
+use std::io::Write;
+use std::path::Path;
+
+use knem::{Device, Error};
+
+use self::report::Report;
+use crate::cli::SelftestArgs;
+use crate::exit::Failure;
+use crate::json::Document;
+use crate::style;
+
+pub(crate) use self::other_user::be_other_user;
+
+/// What became of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is as it must be.
+    Passed,
+    /// It could not be tried here, for this reason.
+    Skipped(String),
+    /// It is not as it must be.
+    Failed(String),
+}
+
+/// What checks work with.
+pub(crate) struct Subject<'a> {
+    /// Opens the driver once more.
+    open: &'a dyn Fn() -> Result<Device, Error>,
+    /// The node, unless the driver is a fake one.
+    path: Option<&'a Path>,
+    /// What was there at the beginning.
+    before: surroundings::Before,
+}
+
+/// A check: its name for programs, what it looks at, and how. An error is a failure, with its sentence.
+struct Check {
+    id: &'static str,
+    about: &'static str,
+    run: fn(&Subject<'_>) -> Result<Outcome, Error>,
+}
+
+const CHECKS: [Check; 19] = [
+    Check { id: "open", about: "the device opens and speaks this interface", run: copies::opens },
+    Check { id: "read", about: "copies from a region have every byte, and no more", run: copies::read },
+    Check { id: "write", about: "copies into a region have every byte, and no more", run: copies::write },
+    Check { id: "region", about: "copies from region to region", run: copies::region_to_region },
+    Check { id: "pinned", about: "copies with the local memory pinned", run: copies::pinned },
+    Check { id: "bounds", about: "offset and bound choose a part of a region", run: copies::bounds },
+    Check { id: "vectors", about: "memory in pieces is one stream of bytes", run: copies::vectors },
+    Check { id: "large", about: "a region of 32 MiB", run: copies::large },
+    Check { id: "processes", about: "copies between two processes, both ways", run: surroundings::processes },
+    Check { id: "async", about: "the kernel's thread copies, and its status says so", run: asynchronous::status },
+    Check { id: "events", about: "completions can be polled for and read", run: asynchronous::events },
+    Check { id: "single-use", about: "a single-use region can be used once", run: limits::single_use },
+    Check { id: "withdrawn", about: "a region that was destroyed is gone", run: limits::withdrawn },
+    Check { id: "unknown", about: "a cookie that nobody made is refused", run: limits::unknown },
+    Check { id: "protection", about: "a region's protection is respected", run: limits::protection },
+    Check { id: "other-user", about: "another user may not use a region", run: other_user::foreign_cookie },
+    Check { id: "memlock", about: "the limit of locked memory is kept, and told", run: other_user::limit },
+    Check { id: "counted", about: "the statistics have counted all of this", run: surroundings::counted },
+    Check { id: "nothing-left", about: "nothing is left pinned", run: surroundings::nothing_left },
+];
+
+/// Runs the command.
+pub(crate) fn run(path: &Path, arguments: &SelftestArgs) -> Result<(), Failure> {
+    // A driver that cannot be used is no failed test: it has an exit status of its own.
+    drop(Device::open_at(path)?);
+    let open = || Device::open_at(path);
+    let report = check_all(&Subject { open: &open, path: Some(path), before: surroundings::Before::look(path) });
+    if arguments.json {
+        Document::new("knem-selftest", 1, &report).print()?;
+    } else {
+        write!(style::output(), "{}", report.text())?;
+    }
+    match report.failed {
+        0 => Ok(()),
+        1 => Err(Failure::Other("1 test failed".to_owned())),
+        count => Err(Failure::Other(format!("{count} tests failed"))),
+    }
+}
+
+fn check_all(subject: &Subject<'_>) -> Report {
+    let mut report = Report::default();
+    for check in &CHECKS {
+        let outcome = (check.run)(subject).unwrap_or_else(|error| Outcome::Failed(error.to_string()));
+        report.add(check.id, check.about, &outcome);
+    }
+    report
+}
+
+impl Subject<'_> {
+    fn open(&self) -> Result<Device, Error> {
+        (self.open)()
+    }
+}
+
+/// Passed, if it is so; else failed, with this sentence.
+fn demand(so: bool, otherwise: &str) -> Outcome {
+    if so {
+        Outcome::Passed
+    } else {
+        Outcome::Failed(otherwise.to_owned())
+    }
+}
+
+/// Passed if it was refused for this reason; failed for any other, or if it was not refused.
+fn refused<T>(outcome: Result<T, Error>, rightly: impl Fn(&Error) -> bool, what: &str) -> Outcome {
+    match outcome {
+        Err(error) if rightly(&error) => Outcome::Passed,
+        Err(error) => Outcome::Failed(format!("{what} was refused for another reason: {error}")),
+        Ok(_) => Outcome::Failed(format!("{what} was not refused")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use knem::fake::FakeDriver;
+
+    fn report_of(driver: &FakeDriver) -> Report {
+        let open = || Device::new(Box::new(driver.clone()));
+        check_all(&Subject { open: &open, path: None, before: surroundings::Before::default() })
+    }
+
+    fn ids(report: &Report, state: &str) -> Vec<&'static str> {
+        report.checks.iter().filter(|check| check.state == state).map(|check| check.id).collect()
+    }
+
+    #[test]
+    fn a_driver_that_is_right_passes() {
+        let driver = FakeDriver::new();
+        let report = report_of(&driver);
+        assert_eq!(ids(&report, "failed"), [""; 0]);
+        let not_in_a_fake = ["processes", "async", "events", "other-user", "memlock", "counted", "nothing-left"];
+        assert_eq!(ids(&report, "skipped"), not_in_a_fake);
+        assert_eq!(driver.region_count(), 0);
+    }
+
+    #[test]
+    fn a_driver_that_copies_wrongly_fails() {
+        let report = report_of(&FakeDriver::new().with_wrong_last_byte());
+        let failed = ids(&report, "failed");
+        for id in ["read", "write", "pinned", "vectors", "large"] {
+            assert!(failed.contains(&id), "{id}: {failed:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut ids = CHECKS.map(|check| check.id);
+        ids.sort_unstable();
+        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn refusals_are_told_apart() {
+        let is = |error: &Error| matches!(error, Error::Protection);
+        assert_eq!(refused::<()>(Err(Error::Protection), is, "x"), Outcome::Passed);
+        assert!(matches!(refused::<()>(Err(Error::OtherUser), is, "x"), Outcome::Failed(_)));
+        assert_eq!(refused(Ok(()), is, "x"), Outcome::Failed("x was not refused".to_owned()));
+    }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: CECILL-B
+//! What the machine says about the driver, and copies between processes.
+
+use std::path::Path;
+
+use knem::{statistics, Error};
+
+use super::{demand, Outcome, Subject};
+use crate::bench;
+
+/// Where the driver lists open files, with their process and what they have pinned.
+const CONTEXTS: &str = "/proc/driver/knem/contexts";
+
+/// What was there before the first check.
+#[derive(Debug, Default)]
+pub(crate) struct Before {
+    processed: Option<i64>,
+    pinned: Option<String>,
+}
+
+impl Before {
+    /// Looks.
+    pub(super) fn look(path: &Path) -> Self {
+        Self { processed: processed(path).ok().flatten(), pinned: pinned() }
+    }
+}
+
+/// Requests that the driver has processed since it was loaded.
+fn processed(path: &Path) -> Result<Option<i64>, Error> {
+    let statistics = statistics::read(path)?;
+    let mut counters = statistics.counters.iter();
+    Ok(counters.find(|counter| counter.key == "processed_total").map(|counter| counter.value))
+}
+
+/// What the kernel says this process has pinned.
+fn pinned() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmPin:")).map(|value| value.trim().to_owned())
+}
+
+pub(super) fn processes(subject: &Subject<'_>) -> Result<Outcome, Error> {
+    let Some(path) = subject.path else {
+        return Ok(Outcome::Skipped("this driver is inside of one process".to_owned()));
+    };
+    Ok(bench::exchange(path).map_or_else(|failure| Outcome::Failed(failure.to_string()), |()| Outcome::Passed))
+}
+
+pub(super) fn counted(subject: &Subject<'_>) -> Result<Outcome, Error> {
+    let (Some(path), Some(before)) = (subject.path, subject.before.processed) else {
+        return Ok(Outcome::Skipped("this driver has no statistics".to_owned()));
+    };
+    let after = processed(path)?.unwrap_or_default();
+    // If somebody clears the statistics meanwhile, the sum is less than before.
+    Ok(demand(after != before, "the number of processed requests has not changed"))
+}
+
+pub(super) fn nothing_left(subject: &Subject<'_>) -> Result<Outcome, Error> {
+    if subject.path.is_none() {
+        return Ok(Outcome::Skipped("this driver pins nothing".to_owned()));
+    }
+    let after = pinned();
+    if after != subject.before.pinned {
+        let text = |amount: Option<String>| amount.unwrap_or_else(|| "nothing".to_owned());
+        let before = text(subject.before.pinned.clone());
+        return Ok(Outcome::Failed(format!("this process has {} pinned, and had {before}", text(after))));
+    }
+    Ok(match std::fs::read_to_string(CONTEXTS) {
+        Ok(contexts) => demand(!mine(&contexts, std::process::id()), "a closed file is listed still"),
+        // Drivers before 2.0 have no list.
+        Err(_) => Outcome::Passed,
+    })
+}
+
+/// Whether the list has a file of this process.
+fn mine(contexts: &str, process: u32) -> bool {
+    let pid = |line: &str| line.split_whitespace().nth(2).and_then(|word| word.parse().ok());
+    contexts.lines().filter(|line| !line.starts_with('#')).filter_map(pid).any(|pid: u32| pid == process)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_files_are_found_in_the_list() {
+        let list = "# context uid pid regions bytes requests copied slots\n1 0 77 0 0 0 0 0\n2 5 78 1 4096 3 9 0\n";
+        assert!(mine(list, 77) && mine(list, 78));
+        assert!(!mine(list, 1) && !mine("", 77));
+    }
+}

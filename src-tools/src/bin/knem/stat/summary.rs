@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: CECILL-B
+//! A report by itself: the answer at a glance, then the counters that every driver has.
+
+use super::numbers::Numbers;
+use super::report::Report;
+use crate::table::{Column, Table, MISSING};
+use crate::units::{age, float};
+
+/// The text for people.
+pub(crate) fn text(report: &Report, numbers: Numbers) -> String {
+    let mut text = glance(report, numbers);
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    let mut table = Table::new(&[Column::left(""), Column::right("")]);
+    for counter in &report.counters {
+        table.row([counter.label.to_owned(), counter.value.to_string()]);
+    }
+    text += &table.body();
+    for line in report.statistics.iter().flat_map(|statistics| &statistics.other_lines) {
+        text += line;
+        text.push('\n');
+    }
+    text
+}
+
+/// The same for programs: a name and a number on each line.
+pub(crate) fn tabs(report: &Report) -> String {
+    let exact = Numbers { exact: true };
+    let mut table = Table::new(&[Column::left(""), Column::right("")]);
+    for counter in &report.counters {
+        table.row([counter.key.to_owned(), counter.value.to_string()]);
+    }
+    let profile = report.profile.as_ref();
+    for (key, value) in [
+        ("period_ns", report.period_ns),
+        ("copies", profile.map(|profile| profile.copies())),
+        ("bytes", profile.map(|profile| profile.bytes())),
+        ("failed", Some(report.failed())),
+        ("refused_calls", Some(report.refused())),
+        ("pinned_bytes", profile.map(|profile| profile.pinned_bytes)),
+        ("pinned_peak_bytes", profile.map(|profile| profile.pinned_bytes_peak)),
+        ("contexts", profile.map(|profile| profile.contexts)),
+        ("regions", profile.map(|profile| profile.regions)),
+    ] {
+        table.row([key.to_owned(), value.map_or_else(|| MISSING.to_owned(), |value| value.to_string())]);
+    }
+    table.row(["mean_size_bytes".to_owned(), exact.bytes(report.mean_size_bytes())]);
+    table.row(["median_time_ns".to_owned(), exact.time(report.median_time_ns())]);
+    table.tabs()
+}
+
+/// What is asked first. Nothing for a driver that cannot tell.
+fn glance(report: &Report, numbers: Numbers) -> String {
+    let Some(profile) = &report.profile else { return String::new() };
+    let version = report.module_version.as_deref().unwrap_or("of unknown version");
+    let copied = match profile.copies() {
+        0 => "nothing yet".to_owned(),
+        copies => format!(
+            "{} in {} copies, {} of them failed",
+            numbers.bytes(float(profile.bytes())),
+            numbers.count(float(copies)),
+            numbers.count(float(profile.failed()))
+        ),
+    };
+    let pinned = format!(
+        "{} now, {} at most seen",
+        numbers.bytes(float(profile.pinned_bytes)),
+        numbers.bytes(float(profile.pinned_bytes_peak))
+    );
+    let open = format!("{} contexts with {} regions", profile.contexts, profile.regions);
+    let refused = match profile.refusals() {
+        0 => "no calls".to_owned(),
+        calls => format!("{} calls; `knem stat --refused` tells why", numbers.count(float(calls))),
+    };
+    let typical = format!(
+        "{} (mean size), {} (median time)",
+        numbers.bytes(report.mean_size_bytes()),
+        numbers.time(report.median_time_ns())
+    );
+    let mut table = Table::new(&[Column::left("").at_least(20), Column::left("")]);
+    table.row(["Driver", version]);
+    table.row(["Counting for".to_owned(), age(profile.age_ns)]);
+    table.row(["Copied".to_owned(), copied]);
+    table.row(["A copy".to_owned(), typical]);
+    table.row(["Pinned".to_owned(), pinned]);
+    table.row(["Open".to_owned(), open]);
+    table.row(["Refused".to_owned(), refused]);
+    table.body()
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: CECILL-B
+//! A checker of Prometheus' text format, and of the rules that `promtool check metrics` has for names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A line with a value.
+struct Line<'a> {
+    name: &'a str,
+    labels: BTreeMap<String, String>,
+    value: f64,
+}
+
+/// Panics at what is wrong.
+pub(crate) fn check(text: &str) {
+    assert!(text.ends_with('\n'), "the last line ends");
+    let mut types: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut helped: BTreeSet<&str> = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    let mut histograms: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+    let mut counts: BTreeMap<String, f64> = BTreeMap::new();
+    let mut current = "";
+    for text in text.lines() {
+        if let Some(help) = text.strip_prefix("# HELP ") {
+            let (name, sentence) = help.split_once(' ').expect("a sentence");
+            assert!(helped.insert(name), "{name} is described once");
+            assert!(!sentence.is_empty());
+            current = name;
+        } else if let Some(kind) = text.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').expect("a type");
+            assert_eq!(name, current, "the type stands below the description");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{kind}");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+            types.insert(name, kind);
+        } else {
+            let line = parse(text);
+            let kind = types.get(current).copied().expect("a type");
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| line.name.strip_suffix(end));
+            let family = family.filter(|_| kind == "histogram").unwrap_or(line.name);
+            assert_eq!(family, current, "a family is in one place");
+            assert!(line.value >= 0.0, "{text}");
+            assert!(seen.insert((line.name.to_owned(), format!("{:?}", line.labels))), "{text} is there twice");
+            let mut labels = line.labels.clone();
+            let bound = labels.remove("le");
+            let series = format!("{family} {labels:?}");
+            match (kind, line.name.strip_prefix(family)) {
+                ("histogram", Some("_bucket")) => {
+                    let bound = bound.expect("a bound");
+                    let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().expect("a number") };
+                    histograms.entry(series).or_default().push((bound, line.value));
+                }
+                ("histogram", Some("_count")) => {
+                    counts.insert(series, line.value);
+                }
+                _ => assert!(bound.is_none(), "{text}"),
+            }
+        }
+    }
+    assert_eq!(types.keys().copied().collect::<BTreeSet<_>>(), helped);
+    for (series, buckets) in &histograms {
+        assert!(
+            buckets.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1),
+            "{series}: {buckets:?}"
+        );
+        let (last, count) = buckets.last().expect("a bucket");
+        assert!(last.is_infinite(), "{series}");
+        assert_eq!(counts.get(series), Some(count), "{series}");
+    }
+}
+
+fn parse(line: &str) -> Line<'_> {
+    let (series, value) = line.rsplit_once(' ').expect("a value");
+    let (name, labels) = match series.split_once('{') {
+        None => (series, ""),
+        Some((name, labels)) => (name, labels.strip_suffix('}').expect("a closing brace")),
+    };
+    assert!(name.starts_with("knem_") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
+    let labels = labels.split(',').filter(|label| !label.is_empty()).map(|label| {
+        let (key, value) = label.split_once('=').expect("a label");
+        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).expect("quotes");
+        assert!(key.chars().all(|c| c.is_ascii_lowercase()), "{key}");
+        assert!(!value.contains('"'), "{line}");
+        (key.to_owned(), value.to_owned())
+    });
+    Line { name, labels: labels.collect(), value: value.parse().expect("a number") }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: CECILL-B
+//! The terminal: taken for a screen, and given back in whatever way the command ends.
+//!
+//! It is given back when [`Live`] goes: at the end, after an error, and after a signal, which is a message like a key. A panic gives
+//! it back before it writes its own message (that hook is ratatui's).
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::sync::mpsc::Sender;
+use std::thread;
+
+use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
+use ratatui::{DefaultTerminal, Frame};
+
+use crate::exit::Failure;
+use crate::signals;
+
+/// What comes from outside.
+pub(super) enum Input {
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// The terminal has another size, or came back.
+    Resize,
+    /// A signal asks for the end, or the terminal is gone.
+    End,
+}
+
+/// Whether there is a terminal to show a screen on, and keys to end it with.
+pub(super) fn is_there() -> bool {
+    io::stdout().is_terminal() && (io::stdin().is_terminal() || File::open("/dev/tty").is_ok())
+}
+
+/// The terminal, while it shows a screen.
+pub(super) struct Live(DefaultTerminal);
+
+impl Live {
+    /// Takes the terminal, and has keys and signals sent.
+    pub(super) fn enter(sender: Sender<Input>) -> Result<Self, Failure> {
+        signals::tell(sender.clone(), || Input::End)?;
+        let live = Self::take()?;
+        thread::spawn(move || read(&sender));
+        Ok(live)
+    }
+
+    fn take() -> Result<Self, Failure> {
+        match ratatui::try_init() {
+            Ok(terminal) => Ok(Self(terminal)),
+            Err(error) => {
+                ratatui::restore();
+                Err(Failure::Other(format!("cannot use the terminal: {error}; try knem stat 1")))
+            }
+        }
+    }
+
+    /// Draws a screen.
+    pub(super) fn draw(&mut self, screen: impl FnOnce(&mut Frame<'_>)) -> Result<(), Failure> {
+        self.0.draw(screen)?;
+        Ok(())
+    }
+
+    /// Gives the terminal back, stops as the shell expects it of Ctrl-Z, and takes the terminal again when it goes on.
+    pub(super) fn suspend(&mut self) -> Result<(), Failure> {
+        ratatui::restore();
+        signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGTSTP)?;
+        *self = Self::take()?;
+        self.0.clear()?;
+        Ok(())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        ratatui::restore();
+    }
+}
+
+/// Passes on what the terminal has to say.
+fn read(sender: &Sender<Input>) {
+    loop {
+        let input = match event::read() {
+            Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => Input::Key(key),
+            Ok(Event::Resize(..)) => Input::Resize,
+            Ok(_) => continue,
+            Err(_) => Input::End,
+        };
+        let last = matches!(input, Input::End);
+        if sender.send(input).is_err() || last {
+            return;
+        }
+    }
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: CECILL-B
+//! Requests for copies that go on after the call, and the events that tell of their end: what [`crate::StatusArray`] and
+//! [`crate::Queue`] have in common.
+
+use std::ops::Range;
+
+use knem_core::uapi::{CmdCopyBounded, CmdInlineCopyBounded};
+use nix::errno::Errno;
+
+use crate::segments::Segments;
+use crate::{Cookie, CopyOptions, Device, Error, Memory, Submission};
+
+/// Asks for a copy between a region and a part of `memory`.
+///
+/// # Panics
+///
+/// If the part is not inside the memory.
+pub(crate) fn inline(
+    device: &Device,
+    write: bool,
+    region: Cookie,
+    (memory, part): (&Memory, Range<usize>),
+    options: CopyOptions,
+    submission: Submission,
+) -> Result<(), Error> {
+    let segments = Segments::part(memory, &part);
+    let mut argument = CmdInlineCopyBounded {
+        local_iovec_array: segments.address(),
+        local_iovec_nr: segments.count()?,
+        write: write.into(),
+        remote_cookie: region.as_raw(),
+        remote_offset: options.offset,
+        length: options.bound.unwrap_or(u64::MAX),
+        flags: options.flags.bits() | submission.flags(),
+        async_status_index: submission.slot,
+        ..CmdInlineCopyBounded::default()
+    };
+    // SAFETY: address and count are those of a list that lives until the call has returned. Its memory is a
+    // `Memory`'s, which may change at any time: also after it is dropped, when the pages are no longer part of
+    // this process.
+    unsafe { device.backend().submit_inline_copy(&mut argument) }.map_err(refused)
+}
+
+/// Asks for a copy from one region into another, at an offset of it.
+pub(crate) fn copy(
+    device: &Device,
+    (source, destination, destination_offset): (Cookie, Cookie, u64),
+    options: CopyOptions,
+    submission: Submission,
+) -> Result<(), Error> {
+    let mut argument = CmdCopyBounded {
+        src_cookie: source.as_raw(),
+        src_offset: options.offset,
+        dst_cookie: destination.as_raw(),
+        dst_offset: destination_offset,
+        length: options.bound.unwrap_or(u64::MAX),
+        flags: options.flags.bits() | submission.flags(),
+        async_status_index: submission.slot,
+        ..CmdCopyBounded::default()
+    };
+    device.backend().copy_bounded(&mut argument).map_err(refused)
+}
+
+/// Takes completion events; waits until `events` is full, unless the file does not block. Returns how many there are.
+pub(crate) fn read_events(device: &Device, events: &mut [u32]) -> Result<usize, Error> {
+    let mut bytes = vec![0; size_of_val(events)];
+    let outcome = device.backend().read_events(&mut bytes);
+    let length = outcome.map_err(|errno| Error::of("reading completion events", errno))?;
+    let mut count = 0;
+    for (event, four) in events.iter_mut().zip(bytes.get(..length).unwrap_or_default().chunks_exact(4)) {
+        *event = four.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
+        if cfg!(target_endian = "big") {
+            *event = event.swap_bytes();
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// The reason of a refused request.
+fn refused(errno: Errno) -> Error {
+    match errno {
+        // There are more reasons for it than with synchronous copies.
+        Errno::EINVAL => Error::NotSubmitted,
+        Errno::EBUSY => Error::QueueFull,
+        errno => Error::of_copy(errno, false),
+    }
+}
