@@ -136,7 +136,10 @@ fn the_second_process_ends_with_the_first() {
 
 #[test]
 fn packages_can_make_page_and_completions() {
-    let page = written(&knem(&["__man"]));
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = knem(&["__man", directory.path().to_str().expect("a path")]);
+    assert!(output.status.success(), "{}", said(&output));
+    let page = std::fs::read_to_string(directory.path().join("knem.1")).expect("a page");
     assert!(page.contains(".TH knem 1"), "{page}");
     for shell in ["bash", "zsh", "fish"] {
         let output = knem(&["completions", shell]);

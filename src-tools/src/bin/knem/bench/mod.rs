@@ -119,10 +119,11 @@ fn usable<R: BufRead, W: Write>(
     for method in &wishes.methods {
         match measure::try_once(first, line, *method) {
             Ok(()) => usable.push(*method),
-            Err(failure) if wishes.by_name => {
-                // Its own status, and the method in front of the reason.
-                return Err(Failure::Peer(failure.status(), format!("{}: {failure}", method.name())));
+            Err(Failure::Other(reason)) if wishes.by_name => {
+                return Err(Failure::Other(format!("--methods: {}: {reason}", method.name())));
             }
+            // It has a status of its own.
+            Err(failure) if wishes.by_name => return Err(failure),
             Err(failure) if failure.to_string().starts_with("WRONG DATA") => return Err(failure),
             Err(failure) => skipped.push(Skipped { method: *method, reason: failure.to_string() }),
         }

@@ -132,7 +132,9 @@ impl Transfer<'_> {
     }
 
     fn asynchronous(&self) -> Result<u64, Failure> {
-        let array = self.first.statuses.ok_or_else(|| Failure::Other("there is no status array".to_owned()))?;
+        let array = self.first.statuses.ok_or_else(|| {
+            Failure::Other("the driver gave no status array, which copies by its thread need".to_owned())
+        })?;
         let (memory, part, options) = (self.buffer.memory(), self.buffer.part(), self.options());
         let cookie = Cookie::from_raw(self.opened.name);
         let submission = Submission::default();
