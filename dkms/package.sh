@@ -24,6 +24,7 @@ installed() {
         say "DKMS could not install the module for every kernel, see above; dkms autoinstall -k KERNEL tries again"
     fi
     say_what_is_in_use
+    sh "$knem_dir/secure-boot.sh"
 }
 
 # A module stays in use until it is unloaded, whatever happens to its file.
