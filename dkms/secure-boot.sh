@@ -6,6 +6,8 @@
 #
 #     sh secure-boot.sh
 
+version=$(cat "$(dirname "$0")/VERSION")
+
 # Whether the firmware verifies what it boots: the last of the variable's five bytes is 1.
 secure_boot_is_on() {
     for variable in /sys/firmware/efi/efivars/SecureBoot-*; do
@@ -49,7 +51,13 @@ secure_boot_hint() {
     fi
     secure_boot_is_on || return 0
     certificate=$(dkms_certificate)
-    [ -r "$certificate" ] || return 0
+    if [ ! -r "$certificate" ]; then
+        # DKMS makes its key with openssl, which it does not depend on.
+        if modinfo knem >/dev/null 2>&1 && [ -z "$(modinfo -F signer knem)" ]; then
+            echo "knem: Secure Boot is on, and the module is not signed, so the kernel refuses it (Key was rejected by service): apt install openssl, then: dkms remove knem/$version -k $(uname -r), and: dkms install knem/$version -k $(uname -r)" >&2
+        fi
+        return 0
+    fi
     kernel_trusts "$certificate"
     [ $? = 1 ] || return 0
     if command -v mokutil >/dev/null && mokutil --list-new 2>/dev/null | grep -q '\[key'; then
