@@ -201,7 +201,7 @@ knem_check_makeable() {
         }
     done
     # The cache's directory may not be there yet: ask for its file system.
-    knem_disk=$(df -Pm "$knem_cache" 2>/dev/null || df -Pm "${knem_cache%/*/*}")
+    knem_disk=$(df -Pm "$knem_cache" 2>/dev/null || df -Pm "${knem_cache%/*}" 2>/dev/null || df -Pm "${knem_cache%/*/*}")
     knem_disk=$(printf '%s\n' "$knem_disk" | awk 'NR == 2 { print $4 }')
     [ "${knem_disk:-0}" -ge "$knem_disk_needed" ] ||
         knem_no "making the Rust metadata needs $knem_disk_needed MiB below ${knem_cache%/*/*}, and $knem_disk are free; apt clean may help"
