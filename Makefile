@@ -47,16 +47,18 @@ install:
 uninstall:
 	@PREFIX=$(PREFIX) sh install/prefix.sh uninstall "$(DESTDIR)"
 
-# Without KVERSION on the command line: for every kernel here that the prefix has a module for.
+# In an image, the prefix may be in it or the machine's own. Without KVERSION: for every kernel there that the prefix has a module for.
+local_install = $(firstword $(wildcard $(DESTDIR)$(PREFIX)/sbin/knem_local_install $(PREFIX)/sbin/knem_local_install))
+
 local-install local-uninstall: | installed
 local-install:
-	@KVERSION="$(if $(filter-out file,$(origin KVERSION)),$(KVERSION))" DESTDIR="$(DESTDIR)" sh $(PREFIX)/sbin/knem_local_install
+	@KVERSION="$(if $(filter-out file,$(origin KVERSION)),$(KVERSION))" DESTDIR="$(DESTDIR)" sh $(local_install)
 
 local-uninstall:
-	@DESTDIR="$(DESTDIR)" sh $(PREFIX)/sbin/knem_local_install --uninstall
+	@DESTDIR="$(DESTDIR)" sh $(local_install) --uninstall
 
 installed:
-	@test -f $(PREFIX)/sbin/knem_local_install || { echo "nothing is installed in $(PREFIX): run make and make install, with the same PREFIX" >&2; exit 1; }
+	@test -n "$(local_install)" || { echo "nothing is installed in $(PREFIX): run make and make install, with the same PREFIX" >&2; exit 1; }
 
 demo check packages dist: | linker checkout
 	$(CARGO) xtask $@
@@ -65,7 +67,7 @@ repo: | linker checkout
 	$(CARGO) xtask repo $(if $(KEY),--key $(KEY))
 
 drills: | linker checkout
-	$(CARGO) run -p knem-drills
+	$(CARGO) run -p knem-drills -- --jobs 2
 
 clean:
 	$(CARGO) clean

@@ -89,11 +89,16 @@ put() {
     target=$destdir$3
     [ -d "${target%/*}" ] || mkdir -p "${target%/*}"
     case $2-$3 in
-    *-*.gz) gzip -9nc "$2" >"$target" ;;
-    *.in-*) sed -e "s|@PREFIX@|$prefix|g" -e "s|@VERSION@|$version|g" "$2" >"$target" ;;
+    *-*.gz)
+        gzip -9nc "$2" >"$target"
+        chmod "$1" "$target"
+        ;;
+    *.in-*)
+        sed -e "s|@PREFIX@|$prefix|g" -e "s|@VERSION@|$version|g" "$2" >"$target"
+        chmod "$1" "$target"
+        ;;
     *) install -m "$1" "$2" "$target" ;;
     esac
-    chmod "$1" "$target"
     echo "$3"
 }
 

@@ -27,9 +27,13 @@ fi
 rm -rf "$build/module" "$modules/${kernel:?}"
 BUILD=$build sh "$here/install.sh" deb dkms "$build/module" >/dev/null
 
-# The metadata of the kernel's Rust code, where it has to be made, is kept here if it may not be kept for the machine.
+# The metadata of the kernel's Rust code, where it has to be made, is kept here if it may not be kept for the machine. What the
+# machine has is used.
 if [ "$(id -u)" != 0 ]; then
     export KNEM_METADATA="$build/rust-metadata"
+    known=/var/cache/knem/rust-metadata/$kernel
+    mkdir -p "$KNEM_METADATA"
+    [ ! -r "$known/stamp" ] || [ -e "$KNEM_METADATA/$kernel" ] || ln -s "$known" "$KNEM_METADATA/$kernel"
 fi
 if ! missing=$(sh "$tree/rust-check.sh" "$kernel" "$kdir"); then
     echo "no module for kernel $kernel: $missing"

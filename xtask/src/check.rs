@@ -157,6 +157,8 @@ fn of_the_packages(lab: &Lab, built: &Built, steps: &mut Steps) {
     steps.run("packages as lintian and rpmlint see them", || packages::lint(lab, built));
     steps.run("packages built elsewhere are the same", || packages::reproducible(&lab.workspace, built));
     steps.run("packages built as a distribution does", || packages::compare(lab, built));
+    // Those were made by the step before.
+    steps.run("source packages as lintian and rpmlint see them", || packages::lint_sources(lab));
     steps.run("drills, the fast ones", || {
         run::run(cargo(&lab.workspace).args(["run", "--quiet", "-p", "knem-drills", "--", "--fast", "--jobs", "2"]))
     });

@@ -121,7 +121,8 @@ fn reduce(tree: &Path) -> Result<()> {
     edit(&tree.join("Cargo.toml"), |manifest| {
         let workspace = manifest.get_mut("workspace").and_then(Value::as_table_mut);
         let workspace = workspace.context("there is no [workspace]")?;
-        workspace.insert("members".to_owned(), MEMBERS.iter().map(|&member| Value::from(member)).collect::<Vec<_>>().into());
+        workspace
+            .insert("members".to_owned(), MEMBERS.iter().map(|&member| Value::from(member)).collect::<Vec<_>>().into());
         if let Some(profiles) = manifest.get_mut("profile").and_then(Value::as_table_mut) {
             profiles.retain(|name, _| name == "release");
         }
@@ -188,9 +189,15 @@ mod tests {
             fs::create_dir_all(path.parent().expect("below")).expect("made");
             fs::write(path, text).expect("written");
         };
-        put("Cargo.toml", "[workspace]\nmembers = [\"a\", \"xtask\"]\n[profile.release]\nstrip = true\n[profile.dev]\nx = 1\n");
+        put(
+            "Cargo.toml",
+            "[workspace]\nmembers = [\"a\", \"xtask\"]\n[profile.release]\nstrip = true\n[profile.dev]\nx = 1\n",
+        );
         for member in MEMBERS {
-            put(&format!("{member}/Cargo.toml"), "[package]\nname = \"a\"\n[dependencies]\nb = \"1\"\n[dev-dependencies]\nc = \"1\"\n");
+            put(
+                &format!("{member}/Cargo.toml"),
+                "[package]\nname = \"a\"\n[dependencies]\nb = \"1\"\n[dev-dependencies]\nc = \"1\"\n",
+            );
         }
         reduce(home.path()).expect("reduced");
         let top = fs::read_to_string(home.path().join("Cargo.toml")).expect("there");

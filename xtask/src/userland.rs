@@ -237,18 +237,25 @@ impl<'a> Userlands<'a> {
     /// # Errors
     /// When the layer cannot be made; it is then not kept.
     pub fn with_debian(&self, kind: &str, what: &str, packages: &[&str]) -> Result<Stack> {
-        let base = self.base()?;
-        let mut key = vec![RECIPE, base.key.as_str()];
+        self.with_more(&self.base()?, kind, what, packages)
+    }
+
+    /// These layers with some of Debian's packages, as a layer of this kind.
+    ///
+    /// # Errors
+    /// When the layer cannot be made; it is then not kept.
+    pub fn with_more(&self, below: &Stack, kind: &str, what: &str, packages: &[&str]) -> Result<Stack> {
+        let mut key = vec![RECIPE, below.key.as_str()];
         key.extend(packages);
         let layer = self.cache.entry(kind, what, &key, |entry| {
-            self.layer(&base, entry, |_, chroot| {
+            self.layer(below, entry, |_, chroot| {
                 let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
                 arguments.extend(packages);
                 run::quiet(&mut chroot.apt_get(&arguments))
             })
         })?;
-        self.cache.keep_newest(kind, 2)?;
-        Ok(base.above(&layer))
+        self.cache.keep_newest(kind, 4)?;
+        Ok(below.above(&layer))
     }
 
     /// The distribution with our tools alone: what runs on a kernel that is not Debian's.

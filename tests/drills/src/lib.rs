@@ -6,6 +6,7 @@
 //! themselves are in [`cells`].
 
 pub mod cells;
+pub mod dnf;
 pub mod drill;
 pub mod fake;
 pub mod log;

@@ -135,7 +135,9 @@ mod tests {
         let workspace = Workspace::find().expect("the workspace");
         let template = fs::read_to_string(workspace.file("rpm/knem.spec.in")).expect("readable");
         let spec = filled(&workspace, &template).expect("filled");
-        for part in ["%post\n", "%post -n knem-dkms\n", "%transfiletriggerin -n knem-dkms -- /usr/", "%files -f tools.list\n"] {
+        for part in
+            ["%post\n", "%post -n knem-dkms\n", "%transfiletriggerin -n knem-dkms -- /usr/", "%files -f tools.list\n"]
+        {
             assert!(spec.contains(part), "no {part}");
         }
         assert!(!spec.contains("#VERSION#") && !spec.contains("@VERSION@"), "{spec}");

@@ -30,6 +30,9 @@ directory = \"vendor\"
 offline = true
 ";
 
+/// What debian/copyright says of crates that are not simply to be had under MIT.
+const OTHER_LICENCES: &[(&str, &str)] = &[("unicode-ident", "(MIT OR Apache-2.0) AND Unicode-3.0")];
+
 /// A crate: its name and its version.
 type Name = (String, String);
 
@@ -48,7 +51,10 @@ pub(crate) fn add(tree: &Path) -> Result<()> {
     let built = built(tree)?;
     for entry in fs::read_dir(tree.join("vendor"))? {
         let path = entry?.path();
-        if !built.contains(&name(&path)?) {
+        let package = package(&path)?;
+        if built.contains(&identity(&package)?) {
+            demand_licence(&package)?;
+        } else {
             empty(&path)?;
         }
     }
@@ -74,11 +80,19 @@ fn identity(table: &Table) -> Result<Name> {
 fn built(tree: &Path) -> Result<BTreeSet<Name>> {
     let mut names = BTreeSet::new();
     for platform in PLATFORMS {
-        let text = run::output(cargo(tree).args(["metadata", "--locked", "--format-version=1", "--filter-platform", platform]))?;
+        let text = run::output(cargo(tree).args([
+            "metadata",
+            "--locked",
+            "--format-version=1",
+            "--filter-platform",
+            platform,
+        ]))?;
         let metadata: Value = serde_json::from_str(&text).context("cargo metadata")?;
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let used: BTreeSet<String> =
-            list(&metadata["resolve"]["nodes"]).iter().filter_map(|node| node["id"].as_str().map(str::to_owned)).collect();
+        let used: BTreeSet<String> = list(&metadata["resolve"]["nodes"])
+            .iter()
+            .filter_map(|node| node["id"].as_str().map(str::to_owned))
+            .collect();
         for package in list(&metadata["packages"]) {
             if package["id"].as_str().is_some_and(|id| used.contains(id)) {
                 let text = |key: &str| package[key].as_str().map(str::to_owned);
@@ -89,13 +103,25 @@ fn built(tree: &Path) -> Result<BTreeSet<Name>> {
     Ok(names)
 }
 
-/// The crate in a directory of `vendor/`.
-fn name(directory: &Path) -> Result<Name> {
+/// What the manifest in a directory of `vendor/` says of the crate.
+fn package(directory: &Path) -> Result<Table> {
     let path = directory.join("Cargo.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let manifest: Table = text.parse().with_context(|| format!("{} is no manifest", path.display()))?;
-    let package = manifest.get("package").and_then(toml::Value::as_table);
-    identity(package.with_context(|| format!("{} has no package", path.display()))?)
+    let package = manifest.get("package").and_then(toml::Value::as_table).cloned();
+    package.with_context(|| format!("{} has no package", path.display()))
+}
+
+/// Fails if the packages' copyright file does not tell the truth about the crate.
+fn demand_licence(package: &Table) -> Result<()> {
+    let (name, _) = identity(package)?;
+    let licence = package.get("license").and_then(toml::Value::as_str).unwrap_or("nothing");
+    let known =
+        licence.split([' ', '/']).all(|word| word != "AND") && licence.split([' ', '/']).any(|word| word == "MIT");
+    if !known && !OTHER_LICENCES.contains(&(name.as_str(), licence)) {
+        bail!("the crate {name} is under {licence}: say so in debian/copyright and in xtask/src/dist/vendor.rs");
+    }
+    Ok(())
 }
 
 /// Leaves the manifest, and of the code an empty file: cargo looks whether it is there.
@@ -111,4 +137,44 @@ fn empty(directory: &Path) -> Result<()> {
     let sums = serde_json::json!({ "files": {}, "package": sums["package"] });
     fs::write(directory.join(".cargo-checksum.json"), sums.to_string())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(licence: &str) -> Result<()> {
+        demand_licence(&format!("name = \"a\"\nversion = \"1\"\nlicense = \"{licence}\"\n").parse()?)
+    }
+
+    #[test]
+    fn licences_that_nobody_knows_of_are_refused() {
+        of("MIT").expect("known");
+        of("MIT OR Apache-2.0").expect("known");
+        of("Unlicense/MIT").expect("known");
+        assert!(of("Apache-2.0").is_err());
+        assert!(of("(MIT OR Apache-2.0) AND Unicode-3.0").is_err(), "that is another crate's");
+    }
+
+    #[test]
+    fn of_a_crate_that_is_not_built_the_manifest_stays() {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("a");
+        fs::create_dir_all(path.join("lib")).expect("made");
+        let files = [
+            ("Cargo.toml", "[package]"),
+            (".cargo-checksum.json", "{\"files\":{\"x\":\"y\"},\"package\":\"z\"}"),
+            ("lib/x.a", ""),
+        ];
+        for (name, text) in files {
+            fs::write(path.join(name), text).expect("written");
+        }
+        empty(&path).expect("emptied");
+        let sums = fs::read_to_string(path.join(".cargo-checksum.json")).expect("there");
+        assert_eq!(
+            serde_json::from_str::<Value>(&sums).expect("json"),
+            serde_json::json!({"files": {}, "package": "z"})
+        );
+        assert!(path.join("src/lib.rs").is_file() && path.join("Cargo.toml").is_file() && !path.join("lib").exists());
+    }
 }

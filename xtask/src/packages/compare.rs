@@ -52,7 +52,10 @@ pub fn compare(lab: &Lab, built: &Built) -> Result<()> {
     if !differences.is_empty() {
         bail!("the packages in dist/ are not those of the source packages:\n{}", differences.join("\n"));
     }
-    run::step(&format!("the {} packages in dist/ are those of the source packages", built.debs.len() + built.rpms.len()));
+    run::step(&format!(
+        "the {} packages in dist/ are those of the source packages",
+        built.debs.len() + built.rpms.len()
+    ));
     Ok(())
 }
 
@@ -99,7 +102,8 @@ mod tests {
 
     #[test]
     fn differences_are_told_and_inherent_ones_are_not() {
-        let ours = facts(&[("mode /a", "644"), ("contents /usr/bin/knem", "x"), ("requires libc.so.6(GLIBC_2.34)", "")]);
+        let ours =
+            facts(&[("mode /a", "644"), ("contents /usr/bin/knem", "x"), ("requires libc.so.6(GLIBC_2.34)", "")]);
         let theirs = facts(&[("mode /a", "755"), ("contents /usr/bin/knem", "y"), ("mode /b", "644")]);
         let told = judged(Path::new("/d/p.deb"), &ours, &theirs);
         assert_eq!(

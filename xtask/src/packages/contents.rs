@@ -104,7 +104,7 @@ fn every_module_parameter_is_explained() {
     assert_eq!(in_driver, explained);
 }
 
-/// The texts in debian/copyright are those in LICENSES/, indented as a field, with a dot for an empty line.
+/// The texts in debian/copyright are those in LICENSES/, indented as a field, with a dot for an empty line and no tabs.
 #[test]
 fn the_texts_are_those_of_the_licences() {
     let workspace = Workspace::find().expect("the workspace");
@@ -113,7 +113,13 @@ fn the_texts_are_those_of_the_licences() {
         let text = fs::read_to_string(workspace.file("LICENSES").join(name)).expect("readable");
         let field: String = text
             .lines()
-            .map(|line| if line.trim().is_empty() { " .\n".to_owned() } else { format!(" {line}\n") })
+            .map(|line| {
+                if line.trim().is_empty() {
+                    " .\n".to_owned()
+                } else {
+                    format!(" {}\n", line.replace("\t", "        "))
+                }
+            })
             .collect();
         assert!(copyright.contains(&field), "debian/copyright does not have the text of LICENSES/{name}");
     }

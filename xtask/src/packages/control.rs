@@ -57,7 +57,8 @@ pub(crate) fn paragraphs(control: &str) -> Result<Vec<Vec<Field>>> {
             value.push('\n');
             value.push_str(line);
         } else {
-            let (name, value) = line.split_once(':').with_context(|| format!("debian/control: no field in `{line}`"))?;
+            let (name, value) =
+                line.split_once(':').with_context(|| format!("debian/control: no field in `{line}`"))?;
             fields.push((name.to_owned(), value.trim().to_owned()));
         }
     }

@@ -13,8 +13,8 @@ use anyhow::{bail, Context, Result};
 use toml::{Table, Value};
 use walkdir::WalkDir;
 
-use super::finish_rpm::{self, Additions};
 use super::cargo_tool;
+use super::finish_rpm::{self, Additions};
 use crate::run;
 use crate::workspace::Workspace;
 
@@ -197,7 +197,9 @@ mod tests {
             assert!(text.contains(&format!("= {}\"", workspace.version)) && !text.contains("@VERSION@"), "{text}");
         }
         let post = scriptlet(&workspace, "knem-dkms", "post").expect("readable").expect("there");
-        assert!(post.contains(&format!("/usr/src/knem-{}/package.sh", workspace.version)) && !post.contains("#VERSION#"));
+        assert!(
+            post.contains(&format!("/usr/src/knem-{}/package.sh", workspace.version)) && !post.contains("#VERSION#")
+        );
         assert!(scriptlet(&workspace, "knem-dkms", "verify").expect("readable").is_none());
     }
 }

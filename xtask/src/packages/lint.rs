@@ -2,7 +2,7 @@
 //! lintian and rpmlint judge the packages, in the layer with packaging tools, so that their verdict does not depend on the machine.
 //!
 //! Every error and every warning fails. What is left as it is has an override with its reason: debian/*.lintian-overrides,
-//! rpm/knem.rpmlintrc.
+//! debian/source/lintian-overrides, rpm/*.rpmlintrc.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,8 @@ use std::process::Command;
 
 use anyhow::{bail, Context, Result};
 
-use super::Built;
+use super::{reference, Built};
+use crate::chroot::Chroot;
 use crate::lab::Lab;
 use crate::namespace::directory;
 use crate::run;
@@ -18,54 +19,101 @@ use crate::run;
 /// Where the packages are in the tree.
 const PLACE: &str = "/opt/lint";
 
-/// What the tools need to know, beside the packages.
-const SETTINGS: &[&str] = &["rpm/rpmlint.toml", "rpm/knem.rpmlintrc"];
+/// What rpmlint needs to know of us, of packages and of the spec file.
+const SETTINGS: &str = "rpm/rpmlint.toml";
+const OF_PACKAGES: &str = "rpm/knem.rpmlintrc";
+const OF_SPEC: &str = "rpm/knem-spec.rpmlintrc";
 
 /// Judges the packages.
 ///
 /// # Errors
 /// With the findings, if there are any; or when a tool does not do its work.
 pub fn lint(lab: &Lab, built: &Built) -> Result<()> {
-    let settings: Vec<PathBuf> = SETTINGS.iter().map(|path| lab.workspace.file(path)).collect();
-    lab.userlands().in_passing(&lab.userlands().with_packaging_tools()?, |tree, chroot| {
-        let place = tree.join(PLACE.trim_start_matches('/'));
-        directory(&place)?;
-        for file in built.debs.iter().chain(&built.rpms).chain(&settings) {
-            fs::copy(file, place.join(name(file)?)).with_context(|| format!("cannot copy {}", file.display()))?;
-        }
-        let mut findings = Vec::new();
-        if !built.debs.is_empty() {
-            let mut command = chroot.command("lintian");
-            command.args(["--allow-root", "--color", "never", "--fail-on", "none"]);
-            findings.extend(of_lintian(&said(command, &built.debs)?));
-        }
+    let files: Vec<PathBuf> = [built.debs.as_slice(), &built.rpms].concat();
+    within(lab, &files, |chroot| {
+        let mut findings = lintian(chroot, &built.debs)?;
         if !built.rpms.is_empty() {
             // That what was written by hand (rpm_file.rs) is a package is rpm's to say.
             let mut command = chroot.command("rpm");
-            command.args(["--checksig", "--nosignature"]);
-            said(command, &built.rpms)?;
-            let mut command = chroot.command("rpmlint");
-            command.args(["-c", &format!("{PLACE}/rpmlint.toml"), "-r", &format!("{PLACE}/knem.rpmlintrc")]);
-            findings.extend(of_rpmlint(&all_said(command, &built.rpms)?, built.rpms.len())?);
+            run::output(command.args(["--checksig", "--nosignature"]).args(in_tree(&built.rpms)?))?;
+            let seen = format!("{} packages and 0 specfiles checked", built.rpms.len());
+            findings.extend(rpmlint(chroot, &built.rpms, OF_PACKAGES, &seen)?);
         }
-        judge(&findings)
+        Ok(findings)
     })
 }
 
-/// Runs a tool on packages; it has to succeed.
-fn said(mut command: Command, packages: &[PathBuf]) -> Result<String> {
-    run::output(command.args(in_tree(packages)?))
+/// Judges what distributions build packages from: Debian's source package and the spec file.
+///
+/// # Errors
+/// As for [`lint`], and when they cannot be made.
+pub fn lint_sources(lab: &Lab) -> Result<()> {
+    let built = reference(lab)?;
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&built)? {
+        let path = entry?.path();
+        if name(&path)?.starts_with("knem_") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let changes: Vec<PathBuf> = files.iter().filter(|path| path.ends_with(source_changes(lab))).cloned().collect();
+    if changes.is_empty() {
+        bail!("{} has no Debian source package", built.display());
+    }
+
+    let version = format!("knem-{}", lab.workspace.version);
+    let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(scratch.path()).args(["--strip-components=2", "-xzf"]);
+    run::quiet(tar.arg(built.join(format!("{version}.tar.gz"))).arg(format!("{version}/rpm/knem.spec")))?;
+    let spec = [scratch.path().join("knem.spec")];
+    files.extend(spec.iter().cloned());
+
+    within(lab, &files, |chroot| {
+        let mut findings = lintian(chroot, &changes)?;
+        findings.extend(rpmlint(chroot, &spec, OF_SPEC, "0 packages and 1 specfiles checked")?);
+        Ok(findings)
+    })
 }
 
-/// Runs a tool that fails when it finds something.
-fn all_said(mut command: Command, packages: &[PathBuf]) -> Result<String> {
-    let command = command.args(in_tree(packages)?);
-    let output = command.output().with_context(|| format!("cannot start `{}`", run::shown(command)))?;
-    Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+/// The file by which lintian finds all others of a source package.
+fn source_changes(lab: &Lab) -> String {
+    format!("knem_{}-1_source.changes", lab.workspace.version)
 }
 
-fn in_tree(packages: &[PathBuf]) -> Result<Vec<String>> {
-    packages.iter().map(|package| Ok(format!("{PLACE}/{}", name(package)?))).collect()
+/// Has files judged in the layer.
+fn within(lab: &Lab, files: &[PathBuf], judges: impl FnOnce(&Chroot) -> Result<Vec<String>>) -> Result<()> {
+    let stack = lab.userlands().with_packaging_tools()?;
+    let settings = [SETTINGS, OF_PACKAGES, OF_SPEC].map(|path| lab.workspace.file(path));
+    lab.userlands().in_passing(&stack, |tree, chroot| {
+        let place = tree.join(PLACE.trim_start_matches('/'));
+        directory(&place)?;
+        for file in files.iter().chain(&settings) {
+            fs::copy(file, place.join(name(file)?)).with_context(|| format!("cannot copy {}", file.display()))?;
+        }
+        judge(&judges(chroot)?)
+    })
+}
+
+fn lintian(chroot: &Chroot, files: &[PathBuf]) -> Result<Vec<String>> {
+    let mut command = chroot.command("lintian");
+    command.args(["--allow-root", "--color", "never", "--fail-on", "none"]);
+    Ok(of_lintian(&run::output(command.args(in_tree(files)?))?))
+}
+
+/// `seen` is in what rpmlint says when it is through.
+fn rpmlint(chroot: &Chroot, files: &[PathBuf], filters: &str, seen: &str) -> Result<Vec<String>> {
+    let [settings, filters] = [SETTINGS, filters].map(|path| in_tree(&[PathBuf::from(path)]));
+    let mut command = chroot.command("rpmlint");
+    command.arg("-c").args(settings?).arg("-r").args(filters?).args(in_tree(files)?);
+    // It fails when it finds something.
+    let output = command.output().with_context(|| format!("cannot start `{}`", run::shown(&command)))?;
+    of_rpmlint(&String::from_utf8_lossy(&[output.stdout, output.stderr].concat()), seen)
+}
+
+fn in_tree(files: &[PathBuf]) -> Result<Vec<String>> {
+    files.iter().map(|file| Ok(format!("{PLACE}/{}", name(file)?))).collect()
 }
 
 fn name(path: &Path) -> Result<String> {
@@ -78,10 +126,10 @@ fn of_lintian(text: &str) -> Vec<String> {
     text.lines().filter(|line| line.starts_with("E: ") || line.starts_with("W: ")).map(str::to_owned).collect()
 }
 
-/// rpmlint's errors and warnings: `package.arch: W: tag details`. Its last line says how many packages it has seen.
-fn of_rpmlint(text: &str, packages: usize) -> Result<Vec<String>> {
-    if !text.lines().any(|line| line.trim_start().starts_with(&format!("{packages} packages and "))) {
-        bail!("rpmlint did not look at {packages} packages:\n{text}");
+/// rpmlint's errors and warnings: `package.arch: W: tag details`. Its last line says what it has looked at.
+fn of_rpmlint(text: &str, seen: &str) -> Result<Vec<String>> {
+    if !text.lines().any(|line| line.trim_start().starts_with(seen)) {
+        bail!("rpmlint does not say `{seen}`:\n{text}");
     }
     let is_finding = |line: &&str| line.contains(": E: ") || line.contains(": W: ");
     Ok(text.lines().filter(is_finding).map(str::to_owned).collect())
@@ -93,7 +141,8 @@ fn judge(findings: &[String]) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "lintian and rpmlint find:\n  {}\nmend it, or override it with the reason (debian/*.lintian-overrides, rpm/knem.rpmlintrc)",
+        "lintian and rpmlint find:\n  {}\nmend it, or override it with the reason \
+         (debian/*.lintian-overrides, debian/source/lintian-overrides, rpm/*.rpmlintrc)",
         findings.join("\n  ")
     )
 }
@@ -111,11 +160,13 @@ mod tests {
 
     #[test]
     fn rpmlint_has_to_have_looked() {
-        let end = " 2 packages and 0 specfiles checked; 1 errors, 1 warnings, 3 filtered, 2 badness; has taken 2.1 s \n";
+        let end =
+            " 2 packages and 0 specfiles checked; 1 errors, 1 warnings, 3 filtered, 2 badness; has taken 2.1 s \n";
         let text = format!("checks: 27, packages: 2\n\na.noarch: E: b c\na.x86_64: W: d\n{end}");
-        assert_eq!(of_rpmlint(&text, 2).expect("it looked"), ["a.noarch: E: b c", "a.x86_64: W: d"]);
-        assert!(of_rpmlint(end, 2).expect("it looked").is_empty());
-        assert!(of_rpmlint("", 2).is_err() && of_rpmlint(end, 3).is_err());
+        let seen = "2 packages and ";
+        assert_eq!(of_rpmlint(&text, seen).expect("it looked"), ["a.noarch: E: b c", "a.x86_64: W: d"]);
+        assert!(of_rpmlint(end, seen).expect("it looked").is_empty());
+        assert!(of_rpmlint("", seen).is_err() && of_rpmlint(end, "3 packages and ").is_err());
     }
 
     #[test]

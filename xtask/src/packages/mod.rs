@@ -38,8 +38,8 @@ use crate::workspace::Workspace;
 use cargo_deb::CargoDeb;
 pub use compare::{compare, reference};
 use generate_rpm::GenerateRpm;
-pub use lint::lint;
-pub use next::{next, next_rpms, next_version};
+pub use lint::{lint, lint_sources};
+pub use next::{next, next_dnf_repository, next_version};
 pub use reproducible::reproducible;
 pub use signing::Key;
 use stage::Stage;
@@ -80,6 +80,7 @@ pub fn build(workspace: &Workspace) -> Result<Built> {
     let epoch = epoch::of(workspace)?;
     // Before anything is removed: it takes a newer compiler than the rest.
     let packer = GenerateRpm::get(workspace, epoch)?;
+    stage::sweep(&workspace.file("dist"), "rpm")?;
     let mut built = debs(workspace)?;
     let stage = workspace.file("dist/stage/rpm");
     built.rpms.push(packer.pack("src-tools", &stage, "x86_64")?);
@@ -98,7 +99,7 @@ pub fn debs(workspace: &Workspace) -> Result<Built> {
     let packer = CargoDeb::get(workspace, epoch)?;
 
     let dist = workspace.file("dist");
-    stage::sweep(&dist)?;
+    stage::sweep(&dist, "deb")?;
     Stage::make(workspace, &dist.join("stage"), &workspace.version)?;
 
     let finished = |krate: &str, package: &str| {
@@ -122,11 +123,35 @@ pub fn offered(workspace: &Workspace, built: Built) -> Result<Packages> {
     }
     let key: Vec<&str> = key.iter().map(String::as_str).collect();
     let epoch = epoch::of(workspace)?;
-    let repository = cache
-        .entry("repository", "keeping the packages", &key, |entry| repo::apt(&built.debs, entry, epoch, None))?;
+    let repository =
+        cache.entry("repository", "keeping the packages", &key, |entry| repo::apt(&built.debs, entry, epoch, None))?;
     cache.keep_newest("repository", 20)?;
     let debs = built.debs.iter().filter_map(|deb| Some(repository.join(deb.file_name()?))).collect();
     Ok(Packages { repository, debs })
+}
+
+/// Builds the packages, and offers those for dnf in a repository that stays as it is when others are built.
+///
+/// # Errors
+/// When something does not build.
+pub fn dnf_repository(workspace: &Workspace) -> Result<PathBuf> {
+    let _lock = lock(workspace)?;
+    offered_to_dnf(workspace, &build(workspace)?)
+}
+
+/// The same of what is built.
+fn offered_to_dnf(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
+    let cache = Cache::new(&workspace.cache);
+    let mut key = vec![repo::LAYOUT.to_owned()];
+    for rpm in &built.rpms {
+        key.push(file_digest(rpm)?);
+    }
+    let key: Vec<&str> = key.iter().map(String::as_str).collect();
+    let epoch = epoch::of(workspace)?;
+    let repository = cache
+        .entry("dnf-repository", "keeping the packages", &key, |entry| repo::dnf(&built.rpms, entry, epoch, None))?;
+    cache.keep_newest("dnf-repository", 20)?;
+    Ok(repository)
 }
 
 /// Empties a directory, or makes it.

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{build, debs, fresh, offered, Built, Packages};
+use super::{build, debs, fresh, offered, offered_to_dnf, Built, Packages};
 
 use crate::cache::Cache;
 use crate::workspace::Workspace;
@@ -35,20 +35,15 @@ pub fn next(workspace: &Workspace) -> Result<Packages> {
     offered(&copy, built)
 }
 
-/// Builds the RPM packages of the next version into `directory`.
+/// Builds all packages of the next version, and offers those for dnf like
+/// [`dnf_repository`](super::dnf_repository).
 ///
 /// # Errors
 /// When they cannot be built.
-pub fn next_rpms(workspace: &Workspace, directory: &Path) -> Result<Vec<PathBuf>> {
+pub fn next_dnf_repository(workspace: &Workspace) -> Result<PathBuf> {
     let _lock = Cache::new(&workspace.cache).lock("repository", "next")?;
-    let (_, built) = in_copy(workspace, build)?;
-    let mut kept = Vec::new();
-    for rpm in &built.rpms {
-        let place = directory.join(rpm.file_name().with_context(|| format!("{} is no file", rpm.display()))?);
-        fs::copy(rpm, &place).with_context(|| format!("cannot copy {}", rpm.display()))?;
-        kept.push(place);
-    }
-    Ok(kept)
+    let (copy, built) = in_copy(workspace, build)?;
+    offered_to_dnf(&copy, &built)
 }
 
 /// Builds in the copy, which is always in the same place: cargo then compiles again only what has changed.
@@ -66,7 +61,9 @@ fn in_copy(workspace: &Workspace, build: fn(&Workspace) -> Result<Built>) -> Res
 
 /// Writes the new number where the version has its place: the manifest, the lock file that repeats it, and the history.
 fn renumber(root: &Path, old: &str, new: &str) -> Result<()> {
-    edit(&root.join("Cargo.toml"), |text| text.replacen(&format!("version = \"{old}\""), &format!("version = \"{new}\""), 1))?;
+    edit(&root.join("Cargo.toml"), |text| {
+        text.replacen(&format!("version = \"{old}\""), &format!("version = \"{new}\""), 1)
+    })?;
     edit(&root.join("debian/changelog"), |text| {
         let end = text.lines().find(|line| line.starts_with(" -- ")).unwrap_or_default();
         format!("knem ({new}-1) unstable; urgency=medium\n\n  * To upgrade to.\n\n{end}\n\n{text}")

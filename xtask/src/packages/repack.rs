@@ -95,8 +95,8 @@ mod tests {
     #[test]
     fn fields_change_or_come_in() {
         let control = "Package: x\nArchitecture: amd64\nDescription: y\n z\n";
-        let fields =
-            [("Architecture", "all"), ("Suggests", "a"), ("Description", "b\n c")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let fields = [("Architecture", "all"), ("Suggests", "a"), ("Description", "b\n c")]
+            .map(|(n, v)| (n.to_owned(), v.to_owned()));
         let expected = "Package: x\nArchitecture: all\nSuggests: a\nDescription: b\n c\n";
         assert_eq!(changed(control, &fields), expected);
         assert_eq!(changed(control, &[]), control);

@@ -35,15 +35,17 @@ pub struct Repositories {
 /// When a tool is missing and cannot be installed, or the key cannot be used.
 pub fn make(workspace: &Workspace, built: &Built, key: Option<&Key>) -> Result<Repositories> {
     let epoch = epoch::of(workspace)?;
-    let repositories =
-        Repositories { deb: workspace.file("dist/repo/deb"), rpm: workspace.file("dist/repo/rpm") };
+    let repositories = Repositories { deb: workspace.file("dist/repo/deb"), rpm: workspace.file("dist/repo/rpm") };
     apt(&built.debs, &repositories.deb, epoch, key)?;
     dnf(&built.rpms, &repositories.rpm, epoch, key)?;
     Ok(repositories)
 }
 
 /// Makes a flat apt repository in `directory`, which is emptied first.
-pub(crate) fn apt(debs: &[PathBuf], directory: &Path, epoch: u64, key: Option<&Key>) -> Result<()> {
+///
+/// # Errors
+/// As for [`make`].
+pub fn apt(debs: &[PathBuf], directory: &Path, epoch: u64, key: Option<&Key>) -> Result<()> {
     host::need(&["dpkg-scanpackages"])?;
     collect(debs, directory)?;
     let index = run::output(Command::new("dpkg-scanpackages").args(["--multiversion", "."]).current_dir(directory))?;
@@ -64,14 +66,31 @@ pub(crate) fn apt(debs: &[PathBuf], directory: &Path, epoch: u64, key: Option<&K
 }
 
 /// Makes a repository for dnf in `directory`, which is emptied first.
-fn dnf(rpms: &[PathBuf], directory: &Path, epoch: u64, key: Option<&Key>) -> Result<()> {
-    host::need(&["createrepo_c"])?;
+///
+/// # Errors
+/// As for [`make`].
+pub fn dnf(rpms: &[PathBuf], directory: &Path, epoch: u64, key: Option<&Key>) -> Result<()> {
     collect(rpms, directory)?;
     if let Some(key) = key {
         for rpm in files(directory)? {
             key.sign_rpm(&rpm)?;
         }
     }
+    index(directory, epoch)?;
+    if let Some(key) = key {
+        key.sign_detached(&directory.join("repodata/repomd.xml"), &directory.join("repodata/repomd.xml.asc"))?;
+        key.export(&directory.join("knem.asc"))?;
+    }
+    fs::write(directory.join("knem.repo"), dnf_sample(key.is_some()))?;
+    Ok(())
+}
+
+/// Makes the list of a directory's packages that dnf reads.
+///
+/// # Errors
+/// When createrepo_c is missing and cannot be installed, or fails.
+pub fn index(directory: &Path, epoch: u64) -> Result<()> {
+    host::need(&["createrepo_c"])?;
     run::quiet(
         host::command("createrepo_c")
             .args(["--quiet", "--no-database", "--general-compress-type=gz", "--simple-md-filenames"])
@@ -79,13 +98,7 @@ fn dnf(rpms: &[PathBuf], directory: &Path, epoch: u64, key: Option<&Key>) -> Res
             .arg("--set-timestamp-to-revision")
             .arg(directory)
             .env("SOURCE_DATE_EPOCH", epoch.to_string()),
-    )?;
-    if let Some(key) = key {
-        key.sign_detached(&directory.join("repodata/repomd.xml"), &directory.join("repodata/repomd.xml.asc"))?;
-        key.export(&directory.join("knem.asc"))?;
-    }
-    fs::write(directory.join("knem.repo"), dnf_sample(key.is_some()))?;
-    Ok(())
+    )
 }
 
 /// Copies the packages into the directory.

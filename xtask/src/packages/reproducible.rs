@@ -28,7 +28,6 @@ const HABITS: &[(&str, &str)] = &[
     ("EMAIL", "somebody@elsewhere.invalid"),
     ("DEBFULLNAME", "Some Body"),
     ("DEBEMAIL", "somebody@elsewhere.invalid"),
-    ("CARGO_BUILD_JOBS", "1"),
 ];
 
 /// What the second build must not see of the first.
@@ -72,11 +71,8 @@ pub fn reproducible(workspace: &Workspace, built: &Built) -> Result<()> {
 fn build_elsewhere(copy: &Path, target: &Path, epoch: u64) -> Result<()> {
     let this = env::current_exe().context("cannot find this program")?;
     // A machine's name is root's to change.
-    let (outer, name): (&[&str], &str) = if geteuid().is_root() {
-        (&["unshare", "--uts"], "hostname elsewhere && ")
-    } else {
-        (&["env"], "")
-    };
+    let (outer, name): (&[&str], &str) =
+        if geteuid().is_root() { (&["unshare", "--uts"], "hostname elsewhere && ") } else { (&["env"], "") };
     let mut command = Command::new(outer[0]);
     command.args(&outer[1..]).args(["sh", "-c", &format!("{name}umask 077 && exec \"$@\""), "sh"]);
     command.arg(this).args(["packages", "--no-lint"]);

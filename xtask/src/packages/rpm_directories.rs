@@ -190,7 +190,8 @@ mod tests {
         header.set(1028, Value::Numbers(vec![5, 6]));
         let mut old = Vec::new();
         for (path, text) in [("./usr/bin/a", "aaaaa"), ("./usr/src/x/b", "bbbbbb")] {
-            let mut writer = Builder::new(path).mode(0o100_644).write(&mut old, u32::try_from(text.len()).expect("short"));
+            let mut writer =
+                Builder::new(path).mode(0o100_644).write(&mut old, u32::try_from(text.len()).expect("short"));
             std::io::Write::write_all(&mut writer, text.as_bytes()).expect("written");
             writer.finish().expect("written");
         }

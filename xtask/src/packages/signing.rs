@@ -2,7 +2,7 @@
 //! Signatures by gpg with a key of its own keyring. The secret key stays there: gpg and its agent ask for what they need.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{bail, Context, Result};
@@ -13,6 +13,8 @@ use crate::{host, run};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     fingerprint: String,
+    /// gpg's directory, if it is not the user's own.
+    home: Option<PathBuf>,
 }
 
 impl Key {
@@ -22,11 +24,21 @@ impl Key {
     /// # Errors
     /// When there is none, or more than one.
     pub fn find(wanted: &str) -> Result<Self> {
+        Self::find_in(None, wanted)
+    }
+
+    /// The same in the keyring of a directory.
+    ///
+    /// # Errors
+    /// As for [`find`](Self::find).
+    pub fn find_in(home: Option<&Path>, wanted: &str) -> Result<Self> {
         host::need(&["gpg"])?;
-        let list = run::output(gpg().args(["--with-colons", "--list-secret-keys"]).arg(wanted)).with_context(|| {
+        let list = run::output(gpg(home).args(["--with-colons", "--list-secret-keys"]).arg(wanted));
+        let list = list.with_context(|| {
             format!("gpg has no secret key for `{wanted}`; `gpg --list-secret-keys` shows those it has (GNUPGHOME is honoured)")
         })?;
-        Ok(Self { fingerprint: fingerprint(&list).with_context(|| format!("`{wanted}`"))? })
+        let fingerprint = fingerprint(&list).with_context(|| format!("`{wanted}`"))?;
+        Ok(Self { fingerprint, home: home.map(Path::to_owned) })
     }
 
     /// Writes a copy of a text with the signature around it.
@@ -42,26 +54,35 @@ impl Key {
     /// Puts a signature into an RPM package.
     pub(crate) fn sign_rpm(&self, package: &Path) -> Result<()> {
         host::need(&["rpmsign"])?;
-        let define = format!("_gpg_name {}", self.fingerprint);
-        run::quiet(host::command("rpmsign").arg("--define").arg(define).arg("--addsign").arg(package))
+        let mut command = host::command("rpmsign");
+        // Its own idea of where gpg is may be another distribution's.
+        let gpg = host::find("gpg").context("gpg is gone")?;
+        command.arg("--define").arg(format!("__gpg {}", gpg.display()));
+        if let Some(home) = &self.home {
+            command.env("GNUPGHOME", home);
+        }
+        run::quiet(command.arg("--define").arg(format!("_gpg_name {}", self.fingerprint)).arg("--addsign").arg(package))
     }
 
     /// Writes the public key, as text.
     pub(crate) fn export(&self, to: &Path) -> Result<()> {
-        let text = run::output(gpg().args(["--armor", "--export"]).arg(&self.fingerprint))?;
+        let text = run::output(gpg(self.home.as_deref()).args(["--armor", "--export"]).arg(&self.fingerprint))?;
         fs::write(to, text).with_context(|| format!("cannot write {}", to.display()))
     }
 
     fn signing(&self) -> Command {
-        let mut command = gpg();
+        let mut command = gpg(self.home.as_deref());
         command.args(["--yes", "--digest-algo", "SHA512", "--local-user", &self.fingerprint]);
         command
     }
 }
 
-fn gpg() -> Command {
+fn gpg(home: Option<&Path>) -> Command {
     let mut command = host::command("gpg");
     command.arg("--batch");
+    if let Some(home) = home {
+        command.env("GNUPGHOME", home);
+    }
     command
 }
 

@@ -75,11 +75,11 @@ impl Stage {
     }
 }
 
-/// Removes the packages of an earlier build, so that none of them is taken for one of this.
-pub(crate) fn sweep(dist: &Path) -> Result<()> {
+/// Removes the packages of a kind that an earlier build made, so that none of them is taken for one of this.
+pub(crate) fn sweep(dist: &Path, kind: &str) -> Result<()> {
     for entry in fs::read_dir(dist).into_iter().flatten() {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "deb" || extension == "rpm") {
+        if path.extension().is_some_and(|extension| extension == kind) {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
     }
@@ -115,9 +115,10 @@ mod tests {
         for name in ["a.deb", "b.rpm", "knem.tar.gz"] {
             fs::write(home.path().join(name), "").expect("written");
         }
-        sweep(home.path()).expect("swept");
+        sweep(home.path(), "deb").expect("swept");
+        sweep(home.path(), "rpm").expect("swept");
         let left: Vec<_> = fs::read_dir(home.path()).expect("there").flatten().map(|entry| entry.file_name()).collect();
         assert_eq!(left, ["knem.tar.gz"]);
-        sweep(&home.path().join("absent")).expect("nothing to sweep");
+        sweep(&home.path().join("absent"), "deb").expect("nothing to sweep");
     }
 }

@@ -72,18 +72,32 @@ fn role(site: &Site) -> Result<()> {
         play(shell, &wanted, "")?.demand(0)?.must_say("changed=0 ")?;
 
         // What is wrong is said, and nothing is written.
-        let parameter = |text: &str| format!("{kernels}, \"knem_parameters\": {{{text}}}");
-        play(shell, &parameter("\"max_pined_mb\": 1"), "")?
+        let parameters = |text: &str| format!("{kernels}, \"knem_parameters\": {{{text}}}");
+        play(shell, &parameters("\"max_pined_mb\": 1"), "")?
             .demand(2)?
             .must_say("KNEM has no parameter max_pined_mb; it has binding, ")?;
-        play(shell, &parameter("\"max_pinned_mb\": \"64 GiB\""), "")?
+        play(shell, &parameters("\"max_pinned_mb\": \"64 GiB\""), "")?
             .demand(2)?
             .must_say("The parameter max_pinned_mb of KNEM takes an integer, not 64 GiB")?;
         shell.sh("modprobe --showconfig")?.must_say("options knem max_pinned_mb=64")?;
-        play(shell, &format!("{kernels}, \"knem_users\": \"not a list of a user that is there\""), "")?.demand(2)?;
+        play(shell, &format!("{kernels}, \"knem_users\": [\"carol\"]"), "--tags access")?
+            .demand(2)?
+            .must_say("user 'carol' does not exist")?;
         play(shell, "\"knem_kernels\": [\"6.6.6-amd64\"]", "--tags verify")?
             .demand(2)?
             .must_say("Kernel 6.6.6-amd64 has no module knem.")?;
+
+        // Back to the defaults; but what an administrator wrote himself is left alone.
+        play(shell, &parameters(""), "--tags parameters")?.demand(0)?.must_say("changed=1 ")?;
+        shell.sh("modprobe --showconfig")?.must_not_say("options knem ")?;
+        shell.write("etc/modprobe.d/knem.conf", "options knem debug=1\n")?;
+        play(shell, &parameters(""), "--tags parameters")?.demand(0)?.must_say("changed=0 ")?;
+        shell.sh("modprobe --showconfig")?.must_say("options knem debug=1")?;
+        play(shell, &wanted, "--tags parameters")?.demand(0)?.must_say("changed=1 ")?;
+        shell
+            .sh("modprobe --showconfig")?
+            .must_say("options knem max_pinned_mb=64")?
+            .must_not_say("options knem debug")?;
 
         // Another limit, and back to the package's.
         play(shell, &format!("{wanted}, \"knem_memlock\": 1048576"), "--tags access")?

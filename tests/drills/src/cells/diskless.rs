@@ -39,7 +39,7 @@ fn diskless(site: &Site) -> Result<()> {
         run(shell, "image")?;
         // That it was not the installation of the package alone.
         let release = &kernel.release;
-        shell.output(&format!("dkms remove knem/{} -k {release} && ! modinfo -k {release} knem", site.version()))?;
+        shell.output(&format!("dkms unbuild knem/{} -k {release} && ! modinfo -k {release} knem", site.version()))?;
         shell
             .sh(&format!("cd /root && sh module-package.sh {release}"))?
             .demand(1)?

@@ -8,8 +8,10 @@ mod in_use;
 mod interrupted;
 mod kernels;
 mod lacks;
+mod local_install;
 mod neighbours;
 mod removal;
+mod rpm;
 mod secure_boot;
 mod surroundings;
 mod unsupported;
@@ -33,6 +35,8 @@ pub fn all() -> Vec<Drill> {
         ansible::DRILLS,
         diskless::DRILLS,
         container::DRILLS,
+        rpm::DRILLS,
+        local_install::DRILLS,
     ]
     .concat()
 }

@@ -88,8 +88,18 @@ impl Builder<'_> {
         run::quiet(
             self.chroot
                 .command("unshare")
-                .args(["--net", "setpriv", &format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"])
-                .args(["sh", "-c", &format!("cd \"$HOME\" && {{ {line}; }} >>log 2>&1 || {{ tail -n 40 log; exit 1; }}")])
+                .args([
+                    "--net",
+                    "setpriv",
+                    &format!("--reuid={NOBODY}"),
+                    &format!("--regid={NOBODY}"),
+                    "--clear-groups",
+                ])
+                .args([
+                    "sh",
+                    "-c",
+                    &format!("cd \"$HOME\" && {{ {line}; }} >>log 2>&1 || {{ tail -n 40 log; exit 1; }}"),
+                ])
                 .envs(HURRY)
                 .env("HOME", format!("/{PLACE}"))
                 .env("SOURCE_DATE_EPOCH", self.epoch),

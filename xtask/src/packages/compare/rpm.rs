@@ -127,7 +127,12 @@ mod tests {
         let list: Vec<String> = facts.into_iter().map(|(subject, value)| format!("{subject}={value}")).collect();
         assert_eq!(
             list,
-            ["contents /etc/a=abc", "flags /etc/a=cn", "mode /etc/a=0100644 root:root", "mode /usr/src/k=040755 root:root"]
+            [
+                "contents /etc/a=abc",
+                "flags /etc/a=cn",
+                "mode /etc/a=0100644 root:root",
+                "mode /usr/src/k=040755 root:root"
+            ]
         );
     }
 
