@@ -63,7 +63,8 @@ make)
     ;;
 take)
     if made; then
-        cat "$log"
+        # An older attempt's may be gone.
+        cat "$log" 2>/dev/null || true
         # DKMS looks for the file without a suffix of compression, and leaves it to itself.
         mv "$place/knem.ko" .
         rm -rf "$place" "$log"

@@ -3,7 +3,7 @@
 #
 # What the packages' scripts do on a user's machine, for .deb and .rpm alike.
 #
-#     sh package.sh installed [OLD-VERSION]   hands the driver to DKMS, which builds it for the running and the newest kernel
+#     sh package.sh installed [OLD-VERSION]   hands the driver to DKMS, and builds it for every kernel for which it can be built
 #     sh package.sh arrived                   something came that a kernel may have been skipped for: builds what can be built now
 #     sh package.sh removing                  takes this version out of DKMS and of every kernel
 #
@@ -19,11 +19,16 @@ say() {
 }
 
 installed() {
+    # What an older version failed at may succeed now.
+    rm -f /var/cache/knem/build/*.log
     # Its path is the same on all distributions that have DKMS.
     if ! /usr/lib/dkms/common.postinst knem "$version" /usr/share/knem-dkms "" "${1:-}"; then
         say "DKMS could not install the module for every kernel, see above; dkms autoinstall -k KERNEL tries again"
     fi
+    # That was for the running and the newest kernel. An upgrade has taken the old version out of all the others as well.
+    build_missing untried
     say_what_is_in_use
+    sh "$knem_dir/secure-boot.sh"
 }
 
 # A module stays in use until it is unloaded, whatever happens to its file.
@@ -39,7 +44,8 @@ say_what_is_in_use() {
     fi
 }
 
-arrived() {
+# Builds for the kernels that lack the module; with `untried`, not for those for which building has just failed.
+build_missing() {
     [ ! -e /etc/dkms/no-autoinstall ] || return 0
     for build in /lib/modules/*/build; do
         kernel=${build#/lib/modules/}
@@ -48,6 +54,9 @@ arrived() {
         case $(dkms status -m knem -v "$version" -k "$kernel" 2>/dev/null) in
         *installed*) continue ;;
         esac
+        if [ "${1:-}" = untried ] && [ -e "/var/cache/knem/build/$kernel.log" ]; then
+            continue
+        fi
         # Asked first, so that every package that comes is not followed by the reasons of every kernel.
         sh "$knem_dir/rust-check.sh" "$kernel" >/dev/null || continue
         dkms install -m knem -v "$version" -k "$kernel" || true
@@ -65,7 +74,7 @@ verb=${1:-}
 [ $# = 0 ] || shift
 case $verb in
 installed) installed "$@" ;;
-arrived) arrived ;;
+arrived) build_missing ;;
 removing) removing ;;
 *)
     echo "usage: package.sh installed [OLD-VERSION] | arrived | removing" >&2

@@ -16,7 +16,8 @@
 #
 # Sentences travel through dkms.conf, bash's regular expressions and log files: no quotes, dollars or newlines (knem_no).
 
-knem_cache=/var/cache/knem/rust-metadata
+# KNEM_METADATA: another place, for a build by a user who may not write there (install/module.sh).
+knem_cache=${KNEM_METADATA:-/var/cache/knem/rust-metadata}
 # The layout of what rust-metadata.sh makes. To be raised when a module needs something else: what was made before is then made
 # anew. A number and not a hash of the script, because linux-source may be gone by then.
 knem_cache_format=1
@@ -200,10 +201,10 @@ knem_check_makeable() {
         }
     done
     # The cache's directory may not be there yet: ask for its file system.
-    knem_disk=$(df -Pm "$knem_cache" 2>/dev/null || df -Pm /var/cache)
+    knem_disk=$(df -Pm "$knem_cache" 2>/dev/null || df -Pm "${knem_cache%/*}" 2>/dev/null || df -Pm "${knem_cache%/*/*}")
     knem_disk=$(printf '%s\n' "$knem_disk" | awk 'NR == 2 { print $4 }')
     [ "${knem_disk:-0}" -ge "$knem_disk_needed" ] ||
-        knem_no "making the Rust metadata needs $knem_disk_needed MiB below /var/cache, and $knem_disk are free; apt clean may help"
+        knem_no "making the Rust metadata needs $knem_disk_needed MiB below ${knem_cache%/*/*}, and $knem_disk are free; apt clean may help"
 }
 
 # Run, not sourced.

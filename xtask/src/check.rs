@@ -10,7 +10,7 @@ use clap::Args;
 use crate::cache::elapsed;
 use crate::kernels::Kernel;
 use crate::lab::{words, Lab};
-use crate::packages::{self, Packages};
+use crate::packages::{self, Built, Packages};
 use crate::uml::run::Bench;
 use crate::uml::{Flavour, DEFAULT_KERNEL};
 use crate::vm::{Add, Options};
@@ -116,8 +116,13 @@ pub fn run(scope: &Scope) -> Result<()> {
     if scope.host {
         steps.run("packages", || packages::build(&workspace));
     } else if let Some(lab) = steps.run("the archive", Lab::open) {
-        if let Some(packages) = steps.run("packages", || lab.packages()) {
-            on_the_kernels(&lab, &packages, &mut steps);
+        if let Some(built) = steps.run("packages", || built(&workspace)) {
+            if !scope.kernels {
+                of_the_packages(&lab, &built, &mut steps);
+            }
+            if let Some(packages) = steps.run("repository", || packages::offered(&workspace, built)) {
+                on_the_kernels(&lab, &packages, &mut steps);
+            }
         }
     }
     steps.summary()
@@ -139,6 +144,23 @@ fn on_the_host(workspace: &Workspace, steps: &mut Steps) {
         // The header is tried in C and in C++.
         host::need(&["cc", "c++"])?;
         cargo(&["test", "--workspace"])
+    });
+}
+
+fn built(workspace: &Workspace) -> Result<Built> {
+    let _lock = packages::lock(workspace)?;
+    packages::build(workspace)
+}
+
+/// What has to hold of the packages themselves, and in a site's life.
+fn of_the_packages(lab: &Lab, built: &Built, steps: &mut Steps) {
+    steps.run("packages as lintian and rpmlint see them", || packages::lint(lab, built));
+    steps.run("packages built elsewhere are the same", || packages::reproducible(&lab.workspace, built));
+    steps.run("packages built as a distribution does", || packages::compare(lab, built));
+    // Those were made by the step before.
+    steps.run("source packages as lintian and rpmlint see them", || packages::lint_sources(lab));
+    steps.run("drills, the fast ones", || {
+        run::run(cargo(&lab.workspace).args(["run", "--quiet", "-p", "knem-drills", "--", "--fast", "--jobs", "2"]))
     });
 }
 

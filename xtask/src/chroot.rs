@@ -20,22 +20,34 @@ use crate::namespace::{directory, Mount, Upper};
 #[derive(Debug)]
 pub struct Chroot {
     root: PathBuf,
-    /// Unmounted before the scratch directory goes: fields are dropped in this order.
-    _mounts: Vec<Mount>,
-    _scratch: TempDir,
-    /// apt locks its archives and does not wait for another apt, so that runs beside each other would fail.
-    _turn: File,
+    mounts: Vec<Mount>,
+    scratch: TempDir,
+    /// Where downloaded packages are kept, for all runs.
+    debs: PathBuf,
     apt_options: Vec<String>,
 }
 
 impl Chroot {
     /// Prepares the tree at `root`.
+    ///
+    /// # Errors
+    /// When something cannot be mounted, as a rule for want of root's rights or of [`crate::namespace::enter`].
     pub fn enter(root: &Path, archive: &Archive, cache: &Cache) -> Result<Self> {
-        let turn = cache.lock("debs", "turn")?;
-        // What a run left that was killed.
-        cache.remove_older("scratch", Duration::from_secs(24 * 3600))?;
-        // Packages of kernels that have left the archive.
-        cache.remove_older("debs", Duration::from_secs(60 * 24 * 3600))?;
+        Self::enter_with_lists(root, archive, cache, None)
+    }
+
+    /// As [`enter`](Self::enter), but what apt learns of repositories is kept in `lists`, for the next time this tree is entered.
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter).
+    pub fn enter_with_lists(root: &Path, archive: &Archive, cache: &Cache, lists: Option<&Path>) -> Result<Self> {
+        {
+            let _turn = cache.lock("debs", "tidying")?;
+            // What a run left that was killed.
+            cache.remove_older("scratch", Duration::from_secs(24 * 3600))?;
+            // Packages of kernels that have left the archive.
+            cache.remove_older("debs", Duration::from_secs(60 * 24 * 3600))?;
+        }
         let scratch = tempfile::Builder::new().prefix("scratch-").tempdir_in(cache.directory("scratch")?)?;
         let mut mounts = vec![
             Mount::special(
@@ -51,19 +63,14 @@ impl Chroot {
         mounts.extend(devices(&root.join("dev"))?);
         mounts.extend(network(root)?);
 
+        // apt locks its archives and does not wait for another apt. So each has a directory of its own, above the packages known.
         let debs = cache.directory("debs")?;
         directory(&debs.join("partial"))?;
-        let archives = root.join("var/cache/apt/archives");
-        directory(&archives)?;
-        mounts.push(Mount::bind(&debs, &archives)?);
+        mounts.push(above(&debs, &scratch.path().join(DEBS), &root.join("var/cache/apt/archives"))?);
 
-        // The snapshot itself never changes; what apt adds for a local repository goes to the scratch side.
-        let (upper, work) = (scratch.path().join("upper"), scratch.path().join("work"));
-        directory(&upper)?;
-        directory(&work)?;
-        let lists = root.join("var/lib/apt/lists");
-        directory(&lists)?;
-        mounts.push(Mount::overlay(&[&archive.lists()], Some(Upper { upper: &upper, work: &work }), &lists)?);
+        // The snapshot itself never changes; what apt adds for a local repository goes to the writable side.
+        let known = lists.map_or_else(|| scratch.path().join("lists"), Path::to_owned);
+        mounts.push(above(&archive.lists(), &known, &root.join("var/lib/apt/lists"))?);
 
         let mut apt_options = archive::proxy_options()?;
         apt_options.extend(
@@ -80,7 +87,7 @@ impl Chroot {
             ]
             .map(str::to_owned),
         );
-        Ok(Self { root: root.to_owned(), _mounts: mounts, _scratch: scratch, _turn: turn, apt_options })
+        Ok(Self { root: root.to_owned(), mounts, scratch, debs, apt_options })
     }
 
     /// A command to run in the tree. Its processes end with it.
@@ -103,6 +110,33 @@ impl Chroot {
         command.args(arguments);
         command
     }
+}
+
+impl Drop for Chroot {
+    fn drop(&mut self) {
+        // Last mounted, first unmounted.
+        while self.mounts.pop().is_some() {}
+        // What was downloaded is shared; a rename is never seen half done. Not to keep it only costs another download.
+        for entry in fs::read_dir(self.scratch.path().join(DEBS).join("upper")).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let whole = entry.file_type().is_ok_and(|kind| kind.is_file());
+            if whole && path.extension().is_some_and(|kind| kind == "deb") {
+                let _ = fs::rename(&path, self.debs.join(entry.file_name()));
+            }
+        }
+    }
+}
+
+/// The downloads of one run, in its scratch directory.
+const DEBS: &str = "debs";
+
+/// Shows `what` at `at`, with changes going to `place`.
+fn above(what: &Path, place: &Path, at: &Path) -> Result<Mount> {
+    let (upper, work) = (place.join("upper"), place.join("work"));
+    for path in [upper.as_path(), &work, at] {
+        directory(path)?;
+    }
+    Mount::overlay(&[what], Some(Upper { upper: &upper, work: &work }), at)
 }
 
 /// A command to run in a tree, knowing nothing of this machine. Its processes end with it.

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: CECILL-B
 //! What every command on kernels needs at hand: the archive as it is today, the layers, and what the driver supports.
 
-use std::process::Command;
+use std::path::Path;
 
 use anyhow::{bail, Context, Result};
+use tempfile::TempDir;
 
 use crate::archive::Archive;
-use crate::cache::{file_digest, Cache};
+use crate::cache::Cache;
+use crate::chroot::Chroot;
 use crate::kernels::{self, Kernel};
 use crate::packages::{self, Packages};
-use crate::run;
 use crate::userland::{Installed, Userlands};
 use crate::vm::{self, Image, Options, Report};
 use crate::workspace::Workspace;
@@ -55,15 +56,8 @@ impl Lab {
 
     /// Builds the packages. The repository is a copy that stays as it is when another run in this tree builds others.
     pub fn packages(&self) -> Result<Packages> {
-        let _lock = self.cache.lock("repository", "build")?;
-        let built = packages::build(&self.workspace)?;
-        let digests = built.debs.iter().map(|deb| file_digest(deb)).collect::<Result<Vec<String>>>()?;
-        let key: Vec<&str> = digests.iter().map(String::as_str).collect();
-        let entry = self.cache.entry("repository", "keeping the packages", &key, |entry| {
-            run::quiet(Command::new("cp").args(["-r", "-T"]).arg(&built.repository).arg(entry))
-        })?;
-        self.cache.keep_newest("repository", 20)?;
-        Ok(Packages { repository: entry, debs: built.debs })
+        let _lock = packages::lock(&self.workspace)?;
+        packages::offered(&self.workspace, packages::debs(&self.workspace)?)
     }
 
     /// A disk with the kernel alone.
@@ -90,8 +84,25 @@ impl Lab {
         vm::run_commands(image, commands, options, &logs, &self.cache)
     }
 
+    /// Enters a tree to run commands in it; what its apt learns of repositories is kept in `lists`.
+    ///
+    /// # Errors
+    /// When something cannot be mounted there.
+    pub fn enter(&self, tree: &Path, lists: &Path) -> Result<Chroot> {
+        Chroot::enter_with_lists(tree, &self.archive, &self.cache, Some(lists))
+    }
+
+    /// A directory for things that end with their owner, on the disk that the layers are on.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn scratch(&self, name: &str) -> Result<TempDir> {
+        let scratch = self.cache.directory("scratch")?;
+        Ok(tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(scratch)?)
+    }
+
     /// Layers of this place.
-    pub(crate) fn userlands(&self) -> Userlands<'_> {
+    pub fn userlands(&self) -> Userlands<'_> {
         Userlands::new(&self.workspace, &self.cache, &self.archive)
     }
 }

@@ -9,6 +9,7 @@ pub mod cache;
 pub mod check;
 pub mod chroot;
 pub mod demo;
+pub mod dist;
 pub mod host;
 pub mod kernels;
 pub mod kmodules;

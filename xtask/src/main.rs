@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use nix::unistd::geteuid;
 
 use xtask::lab::Lab;
 use xtask::vm::{Add, Options};
 use xtask::workspace::Workspace;
-use xtask::{check, demo, kmodules, namespace, packages, programs, uml};
+use xtask::{check, demo, dist, kmodules, namespace, packages, programs, uml};
 
 /// Exit status when the machine or its kernel failed, as opposed to the command run in it.
 const MACHINE_TROUBLE: u8 = 125;
@@ -29,8 +30,27 @@ enum Task {
     Demo,
     /// Run every check: format, lints, tests, packages, and the driver on every supported kernel.
     Check(check::Scope),
-    /// Build the packages and the local apt repository.
-    Packages,
+    /// Build the packages: .deb and .rpm, in dist/; and have lintian and rpmlint judge them.
+    Packages {
+        /// Leave the judges out. They take root.
+        #[arg(long)]
+        no_lint: bool,
+        /// Build everything a second time elsewhere, and compare byte by byte.
+        #[arg(long)]
+        reproducible: bool,
+    },
+    /// Build the packages, and repositories of them for apt and dnf in dist/repo/.
+    Repo {
+        /// Sign with this secret key of gpg's keyring: a fingerprint or a mail address.
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+    },
+    /// Make the release's tarball, which packages are built from without a network.
+    Dist {
+        /// Also build packages from it as a distribution does, and compare them with those of `cargo xtask packages`.
+        #[arg(long)]
+        compare: bool,
+    },
     /// Stock Debian kernels in a virtual machine.
     #[command(subcommand)]
     Vm(Vm),
@@ -90,7 +110,9 @@ fn main() -> ExitCode {
     let (result, trouble) = match Cli::parse().command {
         Task::Demo => (demo::run().map(|()| 0), 1),
         Task::Check(scope) => (check::run(&scope).map(|()| 0), 1),
-        Task::Packages => (show_packages().map(|()| 0), 1),
+        Task::Packages { no_lint, reproducible } => (show_packages(!no_lint, reproducible).map(|()| 0), 1),
+        Task::Repo { key } => (make_repositories(key.as_deref()).map(|()| 0), 1),
+        Task::Dist { compare } => (make_tarball(compare).map(|()| 0), 1),
         Task::Vm(Vm::Kernels) => (show_kernels().map(|()| 0), 1),
         Task::Vm(Vm::Run(arguments)) => (run_in_machine(arguments), MACHINE_TROUBLE),
         Task::Uml(Uml::Run(arguments)) => (uml::run::run(arguments), MACHINE_TROUBLE),
@@ -109,13 +131,52 @@ fn main() -> ExitCode {
     }
 }
 
-fn show_packages() -> Result<()> {
-    let packages = packages::build(&Workspace::find()?)?;
-    for deb in &packages.debs {
-        println!("{}", deb.display());
+fn show_packages(lint: bool, twice: bool) -> Result<()> {
+    let root = geteuid().is_root();
+    if lint && root {
+        namespace::enter()?;
     }
-    println!("apt repository: {}", packages.repository.display());
+    let workspace = Workspace::find()?;
+    let _lock = packages::lock(&workspace)?;
+    let built = packages::build(&workspace)?;
+    for package in built.debs.iter().chain(&built.rpms) {
+        println!("{}", package.display());
+    }
+    if lint && root {
+        packages::lint(&Lab::open()?, &built)?;
+    } else if lint {
+        println!("not judged by lintian and rpmlint: that takes root, for they run in a Debian tree of their own");
+    }
+    if twice {
+        packages::reproducible(&workspace, &built)?;
+    }
     Ok(())
+}
+
+fn make_repositories(key: Option<&str>) -> Result<()> {
+    let workspace = Workspace::find()?;
+    // Before everything is built: it may not be there.
+    let key = key.map(packages::Key::find).transpose()?;
+    let _lock = packages::lock(&workspace)?;
+    let built = packages::build(&workspace)?;
+    let repositories = packages::repo::make(&workspace, &built, key.as_ref())?;
+    println!("apt repository: {}", repositories.deb.display());
+    println!("dnf repository: {}", repositories.rpm.display());
+    if key.is_none() {
+        println!("not signed: for use by file:, or sign it with `make repo KEY=fingerprint`");
+    }
+    Ok(())
+}
+
+fn make_tarball(compare: bool) -> Result<()> {
+    if !compare {
+        println!("{}", dist::tarball(&Workspace::find()?)?.display());
+        return Ok(());
+    }
+    namespace::enter()?;
+    let lab = Lab::open()?;
+    let _lock = packages::lock(&lab.workspace)?;
+    packages::compare(&lab, &packages::build(&lab.workspace)?)
 }
 
 fn show_kernels() -> Result<()> {
@@ -150,7 +211,7 @@ fn run_in_machine(arguments: RunArguments) -> Result<u8> {
         timeout: Duration::from_secs(arguments.timeout),
         bare: arguments.bare,
         adds,
-        echo: true,
+        ..Options::default()
     };
     let report = lab.boot(&image, &[arguments.command], &options)?;
     report.demand_health()?;

@@ -7,7 +7,6 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::packages::template;
 use crate::vm::Add;
 use crate::workspace::Workspace;
 use crate::{host, run};
@@ -87,13 +86,10 @@ fn stage(workspace: &Workspace) -> Result<Vec<String>> {
     }
     fs::copy(workspace.file("include/knem_io.h"), include.join("knem_io.h"))?;
     let text = fs::read_to_string(workspace.file("include/knem.pc.in"))?;
-    fs::write(pkgconfig.join("knem.pc"), template::fill(&text, &template::values(workspace)?)?)?;
-    let flags = run::output(
-        host::command("pkg-config")
-            .env("PKG_CONFIG_LIBDIR", &pkgconfig)
-            .arg(format!("--define-variable=prefix={}", prefix.display()))
-            .args(["--cflags", "knem"]),
-    )?;
+    let text = text.replace("@PREFIX@", &prefix.to_string_lossy()).replace("@VERSION@", &workspace.version);
+    fs::write(pkgconfig.join("knem.pc"), text)?;
+    let flags =
+        run::output(host::command("pkg-config").env("PKG_CONFIG_LIBDIR", &pkgconfig).args(["--cflags", "knem"]))?;
     Ok(flags.split_whitespace().map(str::to_owned).collect())
 }
 

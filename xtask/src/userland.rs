@@ -38,8 +38,36 @@ const TOOLCHAIN: &[&str] = &["bindgen", "dkms", "gcc-14", "make", "openssl", "ru
 const UML_TOOLCHAIN: &[&str] =
     &["bc", "bison", "clang-19", "flex", "libc6-dev", "libelf-dev", "libssl-dev", "lld-19", "llvm-19", "patch"];
 
+/// What packages are built, checked and published with, so that its versions are Debian's and not the host's.
+const PACKAGING: &[&str] = &[
+    "cargo",
+    "createrepo-c",
+    "debhelper",
+    "devscripts",
+    "dh-dkms",
+    "dnf",
+    "dpkg-dev",
+    "fakeroot",
+    "file",
+    "gcc",
+    "gnupg",
+    "libc6-dev",
+    "lintian",
+    "man-db",
+    "ovmf",
+    "pkgconf",
+    "python3-virt-firmware",
+    "rpm",
+    "rpmlint",
+    "sbsigntool",
+    "shellcheck",
+];
+
 /// Where the metadata provider of knem-dkms keeps what it made: a directory for each kernel release.
 const METADATA: &str = "var/cache/knem/rust-metadata";
+
+/// What makes it. The script that decides whether it is still good is not among them: it decides again in every tree.
+const METADATA_SCRIPTS: &[&str] = &["rust-make.sh", "rust-metadata.sh", "rust-symbols.sh"];
 
 /// Where the local repository is in the tree.
 const REPOSITORY: &str = "opt/knem-repository";
@@ -196,18 +224,38 @@ impl<'a> Userlands<'a> {
     /// The distribution with what builds User Mode Linux. Beside the kernels' layers, not above them: those hold newer libraries
     /// from backports, which the compilers of the distribution do not go with.
     pub fn with_uml_toolchain(&self) -> Result<Stack> {
-        let base = self.base()?;
-        let mut key = vec![RECIPE, base.key.as_str()];
-        key.extend(UML_TOOLCHAIN);
-        let layer = self.cache.entry("uml-toolchain", "compilers for User Mode Linux", &key, |entry| {
-            self.layer(&base, entry, |_, chroot| {
+        self.with_debian("uml-toolchain", "compilers for User Mode Linux", UML_TOOLCHAIN)
+    }
+
+    /// The distribution with what packages are built, checked and published with.
+    pub fn with_packaging_tools(&self) -> Result<Stack> {
+        self.with_debian("packaging", "tools for packages", PACKAGING)
+    }
+
+    /// The distribution with some of its packages, as a layer of this kind.
+    ///
+    /// # Errors
+    /// When the layer cannot be made; it is then not kept.
+    pub fn with_debian(&self, kind: &str, what: &str, packages: &[&str]) -> Result<Stack> {
+        self.with_more(&self.base()?, kind, what, packages)
+    }
+
+    /// These layers with some of Debian's packages, as a layer of this kind.
+    ///
+    /// # Errors
+    /// When the layer cannot be made; it is then not kept.
+    pub fn with_more(&self, below: &Stack, kind: &str, what: &str, packages: &[&str]) -> Result<Stack> {
+        let mut key = vec![RECIPE, below.key.as_str()];
+        key.extend(packages);
+        let layer = self.cache.entry(kind, what, &key, |entry| {
+            self.layer(below, entry, |_, chroot| {
                 let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
-                arguments.extend(UML_TOOLCHAIN);
+                arguments.extend(packages);
                 run::quiet(&mut chroot.apt_get(&arguments))
             })
         })?;
-        self.cache.keep_newest("uml-toolchain", 2)?;
-        Ok(base.above(&layer))
+        self.cache.keep_newest(kind, 4)?;
+        Ok(below.above(&layer))
     }
 
     /// The distribution with our tools alone: what runs on a kernel that is not Debian's.
@@ -242,16 +290,29 @@ impl<'a> Userlands<'a> {
         self.layer(stack, scratch.path(), work)
     }
 
+    /// Rust metadata made for a kernel: a directory with that of one release, as `/var/cache/knem/rust-metadata` has it. Making it
+    /// takes a minute or two, by installing our packages in a tree that is then forgotten.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn rust_metadata(&self, kernel: &Kernel, packages: &Packages) -> Result<PathBuf> {
+        let below = self.with_kernel(kernel)?;
+        let key = self.metadata(kernel, &below)?;
+        let what = format!("Rust metadata of {}", kernel.release);
+        self.cache.entry("rust-metadata", &what, &words(&key), |copy| {
+            self.in_passing(&below, |tree, chroot| {
+                install(tree, chroot, kernel, packages)?;
+                run::quiet(Command::new("cp").args(["-a", "-T"]).arg(tree.join(METADATA)).arg(copy))
+            })
+        })
+    }
+
     /// What the Rust metadata of a kernel depends on: the scripts that make it, the kernel and the compiler (in the stack).
     fn metadata(&self, kernel: &Kernel, below: &Stack) -> Result<Vec<String>> {
         let mut key = vec![kernel.version.clone(), below.key.clone()];
         let scripts = self.workspace.file("dkms");
-        for entry in WalkDir::new(&scripts).sort_by_file_name() {
-            let entry = entry?;
-            if entry.file_type().is_file() {
-                key.push(entry.file_name().to_string_lossy().into_owned());
-                key.push(file_digest(entry.path())?);
-            }
+        for script in METADATA_SCRIPTS {
+            key.push(file_digest(&scripts.join(script))?);
         }
         Ok(key)
     }
@@ -296,9 +357,14 @@ fn show(known: &Path, at: &Path, scratch: &Path) -> Result<Mount> {
     Mount::overlay(&[known], Some(Upper { upper: &upper, work: &work }), at)
 }
 
-/// Installs our packages as an administrator does, from a repository in the tree.
-fn install(tree: &Path, chroot: &Chroot, kernel: &Kernel, packages: &Packages) -> Result<Installed> {
+/// Makes our packages known to the tree's apt, as an administrator does, from a repository in the tree; another version's are
+/// known no longer.
+///
+/// # Errors
+/// When apt cannot read the repository.
+pub fn offer(tree: &Path, chroot: &Chroot, packages: &Packages) -> Result<()> {
     let repository = tree.join(REPOSITORY);
+    run::quiet(Command::new("rm").arg("-rf").arg(&repository))?;
     run::quiet(Command::new("cp").args(["-r", "-T"]).arg(&packages.repository).arg(&repository))?;
     let list = tree.join("etc/apt/sources.list.d/knem.list");
     fs::write(&list, format!("deb [trusted=yes] file:/{REPOSITORY} ./\n"))?;
@@ -312,7 +378,12 @@ fn install(tree: &Path, chroot: &Chroot, kernel: &Kernel, packages: &Packages) -
         "Dir::Etc::SourceParts=-",
         "-o",
         "APT::Get::List-Cleanup=0",
-    ]))?;
+    ]))
+}
+
+/// Installs our packages as an administrator does.
+fn install(tree: &Path, chroot: &Chroot, kernel: &Kernel, packages: &Packages) -> Result<Installed> {
+    offer(tree, chroot, packages)?;
     let log = Mutex::new(String::new());
     let mut arguments = vec!["install", "-y", "-q", "knem-dkms", "knem-tools"];
     if kernel.meta.is_empty() {

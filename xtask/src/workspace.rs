@@ -19,6 +19,8 @@ pub struct Workspace {
     pub series: Vec<String>,
     /// Where images, kernels and downloads are kept between runs.
     pub cache: PathBuf,
+    /// Cargo's target directory.
+    target: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +55,22 @@ impl Workspace {
     pub fn find() -> Result<Self> {
         let own =
             env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-        let root = own.parent().context("xtask is not inside a workspace")?.to_owned();
+        // The crate that cargo runs may be another one of the workspace, deeper down.
+        let root = own.ancestors().find(|directory| directory.join("Cargo.lock").is_file());
+        let root = root.with_context(|| format!("{} is not inside a workspace", own.display()))?.to_owned();
+        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |name| root.join(name));
+        Self::at(root, target)
+    }
+
+    /// A copy of this workspace in another place, with a target directory of its own. Its version may be another one.
+    ///
+    /// # Errors
+    /// When there is no such copy.
+    pub fn elsewhere(&self, root: &Path, target: &Path) -> Result<Self> {
+        Self::at(root.to_owned(), target.to_owned())
+    }
+
+    fn at(root: PathBuf, target: PathBuf) -> Result<Self> {
         let path = root.join("Cargo.toml");
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let manifest: Manifest = toml::from_str(&text)
@@ -63,12 +80,13 @@ impl Workspace {
             version: manifest.workspace.package.version,
             series: manifest.workspace.metadata.knem.kernel_series,
             cache: cache_directory()?,
+            target,
         })
     }
 
     /// Cargo's target directory: where other builds of this run put their results.
     pub fn target(&self) -> PathBuf {
-        env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), |directory| self.root.join(directory))
+        self.target.clone()
     }
 
     /// `path` inside the repository.

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: CECILL-B
 //! cargo-deb: packs what is staged, as the `[package.metadata.deb]` sections of src-kmod and src-tools say.
 
-use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::cache::Cache;
+use super::cargo_tool;
 use crate::run;
 use crate::workspace::Workspace;
 
-/// The release that is used: another could give other packages.
-const VERSION: &str = "3.8.0";
+/// The tool's name and the release that is used.
+const TOOL: (&str, &str) = ("cargo-deb", "3.8.0");
 
 /// The tool, installed in the cache.
 #[derive(Debug)]
@@ -24,26 +23,10 @@ pub(crate) struct CargoDeb {
 }
 
 impl CargoDeb {
-    /// Finds it in the cache, or builds it there, which takes some minutes.
+    /// Finds it in the cache, or builds it there.
     pub(crate) fn get(workspace: &Workspace, epoch: u64) -> Result<Self> {
-        let entry = Cache::new(&workspace.cache).entry(
-            "cargo-deb",
-            &format!("building cargo-deb {VERSION}"),
-            &[VERSION],
-            |directory| {
-                let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-                run::quiet(
-                    Command::new(cargo)
-                        .args(["install", "cargo-deb", "--version", VERSION, "--locked", "--root"])
-                        .arg(directory)
-                        // Our workspace's settings are not for it.
-                        .env_remove("CARGO_TARGET_DIR")
-                        .env_remove("RUSTFLAGS"),
-                )
-            },
-        )?;
         Ok(Self {
-            program: entry.join("bin/cargo-deb"),
+            program: cargo_tool::get(workspace, TOOL.0, TOOL.1)?,
             root: workspace.root.clone(),
             target: workspace.target(),
             epoch,

@@ -16,7 +16,7 @@ pub(crate) fn check(tree: &Path) -> Result<()> {
     for object in objects(&kbuild) {
         let source = object.trim_end_matches(".o");
         if !["c", "rs"].iter().any(|kind| tree.join(format!("{source}.{kind}")).is_file()) {
-            bail!("Kbuild names {object}, but the DKMS tree has neither {source}.c nor {source}.rs: see dkms/install-list");
+            bail!("Kbuild names {object}, but the DKMS tree has neither {source}.c nor {source}.rs: see install/files");
         }
     }
     check_modules(&tree.join(ROOT), tree)?;
@@ -25,7 +25,7 @@ pub(crate) fn check(tree: &Path) -> Result<()> {
         if path.extension().is_some_and(|kind| kind == "c" || kind == "h") {
             for header in own_headers(&read(&path)?) {
                 if !tree.join(&header).is_file() {
-                    bail!("{} includes {header}, which the DKMS tree lacks: see dkms/install-list", path.display());
+                    bail!("{} includes {header}, which the DKMS tree lacks: see install/files", path.display());
                 }
             }
         }
@@ -43,7 +43,7 @@ fn check_modules(file: &Path, directory: &Path) -> Result<()> {
         } else if nested.join("mod.rs").is_file() {
             nested.join("mod.rs")
         } else {
-            bail!("{} says `mod {module};`, but the DKMS tree lacks it: see dkms/install-list", file.display());
+            bail!("{} says `mod {module};`, but the DKMS tree lacks it: see install/files", file.display());
         };
         check_modules(&found, &nested)?;
     }

@@ -8,19 +8,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{bail, Context, Result};
+use walkdir::WalkDir;
 
 use crate::run;
 
 /// Replaces the package by one with these fields in its control file, and returns that; its name follows the architecture.
-pub(crate) fn with_fields(deb: &Path, fields: &[(&str, String)], epoch: u64) -> Result<PathBuf> {
+pub(crate) fn with_fields(deb: &Path, fields: &[(String, String)], epoch: u64) -> Result<PathBuf> {
     let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
     let tree = scratch.path().join("tree");
     run::quiet(Command::new("dpkg-deb").arg("-R").arg(deb).arg(&tree))?;
     let path = tree.join("DEBIAN/control");
     let control = fs::read_to_string(&path).context("the package has no control file")?;
     fs::write(&path, changed(&control, fields))?;
+    fs::write(tree.join("DEBIAN/md5sums"), digests(&tree)?)?;
     fs::remove_file(deb).with_context(|| format!("cannot remove {}", deb.display()))?;
-    let result = match fields.iter().find(|(name, _)| *name == "Architecture") {
+    let result = match fields.iter().find(|(name, _)| name == "Architecture") {
         Some((_, architecture)) => renamed(deb, architecture)?,
         None => deb.to_owned(),
     };
@@ -35,8 +37,23 @@ pub(crate) fn with_fields(deb: &Path, fields: &[(&str, String)], epoch: u64) -> 
     Ok(result)
 }
 
+/// What debsums compares with: the packages' files, without those an administrator may change.
+fn digests(tree: &Path) -> Result<String> {
+    let settings = fs::read_to_string(tree.join("DEBIAN/conffiles")).unwrap_or_default();
+    let mut files = Vec::new();
+    for entry in WalkDir::new(tree).sort_by_file_name() {
+        let entry = entry?;
+        let path = entry.path().strip_prefix(tree)?;
+        let setting = settings.lines().any(|line| Path::new(line.trim_start_matches('/')) == path);
+        if entry.file_type().is_file() && !path.starts_with("DEBIAN") && !setting {
+            files.push(path.to_owned());
+        }
+    }
+    run::output(Command::new("md5sum").current_dir(tree).arg("--").args(files))
+}
+
 /// Changes the fields; those that are not there come before the description, which Debian wants last.
-fn changed(control: &str, fields: &[(&str, String)]) -> String {
+fn changed(control: &str, fields: &[(String, String)]) -> String {
     let is = |line: &str, name: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'));
     let mut text = String::new();
     let mut replaced = false;
@@ -47,7 +64,7 @@ fn changed(control: &str, fields: &[(&str, String)]) -> String {
         }
         if is(line, "Description") {
             for (name, value) in fields {
-                if *name != "Description" && !control.lines().any(|line| is(line, name)) {
+                if name != "Description" && !control.lines().any(|line| is(line, name)) {
                     text.push_str(&format!("{name}: {value}\n"));
                 }
             }
@@ -78,11 +95,22 @@ mod tests {
     #[test]
     fn fields_change_or_come_in() {
         let control = "Package: x\nArchitecture: amd64\nDescription: y\n z\n";
-        let fields =
-            [("Architecture", "all".to_owned()), ("Suggests", "a".to_owned()), ("Description", "b\n c".to_owned())];
+        let fields = [("Architecture", "all"), ("Suggests", "a"), ("Description", "b\n c")]
+            .map(|(n, v)| (n.to_owned(), v.to_owned()));
         let expected = "Package: x\nArchitecture: all\nSuggests: a\nDescription: b\n c\n";
         assert_eq!(changed(control, &fields), expected);
         assert_eq!(changed(control, &[]), control);
+    }
+
+    #[test]
+    fn settings_have_no_digests() {
+        let home = tempfile::tempdir().expect("a directory");
+        for (path, text) in [("DEBIAN/conffiles", "/etc/a\n"), ("etc/a", "1"), ("usr/b", "abc")] {
+            let path = home.path().join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            fs::write(path, text).expect("written");
+        }
+        assert_eq!(digests(home.path()).expect("made"), "900150983cd24fb0d6963f7d28e17f72  usr/b\n");
     }
 
     #[test]

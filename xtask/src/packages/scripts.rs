@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! Maintainer scripts and triggers: `debian/<package>.<script>`, with the version put in.
+//! Maintainer scripts: `debian/<package>.<script>`, with the version put in as debhelper does in the Debian source package.
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 
 use super::stage::Stage;
 use crate::workspace::Workspace;
@@ -11,38 +11,27 @@ use crate::workspace::Workspace;
 const SCRIPTS: &[&str] = &["preinst", "postinst", "prerm", "postrm"];
 
 /// Stages the scripts that `package` has.
-pub(crate) fn stage(workspace: &Workspace, stage: &Stage, package: &str) -> Result<()> {
+pub(crate) fn stage(workspace: &Workspace, stage: &Stage, package: &str, version: &str) -> Result<()> {
     for script in SCRIPTS {
         let path = workspace.file(format!("debian/{package}.{script}"));
         if !path.exists() {
             continue;
         }
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        // debhelper's way of saying it, as these scripts serve its road too.
-        let text = text.replace("#VERSION#", &workspace.version).replace("#DEBHELPER#\n\n", "");
+        let text = filled(&text, version).with_context(|| path.display().to_string())?;
         stage.control(package, script, text.as_bytes())?;
     }
     Ok(())
 }
 
-/// Stages knem-dkms's triggers: the line with `@SERIES@` is repeated for each supported series. Comments stay behind, as lintian
-/// takes them for directives.
-pub(crate) fn stage_triggers(workspace: &Workspace, stage: &Stage, package: &str) -> Result<()> {
-    let path = workspace.file(format!("debian/{package}.triggers.in"));
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    stage.control(package, "triggers", triggers(&text, &workspace.series).as_bytes())
-}
-
-fn triggers(text: &str, series: &[String]) -> String {
-    let mut lines = Vec::new();
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        if line.contains("@SERIES@") {
-            lines.extend(series.iter().map(|series| line.replace("@SERIES@", series)));
-        } else {
-            lines.push(line.to_owned());
-        }
+/// The script as dh_installdeb gives it: debhelper has nothing to add to ours.
+fn filled(text: &str, version: &str) -> Result<String> {
+    let text = text.replace("#VERSION#", version).replace("#DEBHELPER#", "");
+    let mut words = text.split(|c: char| c.is_whitespace() || "\"'/-".contains(c));
+    if let Some(name) = words.find(|word| word.len() > 2 && word.starts_with('#') && word.ends_with('#')) {
+        bail!("nothing is known to put in place of {name}");
     }
-    lines.join("\n") + "\n"
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -50,11 +39,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trigger_for_each_series() {
-        let series = ["7.2".to_owned(), "7.3".to_owned()];
-        assert_eq!(
-            triggers("# x\ninterest /a-@SERIES@\ninterest /b\n", &series),
-            "interest /a-7.2\ninterest /a-7.3\ninterest /b\n"
-        );
+    fn the_version_is_put_in() {
+        assert_eq!(filled("# a\nsh /x-#VERSION#/y\n#DEBHELPER#\n", "2.0.0").expect("filled"), "# a\nsh /x-2.0.0/y\n\n");
+        let error = filled("x-#MODULE#/y\n", "2.0.0").expect_err("unknown").to_string();
+        assert!(error.contains("#MODULE#"), "{error}");
     }
 }

@@ -161,6 +161,7 @@ fn complaint(case: &Case, bench: &Bench, faults: &Path) -> Option<String> {
         bare: false,
         adds: vec![Add { path: faults.to_owned(), destination: format!("/root/{MODULE}").into() }],
         echo: false,
+        ..Options::default()
     };
     let command = ["sh", "-c", &format!("{PRELUDE}{}", case.commands)].map(str::to_owned).to_vec();
     let report = bench.run(&[command], &options, case.scan);

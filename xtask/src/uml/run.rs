@@ -91,7 +91,7 @@ pub fn run(arguments: Arguments) -> Result<u8> {
         timeout: Duration::from_secs(arguments.timeout),
         bare: arguments.bare,
         adds,
-        echo: true,
+        ..Options::default()
     };
     let report = bench.run(&[arguments.command], &options, true)?;
     report.demand_health()?;

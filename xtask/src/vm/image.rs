@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{bail, Context, Result};
 
@@ -26,10 +25,21 @@ const LEFT_OUT: &[&str] = &[
     "usr/lib/x86_64-linux-gnu/libLLVM*",
     "usr/lib/x86_64-linux-gnu/libclang*",
     "usr/lib/x86_64-linux-gnu/librustc_driver*",
-    "usr/share/doc/*",
-    "usr/share/locale/*",
+    "usr/share/doc",
+    "usr/share/locale",
     "usr/src/linux-source-*",
     "usr/src/rustc-*",
+];
+
+/// What a machine that is booted once does without, beyond that: the rest of what builds modules, and what can be had again.
+const LEFT_OUT_ONCE: &[&str] = &[
+    "usr/include",
+    "usr/lib/gcc*",
+    "usr/libexec/gcc*",
+    "usr/share/man",
+    "usr/src/linux-*",
+    "var/cache/apt/*",
+    "var/cache/knem/rust-metadata",
 ];
 
 /// Room beyond the userland's own size.
@@ -54,42 +64,70 @@ pub struct Image {
 impl Image {
     /// The image of a stack of layers, made if it is not there.
     pub fn of(stack: &Stack, kernel: &Kernel, cache: &Cache) -> Result<Self> {
-        host::need(&["mke2fs"])?;
         let key = [RECIPE, stack.key.as_str(), include_str!("guest/initramfs.sh")];
         let what = format!("disk image with kernel {}", kernel.release);
         let entry = cache.entry("image", &what, &key, |entry| {
-            let tree = entry.join("tree");
-            directory(&tree)?;
-            let (upper, work) = (entry.join("upper"), entry.join("work"));
-            directory(&upper)?;
-            directory(&work)?;
-            let writable = Upper { upper: &upper, work: &work };
-            let mounted = Mount::overlay(&stack.paths(), Some(writable), &tree)?;
-            let result = leave_out(&tree).and_then(|()| make(&tree, kernel, entry));
-            drop(mounted);
-            result?;
-            for path in [tree, upper, work] {
-                fs::remove_dir_all(path)?;
-            }
-            Ok(())
+            Self::once(&stack.paths(), kernel, entry, Without::Compilers).map(|_| ())
         })?;
         for (kind, count) in
             [("image", KEPT), ("installed", 2 * KEPT), ("kernel", KEPT), ("rust-metadata", KEPT), ("base", 2)]
         {
             cache.keep_newest(kind, count)?;
         }
-        Ok(Self {
+        Ok(Self::at(kernel, &entry))
+    }
+
+    /// An image of these layers (topmost first) in the directory `place`, for the caller alone. The layers stay as they are.
+    ///
+    /// # Errors
+    /// When the tree has no such kernel, or the disk is full.
+    pub fn once(layers: &[&Path], kernel: &Kernel, place: &Path, without: Without) -> Result<Self> {
+        host::need(&["mke2fs"])?;
+        let [tree, upper, work, empty] = ["tree", "upper", "work", "empty"].map(|name| place.join(name));
+        for path in [&tree, &upper, &work, &empty] {
+            directory(path)?;
+        }
+        let patterns = match without {
+            Without::Compilers => LEFT_OUT.to_vec(),
+            Without::Building => [LEFT_OUT, LEFT_OUT_ONCE].concat(),
+            Without::Nothing => Vec::new(),
+        };
+        let mounted = Mount::overlay(layers, Some(Upper { upper: &upper, work: &work }), &tree)?;
+        let result = leave_out(&tree, &patterns, &empty).and_then(|_hidden| make(&tree, kernel, place));
+        drop(mounted);
+        result?;
+        for path in [tree, upper, work, empty] {
+            fs::remove_dir_all(path)?;
+        }
+        Ok(Self::at(kernel, place))
+    }
+
+    fn at(kernel: &Kernel, place: &Path) -> Self {
+        Self {
             release: kernel.release.clone(),
-            vmlinuz: entry.join("vmlinuz"),
-            initramfs: entry.join("initramfs"),
-            disk: entry.join("disk"),
-        })
+            vmlinuz: place.join("vmlinuz"),
+            initramfs: place.join("initramfs"),
+            disk: place.join("disk"),
+        }
     }
 }
 
-/// Removes what the image does without, from the tree as it is seen here: the layers stay as they are.
-fn leave_out(tree: &Path) -> Result<()> {
-    for pattern in LEFT_OUT {
+/// What an image leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Without {
+    /// What builds modules.
+    Compilers,
+    /// That, and the kernel's headers, and what apt and we keep to be quicker.
+    Building,
+    /// Nothing: modules can be built in the machine.
+    Nothing,
+}
+
+/// Hides what the image does without, in the tree as it is seen here: the layers stay as they are. It is seen again when the
+/// result goes.
+fn leave_out(tree: &Path, patterns: &[&str], empty: &Path) -> Result<Vec<Mount>> {
+    let mut hidden = Vec::new();
+    for pattern in patterns {
         let path = tree.join(pattern);
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             continue;
@@ -106,12 +144,15 @@ fn leave_out(tree: &Path) -> Result<()> {
                 Some(start) => found.starts_with(start),
                 None => found == name,
             };
-            if matches {
-                run::quiet(Command::new("rm").arg("-rf").arg(entry.path()))?;
+            if matches && entry.file_type()?.is_dir() {
+                // Some have ten thousands of files: to remove each takes longer than all the rest.
+                hidden.push(Mount::bind(empty, &entry.path())?);
+            } else if matches {
+                fs::remove_file(entry.path())?;
             }
         }
     }
-    Ok(())
+    Ok(hidden)
 }
 
 /// Makes the three files in `entry` from the merged tree.

@@ -16,6 +16,7 @@ use anyhow::{bail, Context, Result};
 
 use super::add::{write_tar, Add};
 use super::console;
+use super::firmware::Firmware;
 use super::image::Image;
 use super::qemu::{self, Accelerator};
 use super::stream::{follow, Echo};
@@ -40,11 +41,25 @@ pub struct Options {
     pub adds: Vec<Add>,
     /// Whether the commands' outputs are passed through as they come.
     pub echo: bool,
+    /// Firmware that boots it, as a real machine's does; without it qemu starts the kernel itself.
+    pub firmware: Option<Firmware>,
+    /// Whether systemd brings the machine up, as far as multi-user.target, instead of the few steps that a driver may meet: a
+    /// minute instead of ten seconds.
+    pub systemd: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cpus: 2, memory: 2048, timeout: Duration::from_secs(600), bare: false, adds: Vec::new(), echo: true }
+        Self {
+            cpus: 2,
+            memory: 2048,
+            timeout: Duration::from_secs(600),
+            bare: false,
+            adds: Vec::new(),
+            echo: true,
+            firmware: None,
+            systemd: false,
+        }
     }
 }
 
@@ -121,7 +136,7 @@ pub fn run_commands(
     let log = log_file(logs, &image.release)?;
     let scratch = tempfile::Builder::new().prefix("knem-vm-").tempdir()?;
     let mark = new_mark()?;
-    write_job(&scratch.path().join("job"), commands, options.bare, &mark)?;
+    write_job(&scratch.path().join("job"), commands, options, &mark)?;
     if !options.adds.is_empty() {
         write_tar(&options.adds, &scratch.path().join("adds"))?;
     }
@@ -325,7 +340,14 @@ fn read_control(stream: UnixStream, sender: &Sender<Event>) {
 }
 
 fn start_qemu(accelerator: Accelerator, image: &Image, options: &Options, scratch: &Path, log: &Path) -> Result<Child> {
-    let mut command = qemu::command(accelerator, image, log, "");
+    let mut command = match &options.firmware {
+        Some(firmware) => {
+            let variables = scratch.join("variables");
+            fs::copy(&firmware.variables, &variables)?;
+            qemu::command_with_firmware(accelerator, firmware, log, &variables)
+        }
+        None => qemu::command(accelerator, image, log, ""),
+    };
     command.args(["-smp", &options.cpus.to_string()]);
     command.args(["-m", &options.memory.to_string()]);
     for path in [image.disk.clone(), scratch.join("job"), scratch.join("adds")] {
@@ -353,7 +375,7 @@ fn start_qemu(accelerator: Accelerator, image: &Image, options: &Options, scratc
 }
 
 /// The job as the initramfs unpacks it: settings, the guest's second program, a script for each command.
-fn write_job(file: &Path, commands: &[Vec<String>], bare: bool, mark: &str) -> Result<()> {
+fn write_job(file: &Path, commands: &[Vec<String>], options: &Options, mark: &str) -> Result<()> {
     let mut builder = tar::Builder::new(File::create(file)?);
     let mut add = |name: &str, mode: u32, content: &[u8]| {
         let mut header = tar::Header::new_gnu();
@@ -361,7 +383,12 @@ fn write_job(file: &Path, commands: &[Vec<String>], bare: bool, mark: &str) -> R
         header.set_size(content.len() as u64);
         builder.append_data(&mut header, name, content)
     };
-    let settings = format!("bare={}\ncommands={}\nmark='{mark}'\n", u8::from(bare), commands.len());
+    let settings = format!(
+        "bare={}\nsystemd={}\ncommands={}\nmark='{mark}'\n",
+        u8::from(options.bare),
+        u8::from(options.systemd),
+        commands.len()
+    );
     add("settings", 0o644, settings.as_bytes())?;
     add("init", 0o755, INIT.as_bytes())?;
     for (index, command) in commands.iter().enumerate() {

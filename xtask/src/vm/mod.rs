@@ -3,6 +3,7 @@
 
 pub mod add;
 pub mod console;
+pub mod firmware;
 pub mod image;
 pub mod initramfs;
 pub mod machine;
@@ -10,5 +11,6 @@ pub mod qemu;
 pub mod stream;
 
 pub use add::Add;
+pub use firmware::Firmware;
 pub use image::Image;
 pub use machine::{run_commands, Options, Outcome, Report};

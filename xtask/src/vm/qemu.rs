@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::firmware::Firmware;
 use super::image::Image;
 use crate::cache::Cache;
 use crate::host;
@@ -65,30 +66,54 @@ impl Accelerator {
     }
 }
 
+/// What the kernel is told. One in trouble stops at once, and qemu with it. Level 5 shows warnings. udev would load virtualisation into
+/// an emulated machine for nothing, in two seconds. (Hiding it from the processor's features instead breaks programs under some
+/// versions of qemu.)
+pub(crate) const KERNEL_ARGUMENTS: &str =
+    "console=ttyS0 panic=-1 oops=panic loglevel=5 log_buf_len=4M module_blacklist=kvm_amd,kvm_intel";
+
 /// A qemu command for the image's kernel, with nothing but a console that goes to a file.
 pub fn command(accelerator: Accelerator, image: &Image, console: &Path, kernel_arguments: &str) -> Command {
+    let mut command = plain(accelerator, "", console);
+    command.arg("-kernel").arg(&image.vmlinuz);
+    command.arg("-initrd").arg(&image.initramfs);
+    command.args(["-append", &format!("{KERNEL_ARGUMENTS} {kernel_arguments}")]);
+    command
+}
+
+/// The same for a machine whose firmware decides what it boots, from a disk of its own. What the firmware writes goes to `variables`.
+pub fn command_with_firmware(
+    accelerator: Accelerator,
+    firmware: &Firmware,
+    console: &Path,
+    variables: &Path,
+) -> Command {
+    // Only code in system management mode may write the variables that say what is trusted.
+    let mut command = plain(accelerator, ",smm=on", console);
+    command.args(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+    for (unit, file, access) in [(0, firmware.code.as_path(), "on"), (1, variables, "off")] {
+        let file = escaped(file);
+        command.arg("-drive").arg(format!("if=pflash,format=raw,unit={unit},readonly={access},file={file}"));
+    }
+    // Not a virtio disk: those are known by their order. Nothing in the booted machine looks at it.
+    let file = escaped(&firmware.disk);
+    command.arg("-drive").arg(format!("if=none,id=boot,format=raw,snapshot=on,file={file}"));
+    command.args(["-device", "nvme,drive=boot,serial=boot,bootindex=0"]);
+    command
+}
+
+/// What both have in common.
+fn plain(accelerator: Accelerator, machine: &str, console: &Path) -> Command {
     // setpriv: should we die, however suddenly, the kernel kills qemu.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
     command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
     // No hardware that only costs time: udev loads a driver for each.
-    command.args(["-machine", "q35,sata=off,smbus=off,i8042=off,vmport=off"]);
+    command.arg("-machine").arg(format!("q35,sata=off,smbus=off,i8042=off,vmport=off{machine}"));
     command.args(accelerator.arguments());
-    command.arg("-kernel").arg(&image.vmlinuz);
-    command.arg("-initrd").arg(&image.initramfs);
     command.arg("-chardev");
     command.arg(format!("file,id=console,path={}", escaped(console)));
     command.args(["-serial", "chardev:console"]);
-    command.args([
-        "-append",
-        // A kernel in trouble stops at once, and qemu with it. Level 5 shows warnings.
-        // udev would load virtualisation into an emulated machine for nothing, in two seconds. (Hiding it from the processor's
-        // features instead breaks programs under some versions of qemu.)
-        &format!(
-            "console=ttyS0 panic=-1 oops=panic loglevel=5 log_buf_len=4M \
-             module_blacklist=kvm_amd,kvm_intel {kernel_arguments}"
-        ),
-    ]);
     command.stdin(Stdio::null());
     command
 }

@@ -65,10 +65,13 @@ pub(crate) enum Command {
     #[command(long_about = regions::REGIONS)]
     Regions(RegionsArgs),
     /// Find out what keeps KNEM from being used here, and how to mend it
+    #[command(long_about = doctor::DOCTOR)]
     Doctor(DoctorArgs),
     /// Measure and verify copies between two processes
+    #[command(long_about = bench::BENCH)]
     Bench(BenchArgs),
     /// Test the installed driver
+    #[command(long_about = selftest::SELFTEST)]
     Selftest(SelftestArgs),
     /// Write a completion script for a shell to standard output
     Completions {

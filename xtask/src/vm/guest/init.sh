@@ -3,29 +3,49 @@
 # Second program of the test machine, in Debian's own tree: brings up what a booted system has and a driver may meet, runs the
 # commands one after the other, then looks whether the driver left the machine as it was.
 job=/run/knem-vm
-# bare=, commands=, mark=
+# bare=, systemd=, commands=, mark=
 . "$job/settings"
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/root USER=root LOGNAME=root SHELL=/bin/bash LANG=C.UTF-8 PWD=/
 unset TERM BOOT_IMAGE
 
-mount -t proc -o nosuid,nodev,noexec proc /proc
-mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
-mkdir -p /dev/pts /dev/shm /dev/hugepages /dev/mqueue
-mount -t devpts -o gid=5,mode=620,ptmxmode=000 devpts /dev/pts
-mount -t tmpfs -o nosuid,nodev tmpfs /dev/shm
-mount -t hugetlbfs -o nosuid,nodev hugetlbfs /dev/hugepages
-mount -t mqueue -o nosuid,nodev,noexec mqueue /dev/mqueue
-mount -t tmpfs -o nosuid,nodev tmpfs /tmp
-mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup
-mount -t debugfs -o nosuid,nodev,noexec debugfs /sys/kernel/debug
-mount -t tracefs -o nosuid,nodev,noexec tracefs /sys/kernel/tracing
-mkdir -p /run/lock /sys/fs/cgroup/command
-for link in "fd /proc/self/fd" "stdin /proc/self/fd/0" "stdout /proc/self/fd/1" "stderr /proc/self/fd/2"; do
-    ln -sf "${link#* }" "/dev/${link%% *}"
-done
-echo knem-vm > /proc/sys/kernel/hostname
-ip link set lo up
+if [ "$systemd" = 1 ] && [ "$$" = 1 ]; then
+    # systemd brings the machine up, and then this goes on as one of its services, however that went.
+    mkdir -p /run/systemd/system
+    cat > /run/systemd/system/default.target << EOF
+[Unit]
+Wants=multi-user.target knem-vm.service
+AllowIsolate=yes
+EOF
+    cat > /run/systemd/system/knem-vm.service << EOF
+[Unit]
+After=multi-user.target
+[Service]
+ExecStart=/bin/sh $job/init
+EOF
+    exec /sbin/init
+fi
+
+if [ "$systemd" = 0 ]; then
+    mount -t proc -o nosuid,nodev,noexec proc /proc
+    mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
+    mkdir -p /dev/pts /dev/shm /dev/hugepages /dev/mqueue
+    mount -t devpts -o gid=5,mode=620,ptmxmode=000 devpts /dev/pts
+    mount -t tmpfs -o nosuid,nodev tmpfs /dev/shm
+    mount -t hugetlbfs -o nosuid,nodev hugetlbfs /dev/hugepages
+    mount -t mqueue -o nosuid,nodev,noexec mqueue /dev/mqueue
+    mount -t tmpfs -o nosuid,nodev tmpfs /tmp
+    mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup
+    mount -t debugfs -o nosuid,nodev,noexec debugfs /sys/kernel/debug
+    mount -t tracefs -o nosuid,nodev,noexec tracefs /sys/kernel/tracing
+    mkdir -p /run/lock
+    for link in "fd /proc/self/fd" "stdin /proc/self/fd/0" "stdout /proc/self/fd/1" "stderr /proc/self/fd/2"; do
+        ln -sf "${link#* }" "/dev/${link%% *}"
+    done
+    echo knem-vm > /proc/sys/kernel/hostname
+    ip link set lo up
+fi
+mkdir -p /sys/fs/cgroup/command
 
 # The host's ends of the machine's serial ports, by name.
 port() {
@@ -43,16 +63,18 @@ exec 3> "$(port control)"
 say() { echo "$*" >&3; }
 uptime() { cut -d' ' -f1 /proc/uptime; }
 
-/usr/lib/systemd/systemd-udevd --daemon
-# Devices without hardware drivers to look for: the machine has what it needs, and each search takes the emulator a while.
-udevadm trigger --action=add --subsystem-nomatch=acpi --subsystem-nomatch=cpu --subsystem-nomatch=dmi \
-    --subsystem-nomatch=input --subsystem-nomatch=pci --subsystem-nomatch=platform --subsystem-nomatch=serio \
-    --subsystem-nomatch=tty
-udevadm settle --timeout=120 || say "finding udev did not settle"
-if [ "$bare" = 0 ]; then
-    # What loads the driver when a real system boots.
-    /usr/lib/systemd/systemd-modules-load || say "finding systemd-modules-load failed"
-    udevadm settle --timeout=120
+if [ "$systemd" = 0 ]; then
+    /usr/lib/systemd/systemd-udevd --daemon
+    # Devices without hardware drivers to look for: the machine has what it needs, and each search takes the emulator a while.
+    udevadm trigger --action=add --subsystem-nomatch=acpi --subsystem-nomatch=cpu --subsystem-nomatch=dmi \
+        --subsystem-nomatch=input --subsystem-nomatch=pci --subsystem-nomatch=platform --subsystem-nomatch=serio \
+        --subsystem-nomatch=tty
+    udevadm settle --timeout=120 || say "finding udev did not settle"
+    if [ "$bare" = 0 ]; then
+        # What loads the driver when a real system boots.
+        /usr/lib/systemd/systemd-modules-load || say "finding systemd-modules-load failed"
+        udevadm settle --timeout=120
+    fi
 fi
 if [ -b /dev/vdc ]; then
     tar -x -p --same-owner --no-overwrite-dir -f /dev/vdc -C / || say "finding the added files could not be unpacked"

@@ -7,7 +7,6 @@ use clap::Args;
 
 /// Options of `knem bench`.
 #[derive(Debug, Args)]
-#[command(long_about = BENCH)]
 pub(crate) struct BenchArgs {
     /// Ways to copy, or the groups all, knem and peers [default: all that can run here]
     #[arg(short, long, value_name = "LIST")]
@@ -91,7 +90,7 @@ pub(crate) struct BenchPeerArgs {
 }
 
 /// Description of `knem bench`.
-const BENCH: &str = "\
+pub(super) const BENCH: &str = "\
 Measure and verify copies between two processes
 
 Starts a second process, and moves data from it to the first (with --write: from the first to the second), by each \

@@ -5,7 +5,7 @@ use clap::Args;
 
 /// Options of `knem doctor`.
 #[derive(Debug, Args)]
-#[command(long_about = DOCTOR, after_long_help = FINDINGS)]
+#[command(after_long_help = FINDINGS)]
 pub(crate) struct DoctorArgs {
     /// Tell in full what is well, too, and what was seen
     #[arg(short, long)]
@@ -25,7 +25,7 @@ pub(crate) struct DoctorArgs {
 }
 
 /// Description of `knem doctor`.
-const DOCTOR: &str = "\
+pub(super) const DOCTOR: &str = "\
 Find out what keeps KNEM from being used here, and how to mend it
 
 Looks at the module, the kernel, what building needs, the device and who may open it, the limits of memory, what was counted, and at \

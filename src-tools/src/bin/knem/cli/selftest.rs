@@ -5,7 +5,6 @@ use clap::Args;
 
 /// Options of `knem selftest`.
 #[derive(Debug, Args)]
-#[command(long_about = SELFTEST)]
 pub(crate) struct SelftestArgs {
     /// Write JSON
     #[arg(short, long)]
@@ -13,7 +12,7 @@ pub(crate) struct SelftestArgs {
 }
 
 /// Description of `knem selftest`.
-const SELFTEST: &str = "\
+pub(super) const SELFTEST: &str = "\
 Test the installed driver
 
 Does with the driver what programs do with it, and compares every byte: copies in all ways and between processes, refusals \

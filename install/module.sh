@@ -1,0 +1,53 @@
+#!/bin/sh
+# SPDX-License-Identifier: CECILL-B
+#
+# Builds the module for a kernel, if it can be built here, as DKMS would: in the driver's tree as it is installed.
+#
+#     sh install/module.sh KVERSION KDIR
+#
+# Leaves BUILD/modules/KVERSION/knem.ko. That a kernel cannot carry the driver is said, and no failure: the rest is of use without
+# a module, and the kernel may be another machine's.
+set -eu
+umask 022
+
+here=$(cd "$(dirname "$0")" && pwd)
+build=$(cd "${BUILD:-${here%/*}/build}" && pwd)
+kernel=$1
+kdir=$2
+version=$(cat "$build/VERSION")
+tree=$build/module/usr/src/knem-$version
+modules=$build/modules
+
+# Modules of another version are of no use any more.
+if [ "$(cat "$modules/VERSION" 2>/dev/null)" != "$version" ]; then
+    rm -rf "$modules"
+    mkdir "$modules"
+    echo "$version" >"$modules/VERSION"
+fi
+rm -rf "$build/module" "$modules/${kernel:?}"
+BUILD=$build sh "$here/install.sh" deb dkms "$build/module" >/dev/null
+
+# The metadata of the kernel's Rust code, where it has to be made, is kept here if it may not be kept for the machine. What the
+# machine has is used.
+if [ "$(id -u)" != 0 ]; then
+    export KNEM_METADATA="$build/rust-metadata"
+    known=/var/cache/knem/rust-metadata/$kernel
+    mkdir -p "$KNEM_METADATA"
+    [ ! -r "$known/stamp" ] || [ -e "$KNEM_METADATA/$kernel" ] || ln -s "$known" "$KNEM_METADATA/$kernel"
+fi
+if ! missing=$(sh "$tree/rust-check.sh" "$kernel" "$kdir"); then
+    echo "no module for kernel $kernel: $missing"
+    echo "everything else is built; for another kernel: make KVERSION=... [KDIR=...]"
+    exit 0
+fi
+echo "building the module for kernel $kernel"
+cd "$tree"
+if ! sh ./build.sh "$kernel" "$kdir" >"$build/module.log" 2>&1; then
+    tail -n 40 "$build/module.log"
+    echo "the module could not be built for kernel $kernel; the whole log is $build/module.log" >&2
+    exit 1
+fi
+strip --strip-debug knem.ko
+mkdir -p "$modules/$kernel"
+mv knem.ko "$modules/$kernel/"
+echo "built $modules/$kernel/knem.ko"

@@ -1,0 +1,101 @@
+#!/bin/sh
+# SPDX-License-Identifier: CECILL-B
+#
+# Installs into a directory that machines may share, and removes what was installed there.
+#
+#     sh install/prefix.sh install DESTDIR KVERSION     copies what `make` built, with the module for KVERSION if there is one
+#     sh install/prefix.sh uninstall DESTDIR
+#
+# In the environment: PREFIX, BUILD. PREFIX/share/knem/manifest names what is there: an installation of another version over it
+# leaves no file of the former one, and modules for several kernels may be installed one after the other.
+set -eu
+umask 022
+export LC_ALL=C
+
+here=$(cd "$(dirname "$0")" && pwd)
+verb=$1
+destdir=${2%/}
+# shellcheck disable=SC2153
+prefix=${PREFIX%/}
+root=$destdir$prefix
+manifest=$root/share/knem/manifest
+
+fail() {
+    echo "$1" >&2
+    exit 1
+}
+
+case $prefix in
+/?*) ;;
+*) fail "PREFIX must be an absolute path below /: $PREFIX" ;;
+esac
+
+# remove: takes the files named in its input, relative to the prefix, and the directories that are empty then.
+remove() {
+    while read -r path; do
+        rm -f "$root/$path"
+        directory=$path
+        while [ "${directory%/*}" != "$directory" ]; do
+            directory=${directory%/*}
+            rmdir "$root/$directory" 2>/dev/null || break
+        done
+    done
+}
+
+install_all() {
+    kernel=$1
+    build=$(cd "${BUILD:-${here%/*}/build}" 2>/dev/null && pwd) || fail "nothing is built yet: run make"
+    [ -x "$build/knem" ] || fail "nothing is built yet: run make"
+    version=$(cat "$build/VERSION")
+    if ! mkdir -p "$root" 2>/dev/null || [ ! -w "$root" ]; then
+        fail "$root cannot be written to: become root, or choose another PREFIX"
+    fi
+
+    new=$root/.knem-manifest
+    for package in tools dkms local; do
+        BUILD=$build PREFIX=$prefix sh "$here/install.sh" prefix "$package" "$destdir/"
+    done >"$new"
+    sed -i -e "s|^$prefix/||" "$new"
+    echo share/knem/manifest >>"$new"
+    module=lib/modules/$kernel/knem.ko
+    if [ -f "$build/modules/$kernel/knem.ko" ]; then
+        install -D -m 644 "$build/modules/$kernel/knem.ko" "$root/$module"
+        echo "$module" >>"$new"
+    fi
+    if [ -f "$manifest" ]; then
+        # Other kernels' modules of this version stay.
+        [ "$(sed -n 's/^# version //p' "$manifest")" != "$version" ] || grep '^lib/modules/' "$manifest" >>"$new" || :
+        sort -u -o "$new" "$new"
+        grep -v '^#' "$manifest" | sort | comm -23 - "$new" | remove
+    fi
+    {
+        echo "# What \`make install\` put here, for \`make uninstall\`."
+        echo "# version $version"
+        sort -u "$new"
+    } >"$manifest"
+    rm "$new"
+
+    echo "KNEM $version is installed in $root"
+    if [ -f "$root/$module" ]; then
+        echo "with the module for kernel $kernel; once on each machine, as root: $prefix/sbin/knem_local_install"
+    else
+        echo "without a module for kernel $kernel, as none was built; for another kernel: make install KVERSION=..."
+    fi
+}
+
+uninstall_all() {
+    [ -f "$manifest" ] || fail "there is no $manifest: nothing was installed with PREFIX=$prefix"
+    if [ -z "$destdir" ] && grep -qxF "prefix $prefix" /var/lib/knem/local-install 2>/dev/null; then
+        fail "this machine uses $prefix: as root, run $prefix/sbin/knem_local_install --uninstall first"
+    fi
+    list=$(grep -v '^#' "$manifest")
+    echo "$list" | remove
+    rmdir "$root" 2>/dev/null || :
+    echo "what was installed in $root is removed"
+}
+
+case $verb in
+install) install_all "$3" ;;
+uninstall) uninstall_all ;;
+*) fail "usage: prefix.sh install|uninstall DESTDIR [KVERSION]" ;;
+esac

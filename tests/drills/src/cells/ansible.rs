@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: CECILL-B
+//! The Ansible role, run by Debian's ansible-core on a machine's own tree, with the sample of a playbook that is beside it.
+
+use std::process::Command;
+
+use anyhow::{bail, Result};
+use xtask::run;
+use xtask::vm::image::Without;
+use xtask::vm::Options;
+
+use crate::drill::Drill;
+use crate::machine::{options, Machine};
+use crate::recipe;
+use crate::said::Said;
+use crate::shell::Shell;
+use crate::site::Site;
+
+pub(crate) const DRILLS: &[Drill] = &[
+    Drill {
+        id: "S1",
+        name: "ansible-role",
+        claim: "the role installs, gives access, sets parameters and verifies; a second run changes nothing; nonsense is refused",
+        fast: false,
+        run: role,
+    },
+    Drill {
+        id: "S2",
+        name: "ansible-lint",
+        claim: "ansible-lint and yamllint find nothing in what is below deploy/",
+        fast: false,
+        run: lint,
+    },
+];
+
+/// Where the role is in the tree.
+const PLACE: &str = "root/ansible";
+
+/// This machine, as the sample's group of compute nodes.
+const INVENTORY: &str = "[compute]\n\
+     localhost ansible_connection=local ansible_python_interpreter=/usr/bin/python3\n";
+
+fn role(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
+    machine.inside(|shell| {
+        shell.install(&["ansible-core", "python3-apt"])?;
+        bring(site, shell)?;
+        // The role makes the repository known, not we; the archive's own is left alone, as its lists are given here.
+        shell.output("rm /etc/apt/sources.list.d/knem.list; useradd --create-home alice; useradd --create-home bob")?;
+        recipe::configure_apt(shell)?;
+        shell.write("etc/apt/apt.conf.d/98drill", "Dir::Etc::SourceList \"/dev/null\";\n")?;
+        let kernels = format!("\"knem_kernels\": [\"{}\"]", kernel.release);
+        let wanted = format!("{kernels}, \"knem_users\": [\"alice\"], \"knem_parameters\": {{\"max_pinned_mb\": 64}}");
+
+        // A check changes nothing, on a machine that knows nothing of us.
+        play(shell, &wanted, "--check")?.demand(0)?;
+        if shell.has("usr/bin/knem")
+            || shell.has("etc/modprobe.d/knem.conf")
+            || shell.has("etc/apt/sources.list.d/knem.sources")
+        {
+            bail!("a check has changed the machine");
+        }
+
+        let first = play(shell, &wanted, "")?;
+        first.demand(0)?.must_not_say("changed=0 ")?;
+        first.must_say(&format!("Kernel {}: module {}", kernel.release, site.version()))?;
+        shell.healthy()?;
+        shell.demand_module(&kernel.release, site.version())?;
+        shell.sh("id -nG alice")?.must_say("rdma")?;
+        shell.sh("id -nG bob")?.must_not_say("rdma")?;
+        shell.sh("modprobe --showconfig")?.must_say("options knem max_pinned_mb=64")?;
+        play(shell, &wanted, "")?.demand(0)?.must_say("changed=0 ")?;
+
+        // What is wrong is said, and nothing is written.
+        let parameters = |text: &str| format!("{kernels}, \"knem_parameters\": {{{text}}}");
+        play(shell, &parameters("\"max_pined_mb\": 1"), "")?
+            .demand(2)?
+            .must_say("KNEM has no parameter max_pined_mb; it has binding, ")?;
+        play(shell, &parameters("\"max_pinned_mb\": \"64 GiB\""), "")?
+            .demand(2)?
+            .must_say("The parameter max_pinned_mb of KNEM takes an integer, not 64 GiB")?;
+        shell.sh("modprobe --showconfig")?.must_say("options knem max_pinned_mb=64")?;
+        play(shell, &format!("{kernels}, \"knem_users\": [\"carol\"]"), "--tags access")?
+            .demand(2)?
+            .must_say("user 'carol' does not exist")?;
+        play(shell, "\"knem_kernels\": [\"6.6.6-amd64\"]", "--tags verify")?
+            .demand(2)?
+            .must_say("Kernel 6.6.6-amd64 has no module knem.")?;
+
+        // Back to the defaults; but what an administrator wrote himself is left alone.
+        play(shell, &parameters(""), "--tags parameters")?.demand(0)?.must_say("changed=1 ")?;
+        shell.sh("modprobe --showconfig")?.must_not_say("options knem ")?;
+        shell.write("etc/modprobe.d/knem.conf", "options knem debug=1\n")?;
+        play(shell, &parameters(""), "--tags parameters")?.demand(0)?.must_say("changed=0 ")?;
+        shell.sh("modprobe --showconfig")?.must_say("options knem debug=1")?;
+        play(shell, &wanted, "--tags parameters")?.demand(0)?.must_say("changed=1 ")?;
+        shell
+            .sh("modprobe --showconfig")?
+            .must_say("options knem max_pinned_mb=64")?
+            .must_not_say("options knem debug")?;
+
+        // Another limit, and back to the package's.
+        play(shell, &format!("{wanted}, \"knem_memlock\": 1048576"), "--tags access")?
+            .demand(0)?
+            .must_say("changed=1 ")?;
+        if !shell.read("etc/security/limits.d/zz-knem-site.conf")?.contains("@rdma  -  memlock  1048576") {
+            bail!("the limit was not written");
+        }
+        play(shell, &wanted, "--tags access")?.demand(0)?.must_say("changed=1 ")?;
+        if shell.has("etc/security/limits.d/zz-knem-site.conf") {
+            bail!("the limit was not removed");
+        }
+        Ok(())
+    })?;
+    let image = machine.image(kernel, Without::Building)?;
+    let verify = command(&format!("\"knem_kernels\": [\"{}\"]", kernel.release), "--tags verify");
+    let report = machine.boot_image(
+        &image,
+        &[
+            "cat /sys/module/knem/parameters/max_pinned_mb",
+            "setpriv --reuid=alice --regid=alice --init-groups knem info",
+            "setpriv --reuid=bob --regid=bob --init-groups knem info",
+            &verify,
+        ],
+        &Options { memory: 3072, ..options() },
+    )?;
+    let [parameter, member, stranger, verify] = report.said.as_slice() else {
+        bail!("the machine ran {} commands", report.said.len());
+    };
+    parameter.demand(0)?.must_be("64")?;
+    member.demand(0)?;
+    stranger.demand(4)?;
+    verify.demand(0)?.must_say("changed=0 ")?;
+    Ok(())
+}
+
+fn lint(site: &Site) -> Result<()> {
+    let lab = site.lab();
+    let stack = lab.userlands().with_debian(
+        "ansible",
+        "Ansible and what checks its files",
+        &["ansible-core", "ansible-lint", "yamllint"],
+    )?;
+    let machine = Machine::above(site, &stack)?;
+    machine.inside(|shell| {
+        bring(site, shell)?;
+        let spack = site.lab().workspace.file("deploy/spack");
+        run::quiet(Command::new("cp").args(["-r", "-T"]).arg(spack).arg(shell.path("root/spack")))?;
+        let play = "cd /root/ansible && ANSIBLE_ROLES_PATH=roles";
+        shell
+            .sh(&format!("{play} ansible-lint --offline --profile production --nocolor -v"))?
+            .demand(0)?
+            .must_say("Passed")?;
+        shell.sh("cd /root/ansible && yamllint --strict . ../spack")?.demand(0)?.must_be("")?;
+        shell.sh(&format!("{play} ansible-doc -t role -r roles knem"))?.demand(0)?.must_say("knem_parameters")?;
+        // That they look at all: a play with an error in it.
+        shell.write("root/ansible/wrong.yml", "- hosts: all\n  tasks:\n    - command: ls\n")?;
+        let said = shell.sh(&format!("{play} ansible-lint --offline --profile production --nocolor wrong.yml"))?;
+        said.demand(2)?.must_say("fqcn")?;
+        Ok(())
+    })
+}
+
+/// Copies the role and the sample into the tree.
+fn bring(site: &Site, shell: &Shell<'_>) -> Result<()> {
+    let from = site.lab().workspace.file("deploy/ansible");
+    run::quiet(Command::new("cp").args(["-r", "-T"]).arg(from).arg(shell.path(PLACE)))?;
+    shell.write(&format!("{PLACE}/inventory"), INVENTORY)
+}
+
+/// Runs the sample with some variables.
+fn play(shell: &Shell<'_>, variables: &str, arguments: &str) -> Result<Said> {
+    shell.sh(&command(variables, arguments))
+}
+
+fn command(variables: &str, arguments: &str) -> String {
+    format!(
+        "cd /{PLACE} && ANSIBLE_NOCOLOR=1 ansible-playbook -i inventory site.yml {arguments} --extra-vars \
+         '{{\"knem_repository_url\": \"file:/opt/knem-repository\", \"knem_repository_key\": \"\", {variables}}}'"
+    )
+}

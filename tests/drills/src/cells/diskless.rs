@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: CECILL-B
+//! Images of machines without disks: the module is built in a tree whose kernel is not the one that runs, and the compilers go again.
+
+use std::fs;
+
+use anyhow::{bail, Context, Result};
+
+use crate::drill::Drill;
+use crate::machine::Machine;
+use crate::recipe;
+use crate::shell::Shell;
+use crate::site::Site;
+
+pub(crate) const DRILLS: &[Drill] = &[Drill {
+    id: "S3",
+    name: "diskless-image",
+    claim: "the recipes for images: built by dkms autoinstall -k, compilers purged; another image has only the module; both boot",
+    fast: false,
+    run: diskless,
+}];
+
+/// Where the sample script is in the tree, and the recipes' names for it.
+const SCRIPT: &str = "root/module-package.sh";
+
+fn diskless(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let variables = format!("kernel={}; cd /root", kernel.release);
+    let run = |shell: &Shell<'_>, name: &str| -> Result<()> {
+        shell.sh(&recipe::read(site, name, &variables)?)?.demand(0)?;
+        // No more than that: DKMS itself may have gone.
+        shell.sh("dpkg --audit")?.demand(0)?.must_be("").map(|_| ())
+    };
+
+    let image = Machine::above(site, &site.with_kernel(kernel)?)?;
+    let package = tempfile::NamedTempFile::new()?;
+    let name = image.inside(|shell| {
+        bring_script(site, shell)?;
+        recipe::configure_apt(shell)?;
+        run(shell, "image")?;
+        // That it was not the installation of the package alone.
+        let release = &kernel.release;
+        shell.output(&format!("dkms unbuild knem/{} -k {release} && ! modinfo -k {release} knem", site.version()))?;
+        shell
+            .sh(&format!("cd /root && sh module-package.sh {release}"))?
+            .demand(1)?
+            .must_say("there is no module knem for kernel")?;
+        shell.output(&format!("dkms autoinstall -k {release}"))?;
+        shell.demand_module(release, site.version())?;
+
+        run(shell, "image-package")?;
+        let name = shell.output("ls /root/knem-modules-*.deb")?;
+        fs::copy(shell.path(name.trim_start_matches('/')), package.path())
+            .context("there is no package of the module")?;
+        shell
+            .sh(&format!("dpkg-deb --contents {name}"))?
+            .must_say(&format!("./usr/lib/modules/{release}/updates/knem/knem.ko"))?;
+
+        run(shell, "image-strip")?;
+        for gone in
+            ["usr/bin/rustc", "usr/bin/gcc-14", "usr/sbin/dkms", "usr/src/linux-source-7.2.tar.xz", "var/lib/dkms/knem"]
+        {
+            if shell.has(gone) {
+                bail!("/{gone} is still in the image");
+            }
+        }
+        if shell.module(release)?.is_none() {
+            bail!("the module went with the compilers");
+        }
+        Ok(name)
+    })?;
+    image.boot_with_driver(kernel, site.version())?;
+    drop(image);
+
+    // A machine that never had a compiler: the kernel, the tools, and the module from elsewhere.
+    let node = Machine::above(site, &site.bare()?)?;
+    node.inside(|shell| {
+        recipe::configure_apt(shell)?;
+        shell.install_kernel(kernel, &kernel.image)?;
+        fs::copy(package.path(), shell.path(name.trim_start_matches('/')))?;
+        run(shell, "node")?;
+        if shell.version_of("knem-dkms")?.is_some() {
+            bail!("knem-dkms came along");
+        }
+        Ok(())
+    })?;
+    node.boot_with_driver(kernel, site.version())
+}
+
+/// Brings the script that makes a package of the module.
+fn bring_script(site: &Site, shell: &Shell<'_>) -> Result<()> {
+    let from = site.lab().workspace.file("deploy/diskless/module-package.sh");
+    let text = fs::read_to_string(&from).with_context(|| format!("cannot read {}", from.display()))?;
+    shell.write(SCRIPT, &text)
+}

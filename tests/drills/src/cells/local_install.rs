@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: CECILL-B
+//! Without packages: the release is built by a user and installed into a directory of its own, and a machine is set up from there.
+
+use std::fs;
+
+use anyhow::{bail, Context, Result};
+use xtask::dist;
+
+use crate::drill::Drill;
+use crate::machine::Machine;
+use crate::said::Said;
+use crate::shell::Shell;
+use crate::site::Site;
+use crate::snapshot::Snapshot;
+
+pub(crate) const DRILLS: &[Drill] = &[Drill {
+    id: "S6",
+    name: "local-install",
+    claim: "the tarball, built by a user without a network: make install and local-install, twice; boots, data verified; undone, nothing is left",
+    fast: false,
+    run: local_install,
+}];
+
+/// What the release is built with, beside what the machine has to build modules.
+const COMPILERS: &[&str] = &["cargo", "gcc", "libc6-dev", "make"];
+
+/// The home of who builds.
+const HOME: &str = "/home/builder";
+
+/// What may be different in the end, and why.
+const ALLOWED: &[&str] = &[
+    // The group stays, by policy, with what was written before it.
+    "etc/group",
+    "etc/group-",
+    "etc/gshadow",
+    "etc/gshadow-",
+    "etc/.pwd.lock",
+    // Where it was built, and where apt keeps what it knows.
+    "home/builder*",
+    "var/cache/apt*",
+    "var/lib/apt*",
+    "var/log/*",
+];
+
+fn local_install(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let (version, release) = (site.version(), &kernel.release);
+    let prefix = format!("/opt/knem-{version}");
+    let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
+    machine.inside(|shell| {
+        shell.install(COMPILERS)?;
+        shell.sh("useradd --create-home builder")?.demand(0)?;
+        Ok(())
+    })?;
+    let before = machine.outside(Snapshot::of)?;
+
+    machine.inside(|shell| {
+        let tarball = dist::tarball(&site.lab().workspace)?;
+        fs::copy(&tarball, shell.path(format!("{}/knem.tar.gz", &HOME[1..])))
+            .context("the tarball cannot be copied")?;
+        as_builder(shell, "tar -xzf knem.tar.gz && mv knem-*/ knem")?.demand(0)?;
+        // Quick rather than fast: how fast the command is, is not the question.
+        let make =
+            format!("CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 make -C knem KVERSION={release}");
+        as_builder(shell, &make)?.demand(0)?.must_say(&format!("modules/{release}/knem.ko"))?;
+
+        let make = |target: &str| shell.sh(&format!("make -s -C {HOME}/knem {target} KVERSION={release}"));
+        make("local-install")?.demand(2)?.must_say("run make and make install")?;
+        make("install")?.demand(0)?.must_say(&format!("{prefix}/sbin/knem_local_install"))?;
+        make("local-install")?.demand(0)?.must_say("made the group rdma")?;
+        make("local-install")?.demand(0)?.must_say("nothing had to be done")?;
+        shell.sh(&format!("modinfo -k {release} -n knem"))?.demand(0)?.must_say("/updates/knem/knem.ko")?;
+        shell
+            .sh(&format!("grep ^prefix= {prefix}/lib/pkgconfig/knem.pc"))?
+            .demand(0)?
+            .must_be(&format!("prefix={prefix}"))?;
+        // As an administrator who wants it in everybody's PATH.
+        shell.sh(&format!("ln -s {prefix}/bin/knem /usr/local/bin/knem"))?.demand(0)?;
+        shell.healthy()
+    })?;
+    machine.boot_with_driver(kernel, version)?;
+
+    machine.inside(|shell| {
+        shell.sh("rm /usr/local/bin/knem")?.demand(0)?;
+        let make = |target: &str| shell.sh(&format!("make -s -C {HOME}/knem {target}"));
+        make("uninstall")?.demand(2)?.must_say("knem_local_install --uninstall first")?;
+        make("local-uninstall")?.demand(0)?.must_say("removed /etc/udev/rules.d/60-knem.rules")?;
+        make("uninstall")?.demand(0)?;
+        shell.sh(&format!("modinfo -k {release} knem"))?.demand(1)?;
+        Ok(())
+    })?;
+    let left = before.changes(&machine.outside(Snapshot::of)?, ALLOWED);
+    if !left.is_empty() {
+        bail!("{} files are not as they were before:\n{}", left.len(), left.join("\n"));
+    }
+    Ok(())
+}
+
+/// A line of shell as a user who is not root, without a network, from the home directory.
+fn as_builder(shell: &Shell<'_>, line: &str) -> Result<Said> {
+    shell.sh(&format!("unshare --net setpriv --reuid=builder --regid=builder --clear-groups env HOME={HOME} sh -c 'cd {HOME} && {line}'"))
+}

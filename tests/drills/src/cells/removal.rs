@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: CECILL-B
+//! Removing leaves nothing.
+
+use anyhow::{bail, Result};
+
+use crate::drill::Drill;
+use crate::machine::Machine;
+use crate::shell::{METADATA, WITNESS};
+use crate::site::Site;
+use crate::snapshot::Snapshot;
+
+pub(crate) const DRILLS: &[Drill] = &[Drill {
+    id: "D18",
+    name: "purged",
+    claim: "removed, installed again, purged: the tree is as before but for the group rdma and the books of dpkg, apt and DKMS",
+    fast: true,
+    run: purged,
+}];
+
+/// What may be different afterwards, and why.
+const ALLOWED: &[&str] = &[
+    // Groups stay, by Debian's policy: files may belong to them.
+    "etc/group",
+    "etc/group-",
+    "etc/gshadow",
+    "etc/gshadow-",
+    "etc/.pwd.lock",
+    // The books of apt and dpkg.
+    "var/cache/apt/*",
+    "var/cache/debconf/*",
+    "var/lib/apt/*",
+    "var/lib/dpkg/*",
+    "var/log/*",
+    // DKMS's own: the key that it signs all modules with, and, as it is there once it has built anything, its directory.
+    "var/lib/dkms/mok.key",
+    "var/lib/dkms/mok.pub",
+    "var/lib/dkms/dkms_dbversion",
+    // Kept by ldconfig and depmod's binary indexes are not: those must be as they were.
+    "var/cache/ldconfig/*",
+];
+
+fn purged(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let machine = Machine::without_metadata(site, &site.with_kernel(kernel)?)?;
+    let look = |machine: &Machine| machine.outside(Snapshot::of);
+    let before = look(&machine)?;
+
+    machine.inside(|shell| {
+        shell.show_metadata(kernel)?;
+        shell.install_knem()?;
+        shell.demand_module(&kernel.release, site.version())?;
+        shell.install(&[WITNESS])?;
+        shell.apt(&["remove", "knem-dkms", "knem-tools"])?.demand(0)?;
+        shell.healthy()?;
+        shell.demand_no_module(&kernel.release)?;
+        if shell.has(METADATA) || shell.has(&format!("usr/src/knem-{}", site.version())) {
+            bail!("something of knem-dkms is left after its removal");
+        }
+        shell.note("once more")?;
+        shell.show_metadata(kernel)?;
+        shell.install_knem()?;
+        shell.demand_module(&kernel.release, site.version())?;
+        shell.apt(&["purge", "knem-dkms", "knem-tools", WITNESS])?.demand(0)?;
+        shell.healthy()?;
+        shell.sh("dpkg-query -W 'knem*'")?.demand(1)?;
+        Ok(())
+    })?;
+
+    let left = before.changes(&look(&machine)?, ALLOWED);
+    if !left.is_empty() {
+        bail!("{} files are not as they were before:\n{}", left.len(), left.join("\n"));
+    }
+    Ok(())
+}

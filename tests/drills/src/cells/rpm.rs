@@ -1,0 +1,474 @@
+// SPDX-License-Identifier: CECILL-B
+//! The RPM packages, by dnf from a repository of `make repo` (crate::dnf says on what).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use anyhow::{bail, Context, Result};
+use tempfile::TempDir;
+use xtask::packages::{self, repo, Key};
+use xtask::run;
+
+use crate::dnf::{demand_installed, dnf, machine, offer, package};
+use crate::drill::Drill;
+use crate::machine::Machine;
+use crate::shell::{Shell, METADATA};
+use crate::site::Site;
+use crate::snapshot::Snapshot;
+
+pub(crate) const DRILLS: &[Drill] = &[
+    Drill {
+        id: "R1",
+        name: "rpm-installed",
+        claim: "dnf install knem brings knem-dkms, the module is built, files, modes, owners and group are right, and it boots",
+        fast: false,
+        run: installed,
+    },
+    Drill {
+        id: "R2",
+        name: "rpm-up-and-down",
+        claim: "dnf upgrades, downgrades and reinstalls: the module is always of the installed version, and the only one",
+        fast: false,
+        run: up_and_down,
+    },
+    Drill {
+        id: "R3",
+        name: "rpm-removed",
+        claim: "dnf remove leaves nothing but the group rdma and the books of rpm, dnf and DKMS",
+        fast: false,
+        run: removed,
+    },
+    Drill {
+        id: "R4",
+        name: "rpm-without-kernel",
+        claim: "installed and removed in a tree that has no kernel, as an image's is in the making",
+        fast: true,
+        run: without_kernel,
+    },
+    Drill {
+        id: "R5",
+        name: "rpm-kernel-without-rust",
+        claim: "6.12 is skipped: dnf succeeds, a sentence says why",
+        fast: false,
+        run: kernel_without_rust,
+    },
+    Drill {
+        id: "R6",
+        name: "rpm-compiler-later",
+        claim: "the compiler comes later, by dnf: the module is built at the end of that transaction, by a file trigger",
+        fast: false,
+        run: compiler_later,
+    },
+    Drill {
+        id: "R7",
+        name: "rpm-vendor-packages",
+        claim: "a vendor's kmod-knem of the first KNEM is replaced by our packages",
+        fast: false,
+        run: vendor,
+    },
+    Drill {
+        id: "R8",
+        name: "rpm-signed",
+        claim: "from a signed repository dnf installs; unsigned, changed or re-indexed packages are refused",
+        fast: false,
+        run: signed_rpm,
+    },
+    Drill {
+        id: "R9",
+        name: "apt-signed",
+        claim: "from a signed repository apt installs; changed packages and lists are refused",
+        fast: false,
+        run: signed_deb,
+    },
+];
+
+/// What may be different when everything is removed again, and why.
+const ALLOWED: &[&str] = &[
+    // Groups stay: files may belong to them.
+    "etc/group",
+    "etc/group-",
+    "etc/gshadow",
+    "etc/gshadow-",
+    "etc/.pwd.lock",
+    // The books of rpm and dnf.
+    "var/lib/rpm/*",
+    "var/lib/dnf/*",
+    "var/cache/dnf/*",
+    "var/log/*",
+    "var/tmp/*",
+    "var/cache/ldconfig/*",
+    // DKMS's own: the key that it signs all modules with, and, as it is there once it has built anything, its directory.
+    "var/lib/dkms/mok.key",
+    "var/lib/dkms/mok.pub",
+    "var/lib/dkms/dkms_dbversion",
+];
+
+/// This version's repository for dnf. Built once, whichever drill is the first.
+fn repository(site: &Site) -> Result<PathBuf> {
+    static KNOWN: Mutex<Option<PathBuf>> = Mutex::new(None);
+    once(&KNOWN, || packages::dnf_repository(&site.lab().workspace))
+}
+
+/// The next version's.
+fn next_repository(site: &Site) -> Result<PathBuf> {
+    static KNOWN: Mutex<Option<PathBuf>> = Mutex::new(None);
+    once(&KNOWN, || packages::next_dnf_repository(&site.lab().workspace))
+}
+
+fn once(known: &Mutex<Option<PathBuf>>, make: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
+    let mut known = known.lock().ok().context("another drill panicked while it built packages")?;
+    if known.is_none() {
+        *known = Some(make()?);
+    }
+    known.clone().context("just made")
+}
+
+fn installed(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let machine = machine(site, Some(kernel), &repository(site)?)?;
+    machine.inside(|shell| {
+        let said = dnf(shell, "install knem")?;
+        said.demand(0)?.must_not_say("scriptlet failed")?;
+        demand_installed(shell, site.version())?;
+        shell.demand_module(&kernel.release, site.version())?;
+        shell.sh("getent group rdma")?.demand(0)?;
+        for (path, what) in [
+            ("/usr/bin/knem", "755 root root"),
+            ("/usr/include/knem_io.h", "644 root root"),
+            ("/usr/lib/udev/rules.d/60-knem.rules", "644 root root"),
+            ("/etc/security/limits.d/knem.conf", "644 root root"),
+            (&format!("/usr/src/knem-{}", site.version()), "755 root root"),
+        ] {
+            shell.sh(&format!("stat -c '%a %U %G' {path}"))?.demand(0)?.must_be(what)?;
+        }
+        // Each of them is somebody's, the tree of the sources above all: what nobody owns is left behind.
+        shell
+            .sh(&format!("find /usr/src/knem-{} /usr/share/licenses/knem* | xargs rpm -qf | sort -u", site.version()))?
+            .demand(0)?
+            .must_be(&format!("knem-{0}-1.x86_64\nknem-dkms-{0}-1.noarch", site.version()))?;
+        shell.sh("rpm -qc knem")?.must_be("/etc/security/limits.d/knem.conf")?;
+        // dpkg has no part in it.
+        shell.healthy()
+    })?;
+    machine.boot_with_driver(kernel, site.version())
+}
+
+fn up_and_down(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let (this, next) = (repository(site)?, next_repository(site)?);
+    let newer = site.next_version()?;
+    let machine = machine(site, Some(kernel), &this)?;
+    machine.inside(|shell| {
+        let is = |version: &str| -> Result<()> {
+            demand_installed(shell, version)?;
+            shell.demand_module(&kernel.release, version)?;
+            let status = shell.dkms_status()?;
+            if status.trimmed().lines().count() != 1 {
+                bail!("dkms knows more than one version: {}", status.trimmed());
+            }
+            Ok(())
+        };
+        dnf(shell, "install knem")?.demand(0)?;
+        is(site.version())?;
+        shell.write("etc/security/limits.d/knem.conf", "# the site's own\n")?;
+
+        offer(shell, &next)?;
+        dnf(shell, "upgrade")?.demand(0)?.must_not_say("scriptlet failed")?;
+        // The administrator's file was kept; it is the one that differs.
+        shell.sh("cat /etc/security/limits.d/knem.conf")?.must_be("# the site's own")?;
+        shell.sh("rpm -V knem")?.demand(1)?.must_say("c /etc/security/limits.d/knem.conf")?;
+        shell.sh("rm -f /etc/security/limits.d/knem.conf && dnf -y --releasever=1 reinstall knem")?.demand(0)?;
+        is(&newer)?;
+
+        offer(shell, &this)?;
+        dnf(shell, "downgrade knem knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
+        is(site.version())?;
+        // The same version over itself: what the old one removes last must not be the new one's.
+        dnf(shell, "reinstall knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
+        is(site.version())
+    })
+}
+
+fn removed(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let machine = machine(site, Some(kernel), &repository(site)?)?;
+    // What is in the cache of metadata was put there by us, before knem came.
+    let take_away = |machine: &Machine| machine.inside(|shell| shell.output("rm -rf /var/cache/knem"));
+    let seen = |machine: &Machine| machine.outside(Snapshot::of);
+    take_away(&machine)?;
+    let before = seen(&machine)?;
+    machine.inside(|shell| {
+        shell.show_metadata(kernel)?;
+        dnf(shell, "install knem")?.demand(0)?;
+        shell.demand_module(&kernel.release, site.version())?;
+        dnf(shell, "remove knem knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
+        shell.demand_no_module(&kernel.release)?;
+        if shell.has(METADATA) {
+            bail!("the Rust metadata is left");
+        }
+        Ok(())
+    })?;
+    let left = before.changes(&seen(&machine)?, ALLOWED);
+    if !left.is_empty() {
+        bail!("{} files are not as they were before:\n{}", left.len(), left.join("\n"));
+    }
+    Ok(())
+}
+
+fn without_kernel(site: &Site) -> Result<()> {
+    let machine = machine(site, None, &repository(site)?)?;
+    machine.inside(|shell| {
+        dnf(shell, "install knem")?.demand(0)?.must_not_say("scriptlet failed")?;
+        demand_installed(shell, site.version())?;
+        shell.dkms_status()?.must_be(&format!("knem/{}: added", site.version()))?;
+        dnf(shell, "remove knem knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
+        shell.sh("rpm -q knem knem-dkms")?.demand(2)?;
+        shell.dkms_status()?.must_be("")?;
+        if shell.has(&format!("usr/src/knem-{}", site.version())) || shell.has("var/cache/knem") {
+            bail!("something of knem-dkms is left after its removal");
+        }
+        Ok(())
+    })
+}
+
+fn kernel_without_rust(site: &Site) -> Result<()> {
+    let kernel = site.kernel("6.12")?;
+    let machine = machine(site, Some(kernel), &repository(site)?)?;
+    machine.inside(|shell| {
+        let said = dnf(shell, "install knem")?;
+        said.demand(0)?.must_not_say("scriptlet failed")?;
+        said.must_say(&format!("knem: not built for kernel {}: ", kernel.release))?;
+        demand_installed(shell, site.version())?;
+        shell.demand_no_module(&kernel.release)
+    })
+}
+
+fn compiler_later(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let machine = machine(site, Some(kernel), &repository(site)?)?;
+    machine.inside(|shell| {
+        shell.output("mv /usr/bin/rustc /opt/rustc")?;
+        let said = dnf(shell, "install knem")?;
+        said.demand(0)?.must_say("rustc is not installed")?;
+        shell.demand_no_module(&kernel.release)?;
+        // A package as Fedora has it, or two of them: the compiler in its place, and its libraries.
+        build_package(
+            shell,
+            "Name: rust\nVersion: 1.85.1\nRelease: 1\nSummary: The compiler\nLicense: MIT\nAutoReqProv: no\n\
+             %description\nThe compiler.\n%install\ninstall -D -m 755 /opt/rustc %{buildroot}/usr/bin/rustc\n\
+             install -D -m 644 /etc/hostname %{buildroot}/usr/lib/rustlib/x86_64-unknown-linux-gnu/lib/some\n\
+             %files\n/usr/bin/rustc\n/usr/lib/rustlib/x86_64-unknown-linux-gnu/lib/some\n",
+        )?;
+        let said = dnf(shell, "install /opt/built/*/rust-1.85.1-1.*.rpm")?;
+        said.demand(0)?.must_not_say("scriptlet failed")?;
+        shell.demand_module(&kernel.release, site.version())?;
+        // What has nothing to do with us triggers nothing.
+        build_package(
+            shell,
+            "Name: other\nVersion: 1\nRelease: 1\nSummary: Another\nLicense: MIT\nBuildArch: noarch\n\
+             %description\nAnother.\n%install\ninstall -D -m 644 /etc/hostname %{buildroot}/opt/other\n%files\n/opt/other\n",
+        )?;
+        let said = dnf(shell, "install /opt/built/noarch/other-1-1.noarch.rpm")?;
+        said.demand(0)?.must_not_say("knem")?;
+        Ok(())
+    })
+}
+
+fn vendor(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let machine = machine(site, Some(kernel), &repository(site)?)?;
+    machine.inside(|shell| {
+        let place = format!("/lib/modules/{}/extra/knem/knem.ko", kernel.release);
+        for (name, file) in [("knem", "/opt/knem-1.1.4.90mlnx3/include/knem_io.h"), ("kmod-knem", place.as_str())] {
+            build_package(
+                shell,
+                &format!(
+                    "Name: {name}\nVersion: 1.1.4.90mlnx3\nRelease: OFED.23.10\nSummary: The vendor's\nLicense: BSD\n\
+                     AutoReqProv: no\n%description\nThe vendor's.\n%install\ninstall -D -m 644 /etc/hostname %{{buildroot}}{file}\n\
+                     %files\n{file}\n"
+                ),
+            )?;
+        }
+        dnf(shell, "install --disablerepo=knem /opt/built/*/knem-1.1.4*.rpm /opt/built/*/kmod-knem-1.1.4*.rpm")?.demand(0)?;
+        if !shell.has(place.trim_start_matches('/')) {
+            bail!("the vendor's module is not there");
+        }
+        dnf(shell, "upgrade knem")?.demand(0)?;
+        dnf(shell, "install knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
+        demand_installed(shell, site.version())?;
+        shell.sh("rpm -q kmod-knem")?.demand(1)?;
+        if shell.has(place.trim_start_matches('/')) {
+            bail!("the vendor's module is still there");
+        }
+        shell.demand_module(&kernel.release, site.version())?;
+        Ok(())
+    })
+}
+
+/// Builds a package from its description, into /opt/built.
+fn build_package(shell: &Shell<'_>, description: &str) -> Result<()> {
+    shell.write("opt/package.spec", description)?;
+    shell
+        .sh("rpmbuild --quiet --define '_rpmdir /opt/built' --define 'debug_package %{nil}' \
+             --define '__os_install_post %{nil}' -bb /opt/package.spec")?
+        .demand(0)?;
+    Ok(())
+}
+
+/// A key made for the drill, in a keyring that ends with it.
+struct Keyring {
+    home: TempDir,
+    key: Key,
+}
+
+impl Keyring {
+    fn fresh(site: &Site) -> Result<Self> {
+        let home = site.lab().scratch("keyring")?;
+        let who = "KNEM drill <drill@packages.invalid>";
+        run::quiet(Command::new("gpg").env("GNUPGHOME", home.path()).args([
+            "--batch",
+            "--quiet",
+            "--passphrase",
+            "",
+            "--quick-gen-key",
+            who,
+            "rsa3072",
+            "sign",
+            "never",
+        ]))?;
+        let key = Key::find_in(Some(home.path()), "drill@packages.invalid")?;
+        Ok(Self { home, key })
+    }
+}
+
+impl Drop for Keyring {
+    fn drop(&mut self) {
+        // gpg leaves an agent behind. That ending it fails harms nobody: it ends by itself when its directory is gone.
+        let _ = run::quiet(Command::new("gpgconf").env("GNUPGHOME", self.home.path()).args(["--kill", "all"]));
+    }
+}
+
+/// The packages of a repository, their samples and lists left out.
+fn packages_in(repository: &Path, kind: &str) -> Result<Vec<PathBuf>> {
+    let mut packages: Vec<PathBuf> = fs::read_dir(repository)?.flatten().map(|entry| entry.path()).collect();
+    packages.retain(|path| path.extension().is_some_and(|extension| extension == kind));
+    packages.sort();
+    Ok(packages)
+}
+
+/// Changes a byte in the middle of a file.
+fn damage(file: &Path) -> Result<()> {
+    let mut bytes = fs::read(file)?;
+    let middle = bytes.len() / 2;
+    let byte = bytes.get_mut(middle).with_context(|| format!("{} is empty", file.display()))?;
+    *byte ^= 1;
+    Ok(fs::write(file, bytes)?)
+}
+
+fn copied(from: &Path, to: &Path) -> Result<()> {
+    run::quiet(Command::new("cp").args(["-r", "-T"]).arg(from).arg(to))
+}
+
+fn signed_rpm(site: &Site) -> Result<()> {
+    const DATE: u64 = 1_700_000_000;
+    let plain = repository(site)?;
+    let keyring = Keyring::fresh(site)?;
+    let scratch = site.lab().scratch("signed")?;
+    let signed = scratch.path().join("signed");
+    repo::dnf(&packages_in(&plain, "rpm")?, &signed, DATE, Some(&keyring.key))?;
+    let machine = machine(site, None, &signed)?;
+
+    // A package that was changed, and its repository's list with it; without the list's own signature there is only the package's.
+    let changed = scratch.path().join("changed");
+    copied(&signed, &changed)?;
+    damage(&package(&changed, "knem-dkms")?)?;
+    repo::index(&changed, DATE)?;
+    let sample = fs::read_to_string(changed.join("knem.repo"))?;
+    fs::write(changed.join("knem.repo"), sample.replace("repo_gpgcheck=1", "repo_gpgcheck=0"))?;
+    // Packages that nobody signed, in a repository that says they are.
+    let unsigned = scratch.path().join("unsigned");
+    copied(&plain, &unsigned)?;
+    fs::copy(changed.join("knem.repo"), unsigned.join("knem.repo"))?;
+    fs::copy(signed.join("knem.asc"), unsigned.join("knem.asc"))?;
+    // A list that was changed after it was signed.
+    let listed = scratch.path().join("listed");
+    copied(&signed, &listed)?;
+    repo::index(&listed, DATE + 1)?;
+    fs::copy(signed.join("repodata/repomd.xml.asc"), listed.join("repodata/repomd.xml.asc"))?;
+
+    for (repository, words) in [(&changed, "GPG check FAILED"), (&unsigned, "is not signed"), (&listed, "repomd.xml")] {
+        machine.inside(|shell| {
+            offer(shell, repository)?;
+            let said = dnf(shell, "install knem-dkms")?;
+            said.demand(1)?.must_say(words)?;
+            shell.sh("rpm -q knem-dkms")?.demand(1)?;
+            Ok(())
+        })?;
+    }
+    machine.inside(|shell| {
+        offer(shell, &signed)?;
+        dnf(shell, "install knem")?.demand(0)?;
+        demand_installed(shell, site.version())?;
+        shell.sh("rpm -qi knem-dkms | grep ^Signature")?.must_say("RSA/SHA")?;
+        Ok(())
+    })
+}
+
+fn signed_deb(site: &Site) -> Result<()> {
+    const DATE: u64 = 1_700_000_000;
+    let keyring = Keyring::fresh(site)?;
+    let scratch = site.lab().scratch("signed")?;
+    let signed = scratch.path().join("signed");
+    repo::apt(&site.packages().debs, &signed, DATE, Some(&keyring.key))?;
+    let changed = scratch.path().join("changed");
+    copied(&signed, &changed)?;
+    damage(&package(&changed, "knem-dkms")?)?;
+    // Lists of the changed package that agree with it, under the old signature.
+    let listed = scratch.path().join("listed");
+    repo::apt(&packages_in(&changed, "deb")?, &listed, DATE, None)?;
+    for name in ["Release.gpg", "knem.asc", "knem.sources"] {
+        fs::copy(signed.join(name), listed.join(name))?;
+    }
+
+    let stack = site.bare()?;
+    let offered = |repository: &Path| -> Result<Machine> {
+        let machine = Machine::above(site, &stack)?;
+        machine.inside(|shell| {
+            shell.output("rm /etc/apt/sources.list.d/knem.list")?;
+            run::quiet(Command::new("cp").args(["-r", "-T"]).arg(repository).arg(shell.path("opt/knem-deb")))?;
+            let sample = shell.read("opt/knem-deb/knem.sources")?;
+            shell.write("etc/apt/sources.list.d/knem.sources", &sample.replace("@URL@", "file:/opt/knem-deb"))?;
+            shell.write("etc/apt/keyrings/knem.asc", &shell.read("opt/knem-deb/knem.asc")?)
+        })?;
+        Ok(machine)
+    };
+    let update: &[&str] = &[
+        "update",
+        "-o",
+        "Dir::Etc::SourceList=/etc/apt/sources.list.d/knem.sources",
+        "-o",
+        "Dir::Etc::SourceParts=-",
+        "-o",
+        "APT::Get::List-Cleanup=0",
+    ];
+    offered(&signed)?.inside(|shell| {
+        shell.apt(update)?.demand(0)?.must_not_say("W:")?;
+        shell.install_knem()?;
+        shell.healthy()
+    })?;
+    offered(&changed)?.inside(|shell| {
+        shell.apt(update)?.demand(0)?;
+        let said = shell.apt(&["install", "--no-install-recommends", "knem-dkms"])?;
+        said.demand(100)?.must_say("Hash Sum mismatch")?;
+        shell.sh("dpkg-query -W knem-dkms")?.demand(1)?;
+        Ok(())
+    })?;
+    offered(&listed)?.inside(|shell| {
+        shell.apt(update)?.demand(100)?.must_say("knem-deb")?;
+        let said = shell.apt(&["install", "--no-install-recommends", "knem-dkms"])?;
+        said.demand(100)?;
+        Ok(())
+    })
+}

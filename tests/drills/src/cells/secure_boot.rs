@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: CECILL-B
+//! Secure Boot: the kernel takes only modules whose signer the machine trusts, and what an administrator sees when it is not so.
+//!
+//! Firmware, shim, GRUB and kernel are Debian's own, each verified by the one before (see [`Firmware`]); the module is signed by DKMS
+//! when it is built, as on any machine.
+
+use std::fs;
+
+use anyhow::{bail, Context, Result};
+use xtask::kernels::Kernel;
+use xtask::vm::firmware::Trusted;
+use xtask::vm::image::Without;
+use xtask::vm::{Firmware, Options};
+
+use crate::drill::Drill;
+use crate::machine::{options, Machine, Report};
+use crate::said::Said;
+use crate::shell::Shell;
+use crate::site::Site;
+
+pub(crate) const DRILLS: &[Drill] = &[
+    Drill {
+        id: "D15",
+        name: "secure-boot-enrolled",
+        claim: "Secure Boot, and the key of DKMS is enrolled: the module loads at boot and works",
+        fast: false,
+        run: enrolled,
+    },
+    Drill {
+        id: "D15",
+        name: "secure-boot-site-key",
+        claim: "Secure Boot, and the site's own key, given to DKMS before knem came, is in the firmware: the module loads",
+        fast: false,
+        run: site_key,
+    },
+    Drill {
+        id: "D16",
+        name: "secure-boot-not-enrolled",
+        claim: "Secure Boot, and the key is not enrolled: the module is refused, systemd brings the machine up, the hint says what to do",
+        fast: false,
+        run: not_enrolled,
+    },
+];
+
+/// The archive's signed kernel that the driver takes.
+const KERNEL: &str = "7.2";
+
+/// DKMS's own certificate, and the name it gives itself.
+const CERTIFICATE: &str = "var/lib/dkms/mok.pub";
+const DKMS: &str = "DKMS module signing key";
+
+/// Proves that Secure Boot is on: the firmware's variable, what mokutil makes of it, and that the kernel has locked itself down.
+const ON: &str = "set -e
+    mkdir -p /sys/firmware/efi/efivars
+    modprobe efivarfs
+    mountpoint -q /sys/firmware/efi/efivars || mount -t efivarfs efivarfs /sys/firmware/efi/efivars
+    mountpoint -q /sys/kernel/security || mount -t securityfs securityfs /sys/kernel/security
+    cat /sys/kernel/security/lockdown
+    mokutil --sb-state
+    dmesg | grep -i 'secure boot'";
+
+fn enrolled(site: &Site) -> Result<()> {
+    let kernel = site.kernel(KERNEL)?;
+    let machine = installed(site, kernel)?;
+    machine.inside(|shell| {
+        // What the packages advise when a module was built without openssl: it is signed again.
+        let (version, release) = (site.version(), &kernel.release);
+        shell.output(&format!("dkms remove knem/{version} -k {release}"))?;
+        shell.output(&format!("dkms install knem/{version} -k {release}"))?;
+        shell.demand_module(release, version).map(|_| ())
+    })?;
+    let certificate = taken_out(&machine, CERTIFICATE)?;
+    let test = format!("mokutil --test-key /{CERTIFICATE}");
+    let commands = [ON, &test, "modinfo -F signer knem", &hint(site), "cat /sys/module/knem/version", BENCH];
+    let report = boot(site, &machine, kernel, &[Trusted::Enrolled(certificate.path())], &commands, &options())?;
+    let [on, test, signer, hint, version, bench] = all(&report)?;
+    demand_on(on)?;
+    test.must_say("is already enrolled")?;
+    signer.demand(0)?.must_be(DKMS)?;
+    hint.demand(0)?.must_be("")?;
+    version.demand(0)?.must_be(site.version())?;
+    bench.demand(0)?.must_say("verified")?;
+    Ok(())
+}
+
+fn site_key(site: &Site) -> Result<()> {
+    const NAME: &str = "Example site module signing";
+    let kernel = site.kernel(KERNEL)?;
+    let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
+    machine.inside(|shell| {
+        // As docs/secure-boot.md says.
+        shell.output(&format!(
+            "install -d -m 700 /etc/knem-keys && openssl req -new -x509 -newkey rsa:2048 -noenc -days 3650 \
+             -subj '/CN={NAME}/' -addext extendedKeyUsage=codeSigning \
+             -keyout /etc/knem-keys/module.key -outform DER -out /etc/knem-keys/module.der"
+        ))?;
+        shell.write(
+            "etc/dkms/framework.conf.d/site-key.conf",
+            "mok_signing_key=/etc/knem-keys/module.key\nmok_certificate=/etc/knem-keys/module.der\n",
+        )?;
+        shell.install(&["knem-dkms", "knem-tools", "mokutil"])?;
+        shell.healthy()?;
+        shell.demand_module(&kernel.release, site.version())?;
+        if shell.has(CERTIFICATE) {
+            bail!("DKMS made a key of its own although it was given one");
+        }
+        Ok(())
+    })?;
+    let certificate = taken_out(&machine, "etc/knem-keys/module.der")?;
+    let commands = [ON, "modinfo -F signer knem", &hint(site), BENCH];
+    let report = boot(site, &machine, kernel, &[Trusted::InFirmware(certificate.path())], &commands, &options())?;
+    let [on, signer, hint, bench] = all(&report)?;
+    demand_on(on)?;
+    signer.demand(0)?.must_be(NAME)?;
+    hint.demand(0)?.must_be("")?;
+    bench.demand(0)?.must_say("verified")?;
+    Ok(())
+}
+
+fn not_enrolled(site: &Site) -> Result<()> {
+    let kernel = site.kernel(KERNEL)?;
+    let machine = installed(site, kernel)?;
+    let test = format!("mokutil --test-key /{CERTIFICATE}");
+    let commands = [
+        ON,
+        "systemctl is-active multi-user.target",
+        "systemctl list-units --plain --no-legend --state=failed",
+        &test,
+        "modprobe knem",
+        "ls /sys/module/knem /dev/knem",
+        &hint(site),
+        "knem info",
+        UNSIGNED,
+        "modprobe knem",
+        &hint(site),
+    ];
+    // A real boot: what fails here may not keep the machine from coming up.
+    let options = Options { systemd: true, ..options() };
+    let report = boot(site, &machine, kernel, &[], &commands, &options)?;
+    let [on, up, failed, test, load, there, hint, info, strip, unsigned, other_hint] = all(&report)?;
+    demand_on(on)?;
+    up.demand(0)?.must_be("active")?;
+    let failed: Vec<&str> = failed.demand(0)?.text.lines().filter_map(|line| line.split(' ').next()).collect();
+    if failed != ["systemd-modules-load.service"] {
+        bail!("these units failed: {failed:?}");
+    }
+    test.must_say("is not enrolled")?;
+    load.demand(1)?.must_say("Key was rejected by service")?;
+    there.demand(2)?;
+    hint.demand(0)?.must_say("Secure Boot is on")?.must_say(&format!("mokutil --import /{CERTIFICATE}"))?;
+    // knem's status for "no device".
+    info.demand(3)?;
+    strip.demand(0)?.must_be("")?;
+    unsigned.demand(1)?.must_say("Key was rejected by service")?;
+    other_hint.demand(0)?.must_say("the module is not signed")?.must_say("apt install openssl")?;
+    Ok(())
+}
+
+/// Leaves the machine as if openssl had not been there when the module was built: no key, and a module without a signature.
+const UNSIGNED: &str = "set -e
+    rm /var/lib/dkms/mok.pub
+    cd /lib/modules/$(uname -r)/updates/dkms
+    xz -d knem.ko.xz
+    strip --strip-debug knem.ko
+    depmod
+    modinfo -F signer knem";
+
+const BENCH: &str = "knem bench --sizes 1M";
+
+/// What the packages say about Secure Boot on the machine they are on.
+fn hint(site: &Site) -> String {
+    format!("sh /usr/src/knem-{}/secure-boot.sh", site.version())
+}
+
+/// A machine with our packages and what asks about Secure Boot.
+fn installed(site: &Site, kernel: &Kernel) -> Result<Machine> {
+    let machine = Machine::above(site, &site.installed(kernel)?)?;
+    machine.inside(|shell| shell.install(&["mokutil"]).map(|_| ()))?;
+    Ok(machine)
+}
+
+/// A copy of a file of the machine's.
+fn taken_out(machine: &Machine, path: &str) -> Result<tempfile::NamedTempFile> {
+    let copy = tempfile::NamedTempFile::new()?;
+    machine.inside(|shell: &Shell<'_>| {
+        fs::copy(shell.path(path), copy.path()).with_context(|| format!("the machine has no /{path}"))?;
+        Ok(())
+    })?;
+    Ok(copy)
+}
+
+/// Boots the machine with Secure Boot on.
+fn boot(
+    site: &Site,
+    machine: &Machine,
+    kernel: &Kernel,
+    trusted: &[Trusted<'_>],
+    commands: &[&str],
+    options: &Options,
+) -> Result<Report> {
+    if !kernel.signed {
+        bail!("kernel {} is in the archive only unsigned so far: Secure Boot does not take it", kernel.release);
+    }
+    let image = machine.image(kernel, Without::Building)?;
+    let place = site.lab().scratch("firmware")?;
+    let firmware = Firmware::secure(&site.lab().userlands(), &image, trusted, place.path())?;
+    machine.boot_image(&image, commands, &Options { firmware: Some(firmware), ..options.clone() })
+}
+
+fn demand_on(said: &Said) -> Result<()> {
+    said.demand(0)?
+        .must_say("[integrity]")?
+        .must_say("SecureBoot enabled")?
+        .must_say("secureboot: Secure boot enabled")?;
+    Ok(())
+}
+
+/// What each command said.
+fn all<const N: usize>(report: &Report) -> Result<&[Said; N]> {
+    report.said.as_slice().try_into().context("the machine ran another number of commands")
+}

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: CECILL-B
+//! What the machine around the packages may be like: the group, the programs that make it, other people's modules of the same name.
+
+use anyhow::{bail, Result};
+
+use crate::drill::Drill;
+use crate::fake::Fake;
+use crate::machine::Machine;
+use crate::shell::{Shell, WITNESS};
+use crate::site::Site;
+
+pub(crate) const DRILLS: &[Drill] = &[
+    Drill {
+        id: "D17",
+        name: "group-of-others",
+        claim: "the group rdma is made by another package, before or after ours: one group, a system group, both content",
+        fast: false,
+        run: group_of_others,
+    },
+    Drill {
+        id: "D17",
+        name: "group-of-the-site",
+        claim: "the site has a group rdma with an id above 1000: it is kept, and the device is never open to all",
+        fast: false,
+        run: group_of_the_site,
+    },
+    Drill {
+        id: "D20",
+        name: "vendor-packages",
+        claim: "the vendor's knem 1.1.4.90mlnx3 packages are installed: apt replaces them by ours, and purging leaves nothing of both",
+        fast: false,
+        run: vendor_packages,
+    },
+    Drill {
+        id: "D20",
+        name: "foreign-module",
+        claim: "somebody else's knem.ko lies among the kernel's modules: ours is the one that is loaded",
+        fast: false,
+        run: foreign_module,
+    },
+    Drill {
+        id: "D21",
+        name: "no-systemd",
+        claim: "no systemd, no udev, as in a container's image, but systemd-standalone-sysusers: group made, module built",
+        fast: false,
+        run: no_systemd,
+    },
+];
+
+/// The id of the group rdma.
+fn group_id(shell: &Shell<'_>) -> Result<u32> {
+    let lines = shell.output("grep '^rdma:' /etc/group")?;
+    if lines.lines().count() != 1 {
+        bail!("there is not one group rdma: {lines}");
+    }
+    Ok(lines.split(':').nth(2).unwrap_or_default().parse()?)
+}
+
+fn group_of_others(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let start = Machine::above(site, &site.installed(kernel)?)?;
+    let others = &["ibverbs-providers", "rdma-core", WITNESS];
+
+    start.branch()?.inside(|shell| {
+        shell.note("ours first")?;
+        let id = group_id(shell)?;
+        shell.install(others)?;
+        shell.healthy()?;
+        if group_id(shell)? != id || id >= 1000 {
+            bail!("the group has the id {}, and had {id}", group_id(shell)?);
+        }
+        Ok(())
+    })?;
+
+    start.branch()?.inside(|shell| {
+        shell.note("theirs first")?;
+        shell.apt(&["purge", "knem-tools"])?.demand(0)?;
+        shell.output("groupdel rdma")?;
+        shell.install(others)?;
+        let id = group_id(shell)?;
+        shell.install(&["knem-tools"])?;
+        shell.healthy()?;
+        if group_id(shell)? != id || id >= 1000 {
+            bail!("the group has the id {}, and had {id}", group_id(shell)?);
+        }
+        // Nor do we take it away from them.
+        shell.apt(&["purge", "knem-tools"])?.demand(0)?;
+        group_id(shell)?;
+        shell.healthy()
+    })
+}
+
+fn group_of_the_site(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let machine = Machine::above(site, &site.installed(kernel)?)?;
+    machine.inside(|shell| {
+        shell.apt(&["purge", "knem-tools"])?.demand(0)?;
+        shell.output("groupdel rdma && groupadd --gid 4321 rdma")?;
+        shell.install(&["knem-tools", WITNESS])?;
+        shell.healthy()?;
+        if group_id(shell)? != 4321 {
+            bail!("the site's group was changed");
+        }
+        Ok(())
+    })?;
+    let report = machine.boot(
+        kernel,
+        &[
+            "stat -c '%a %u' /dev/knem",
+            "stat -c '%g' /dev/knem",
+            "setpriv --reuid=nobody --regid=nogroup --clear-groups knem info",
+            "knem bench --sizes 64K",
+        ],
+    )?;
+    let [node, group, stranger, bench] = report.said.as_slice() else {
+        bail!("the machine ran {} commands", report.said.len());
+    };
+    node.demand(0)?.must_be("660 0")?;
+    // A newer udev takes only system groups for devices, and leaves the node to root.
+    if !["4321", "0"].contains(&group.demand(0)?.trimmed()) {
+        bail!("the node belongs to group {}", group.trimmed());
+    }
+    stranger.demand(4)?;
+    bench.demand(0)?;
+    Ok(())
+}
+
+/// A module of the same name in C, as small as can be.
+const FOREIGN: &str = "#include <linux/module.h>\n\
+    static int __init start(void) { return 0; }\n\
+    static void __exit stop(void) { }\n\
+    module_init(start);\n\
+    module_exit(stop);\n\
+    MODULE_LICENSE(\"GPL\");\n\
+    MODULE_DESCRIPTION(\"somebody else's knem\");\n\
+    MODULE_VERSION(\"1.1.4.90mlnx3\");\n";
+
+fn vendor_packages(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
+    let version = "1.1.4.90mlnx3-OFED.23.10.0.2.1.1";
+    machine.inside(|shell| {
+        let library = Fake {
+            name: "knem",
+            version,
+            fields: &["Section: libs"],
+            files: &[
+                ("opt/knem-1.1.4.90mlnx3/include/knem_io.h", "/* the vendor's header */\n"),
+                ("usr/lib/pkgconfig/knem.pc", "Name: knem\nDescription: x\nVersion: 1.1.4\n"),
+                ("etc/udev/rules.d/10-knem.rules", "KERNEL==\"knem\", NAME=\"knem\", MODE=\"0666\"\n"),
+            ],
+            scripts: &[],
+        }
+        .make(shell)?;
+        let source = Fake {
+            name: "knem-dkms",
+            version,
+            fields: &["Depends: dkms, knem"],
+            files: &[
+                (
+                    "usr/src/knem-1.1.4.90mlnx3/dkms.conf",
+                    "PACKAGE_NAME=knem\nPACKAGE_VERSION=1.1.4.90mlnx3\nBUILT_MODULE_NAME[0]=knem\n\
+                     DEST_MODULE_LOCATION[0]=/updates/dkms\nAUTOINSTALL=yes\n",
+                ),
+                ("usr/src/knem-1.1.4.90mlnx3/Makefile", "obj-m := knem.o\n"),
+                ("usr/src/knem-1.1.4.90mlnx3/knem.c", FOREIGN),
+            ],
+            scripts: &[
+                (
+                    "postinst",
+                    &format!(
+                        "#!/bin/sh\n[ $1 = configure ] || exit 0\ndkms install knem/1.1.4.90mlnx3 -k {}\n",
+                        kernel.release
+                    ),
+                ),
+                ("prerm", "#!/bin/sh\ndkms remove knem/1.1.4.90mlnx3 --all || true\n"),
+            ],
+        }
+        .make(shell)?;
+        shell.install(&[&library, &source])?;
+        let theirs = shell.module(&kernel.release)?;
+        if theirs.is_none_or(|module| module.version != "1.1.4.90mlnx3") {
+            bail!("the vendor's module is not there: the drill is wrong");
+        }
+
+        let said = shell.apt(&["install", "--no-install-recommends", "knem-dkms", "knem-tools", WITNESS])?;
+        said.demand(0)?;
+        shell.healthy()?;
+        shell.demand_module(&kernel.release, site.version())?;
+        shell.dkms_status()?.must_not_say("mlnx")?;
+        if shell.version_of("knem")?.is_some() {
+            bail!("the vendor's package knem is still installed");
+        }
+        shell.output(
+            "pkg-config --version >/dev/null 2>&1 || true; grep -q 'Version: 2' /usr/share/pkgconfig/knem.pc",
+        )?;
+        shell.apt(&["purge", "knem", "knem-dkms", "knem-tools"])?.demand(0)?;
+        shell.healthy()?;
+        // What apt knows of our repository is the drill's.
+        let left = shell.sh("find /etc /usr /var/lib/dkms /lib/modules -xdev -iname '*knem*' ! -path '/etc/apt/*'")?;
+        left.demand(0)?.must_be("")?;
+        Ok(())
+    })
+}
+
+fn foreign_module(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
+    machine.inside(|shell| {
+        shell.write("root/foreign/Makefile", "obj-m := knem.o\n")?;
+        shell.write("root/foreign/knem.c", FOREIGN)?;
+        let modules = format!("/lib/modules/{}", kernel.release);
+        shell.output(&format!(
+            "make -s -C {modules}/build M=/root/foreign modules && mkdir {modules}/extra {modules}/updates && \
+             cp /root/foreign/knem.ko {modules}/extra/ && cp /root/foreign/knem.ko {modules}/updates/ && depmod {}",
+            kernel.release
+        ))?;
+        if shell.module(&kernel.release)?.is_none() {
+            bail!("the other module is not there: the drill is wrong");
+        }
+        shell.install(&["knem-dkms", "knem-tools", WITNESS])?;
+        shell.healthy()?;
+        shell.demand_module(&kernel.release, site.version())?;
+        Ok(())
+    })?;
+    machine.boot_with_driver(kernel, site.version())
+}
+
+fn no_systemd(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
+    machine.inside(|shell| {
+        shell
+            .apt(&[
+                "purge",
+                "--allow-remove-essential",
+                "systemd-sysv",
+                "systemd",
+                "udev",
+                "initramfs-tools",
+                "dracut-install",
+            ])?
+            .demand(0)?;
+        shell.output("! command -v systemd-sysusers && ! command -v udevadm")?;
+        let said = shell.install(&["systemd-standalone-sysusers", "knem-tools", "knem-dkms", WITNESS])?;
+        if shell.version_of("systemd")?.is_some() || shell.version_of("udev")?.is_some() {
+            bail!("systemd or udev came along: {}", said.trimmed());
+        }
+        if group_id(shell)? >= 1000 {
+            bail!("the group is none of the system");
+        }
+        shell.demand_module(&kernel.release, site.version())?;
+        shell.sh("dpkg --audit")?.demand(0)?.must_be("")?;
+        shell.sh("knem info")?.demand(3)?;
+        Ok(())
+    })
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: CECILL-B
+//! Another version of ours comes, and goes again.
+
+use anyhow::{bail, Result};
+use xtask::kernels::Kernel;
+
+use crate::drill::Drill;
+use crate::machine::Machine;
+use crate::shell::{Shell, WITNESS};
+use crate::site::Site;
+
+pub(crate) const DRILLS: &[Drill] = &[
+    Drill {
+        id: "D19",
+        name: "up-and-down",
+        claim: "upgraded to the next version and downgraded again: the module is always of the installed version, and the only one",
+        fast: true,
+        run: up_and_down,
+    },
+    Drill {
+        id: "D19",
+        name: "upgrade-two-kernels",
+        claim: "upgraded beside two kernels: both have the new module, both boot it, and nothing of the old version is left",
+        fast: false,
+        run: upgrade_two_kernels,
+    },
+    Drill {
+        id: "D19",
+        name: "upgrade-that-fails",
+        claim: "the next version does not compile: apt succeeds, a sentence says so, and going back gives the old module again",
+        fast: false,
+        run: upgrade_that_fails,
+    },
+];
+
+/// Everything of `there` is there for the kernel, and nothing of `gone`.
+fn only(shell: &Shell<'_>, kernel: &Kernel, there: &str, gone: &str) -> Result<()> {
+    shell.healthy()?;
+    shell.demand_module(&kernel.release, there)?;
+    shell.dkms_status()?.must_not_say(&format!("knem/{gone}"))?;
+    for path in [format!("usr/src/knem-{gone}"), format!("var/lib/dkms/knem/{gone}")] {
+        if shell.has(&path) {
+            bail!("/{path} is left of version {gone}");
+        }
+    }
+    let modules = shell.output(&format!("find /lib/modules/{} -name 'knem.ko*' | wc -l", kernel.release))?;
+    if modules != "1" {
+        bail!("the kernel has {modules} modules knem.ko");
+    }
+    for package in ["knem-dkms", "knem-tools"] {
+        if !shell.version_of(package)?.is_some_and(|version| version.starts_with(&format!("{there}-"))) {
+            bail!("{package} is not of version {there}");
+        }
+    }
+    Ok(())
+}
+
+fn up_and_down(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let (next, newer) = (site.next()?, site.next_version()?);
+    let this = site.version();
+    let machine = Machine::above(site, &site.installed(kernel)?)?;
+    machine.inside(|shell| {
+        shell.offer(&next)?;
+        // As `apt upgrade` does it.
+        shell.apt(&["install", "--no-install-recommends", "--only-upgrade", "knem-dkms", "knem-tools"])?.demand(0)?;
+        only(shell, kernel, &newer, this)?;
+        shell.offer(site.packages())?;
+        let old = ["knem-dkms", "knem-tools"].map(|package| format!("{package}={this}*"));
+        shell
+            .apt(&["install", "--no-install-recommends", "--allow-downgrades", &old[0], &old[1], WITNESS])?
+            .demand(0)?;
+        only(shell, kernel, this, &newer)
+    })
+}
+
+fn upgrade_two_kernels(site: &Site) -> Result<()> {
+    let kernels = [site.kernel("7.2")?, site.kernel("7.3")?];
+    let (next, newer) = (site.next()?, site.next_version()?);
+    let machine = Machine::above(site, &site.installed(kernels[0])?)?;
+    machine.inside(|shell| {
+        let new = kernels[1];
+        shell.install_kernel(new, &new.image)?;
+        shell.show_metadata(new)?;
+        shell.install_kernel(new, std::slice::from_ref(super::kernels::source(new)?))?;
+        shell.install_kernel(new, &new.headers)?;
+        shell.offer(&next)?;
+        shell.install(&["knem-dkms", "knem-tools", WITNESS])?;
+        for kernel in kernels {
+            only(shell, kernel, &newer, site.version())?;
+        }
+        Ok(())
+    })?;
+    for kernel in kernels {
+        machine.boot_with_driver(kernel, &newer)?;
+    }
+    Ok(())
+}
+
+fn upgrade_that_fails(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let (next, newer) = (site.next()?, site.next_version()?);
+    let this = site.version();
+    let machine = Machine::above(site, &site.installed(kernel)?)?;
+    machine.inside(|shell| {
+        shell.offer(&next)?;
+        shell.note("the next version is made one that does not compile")?;
+        shell.output(&format!(
+            "cd /root && apt-get download knem-dkms && dpkg-deb -R knem-dkms_{newer}*.deb broken && \
+             echo 'fn broken() {{ kernel::no_such_function(); }}' >>broken/usr/src/knem-{newer}/knem_main.rs && \
+             dpkg-deb --root-owner-group -b broken broken.deb"
+        ))?;
+        let said = shell.install(&["/root/broken.deb", "knem-tools", WITNESS])?;
+        said.must_say(&format!("knem: not built for kernel {}: the build failed", kernel.release))?;
+        shell.healthy()?;
+        shell.demand_no_module(&kernel.release)?;
+
+        shell.offer(site.packages())?;
+        let old = ["knem-dkms", "knem-tools"].map(|package| format!("{package}={this}*"));
+        shell.apt(&["install", "--no-install-recommends", "--allow-downgrades", &old[0], &old[1]])?.demand(0)?;
+        only(shell, kernel, this, &newer)
+    })?;
+    machine.boot_with_driver(kernel, this)
+}

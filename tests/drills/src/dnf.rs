@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: CECILL-B
+//! A machine on which packages come by dnf: Debian's own rpm and dnf in a Debian tree, as there is no other archive here.
+//!
+//! rpm knows nothing of what dpkg has installed. So it is told by a package without files, the bridge: it provides each of Debian's
+//! packages by its name and version, the symbols of the C library as rpm itself reads them from the files, and the shell. It stands
+//! for the distribution: what our packages require is then there if, and only if, it is really installed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{bail, Context, Result};
+use xtask::kernels::Kernel;
+use xtask::run;
+
+use crate::machine::Machine;
+use crate::said::Said;
+use crate::shell::Shell;
+use crate::site::Site;
+
+/// What Debian's archive has for it.
+const TOOLS: &[&str] = &["dnf", "gnupg", "rpm"];
+
+/// Where the repository is in the tree.
+const REPOSITORY: &str = "opt/knem-rpm";
+
+/// dnf's own settings: what is offered is looked at anew each time.
+const SETTINGS: &str =
+    "[main]\nbest=True\nskip_if_unavailable=False\nmetadata_expire=0\nclean_requirements_on_remove=True\n";
+
+/// Directories that every distribution with RPM has, as its packages filesystem, systemd and pkgconf own them.
+const DIRECTORIES: &str = "/usr/lib/modules-load.d /usr/share/fish/vendor_completions.d /usr/share/licenses \
+                           /usr/share/man/man4 /usr/share/pkgconfig";
+
+/// Libraries that programs of ours are linked to.
+const LIBRARIES: &str =
+    "/usr/lib/x86_64-linux-gnu/libc.so.6\\n/usr/lib/x86_64-linux-gnu/libgcc_s.so.1\\n/usr/lib64/ld-linux-x86-64.so.2\\n";
+
+/// Writes the bridge's description: names and versions of Debian's packages in the form RPM has, epochs and revisions left out.
+const BRIDGE: &str = r#"
+set -e
+{
+    printf 'Name: debian-bridge\nVersion: 1\nRelease: 1\nSummary: What dpkg has installed\nLicense: CECILL-B\nAutoReqProv: no\n'
+    printf 'Provides: /bin/sh\nProvides: rtld(GNU_HASH)\n'
+    printf 'LIBRARIES' | /usr/lib/rpm/find-provides | sed 's/^/Provides: /'
+    dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\n' |
+        sed -n 's/^ii |//p' | sed -e 's/|[0-9]*:/|/' -e 's/-[^-|]*$//' | sort -u |
+        while IFS='|' read -r name version; do
+            echo "Provides: $name = $(echo "$version" | tr - .)"
+        done
+    printf '%%description\nStands for the distribution.\n%%files\n'
+} >/opt/debian-bridge.spec
+rpmbuild --quiet --define '_rpmdir /opt' -bb /opt/debian-bridge.spec
+rpm -i /opt/*/debian-bridge-1-1.*.rpm
+"#;
+
+/// A machine with a kernel, or without one, where dnf knows this version's packages.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn machine(site: &Site, kernel: Option<&Kernel>, repository: &Path) -> Result<Machine> {
+    let below = match kernel {
+        Some(kernel) => site.with_kernel(kernel)?,
+        None => site.bare()?,
+    };
+    let stack = site.lab().userlands().with_more(&below, "dnf", "dnf and rpm", TOOLS)?;
+    let machine = Machine::above(site, &stack)?;
+    machine.inside(|shell| {
+        shell.write("etc/dnf/dnf.conf", SETTINGS)?;
+        shell.output(&format!("mkdir -p {DIRECTORIES}"))?;
+        shell.sh(&BRIDGE.replace("LIBRARIES", LIBRARIES))?.demand(0)?;
+        offer(shell, repository)
+    })?;
+    Ok(machine)
+}
+
+/// Makes a repository known to dnf, as its own sample file says, and no other.
+///
+/// # Errors
+/// When it cannot be copied.
+pub fn offer(shell: &Shell<'_>, repository: &Path) -> Result<()> {
+    let place = shell.path(REPOSITORY);
+    run::quiet(Command::new("rm").arg("-rf").arg(&place))?;
+    run::quiet(Command::new("cp").args(["-r", "-T"]).arg(repository).arg(&place))?;
+    let sample = shell.read(&format!("{REPOSITORY}/knem.repo"))?;
+    shell.write("etc/yum.repos.d/knem.repo", &sample.replace("@URL@", &format!("file:///{REPOSITORY}")))
+}
+
+/// Runs dnf; questions are answered with yes.
+///
+/// # Errors
+/// When it cannot be started. How it ended is for the caller to judge.
+pub fn dnf(shell: &Shell<'_>, arguments: &str) -> Result<Said> {
+    shell.sh(&format!("dnf -y --releasever=1 {arguments}"))
+}
+
+/// Fails unless both our packages are installed, of this version, and rpm finds all their files as they were packed.
+///
+/// # Errors
+/// When one is not.
+pub fn demand_installed(shell: &Shell<'_>, version: &str) -> Result<()> {
+    let said = shell.sh("rpm -q knem knem-dkms")?;
+    said.demand(0)?.must_be(&format!("knem-{version}-1.x86_64\nknem-dkms-{version}-1.noarch"))?;
+    shell.sh("rpm -V knem knem-dkms")?.demand(0)?.must_be("")?;
+    let trees = shell.output("ls /usr/src | grep ^knem-")?;
+    if trees != format!("knem-{version}") {
+        bail!("the sources are of {trees}");
+    }
+    Ok(())
+}
+
+/// The packages of a repository: the one whose name begins so.
+///
+/// # Errors
+/// When there is none.
+pub fn package(repository: &Path, begin: &str) -> Result<PathBuf> {
+    let found = fs::read_dir(repository)?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(begin)));
+    found.with_context(|| format!("{} has no package {begin}", repository.display()))
+}

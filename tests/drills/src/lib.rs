@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: CECILL-B
+//! Drills: what happens to our packages on machines of other people, tried on real Debian trees and stock kernels.
+//!
+//! A [`Site`](site::Site) has the archive, the kernels and the packages; a [`Machine`](machine::Machine) is a throw-away tree above the
+//! laboratory's layers, in which a [`Shell`](shell::Shell) runs apt and looks at what came of it, and which can be booted. The drills
+//! themselves are in [`cells`].
+
+pub mod cells;
+pub mod dnf;
+pub mod drill;
+pub mod fake;
+pub mod log;
+pub mod machine;
+pub mod memory;
+pub mod recipe;
+pub mod said;
+pub mod shell;
+pub mod site;
+pub mod snapshot;

@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: CECILL-B
+//! Commands in a machine's tree, as its administrator gives them, and what can be asked about its state.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
+use xtask::archive::BACKPORTS;
+use xtask::chroot::Chroot;
+use xtask::kernels::Kernel;
+use xtask::namespace::directory;
+use xtask::packages::Packages;
+use xtask::run;
+use xtask::userland;
+
+use crate::memory::Bound;
+use crate::said::Said;
+use crate::site::Site;
+
+/// What is installed in each machine and has nothing to do with us: it must never suffer.
+const WITNESSES: &[&str] = &["dkms", "kmod", "udev"];
+
+/// A package that is installed together with ours, where the question is whether ours are in the way of others: small, and needing
+/// nothing.
+pub const WITNESS: &str = "hello";
+
+/// When a command is given up: making Rust metadata takes minutes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// Where made Rust metadata is in the tree.
+pub const METADATA: &str = "var/cache/knem/rust-metadata";
+
+/// The tree of a machine, entered.
+#[derive(Debug)]
+pub struct Shell<'a> {
+    site: &'a Site,
+    tree: &'a Path,
+    chroot: Chroot,
+}
+
+/// A kernel module as `modinfo` sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    /// Its file.
+    pub path: String,
+    /// Its version.
+    pub version: String,
+    /// The kernel it was made for.
+    pub kernel: String,
+}
+
+/// What came of a command that was to be killed.
+#[derive(Debug)]
+pub enum Killed {
+    /// It was, with all its processes, and had said this.
+    Yes(Said),
+    /// It had ended before.
+    TooLate(Said),
+}
+
+impl<'a> Shell<'a> {
+    /// Enters the tree.
+    pub(crate) fn enter(site: &'a Site, tree: &'a Path, lists: &Path) -> Result<Self> {
+        Ok(Self { site, tree, chroot: site.lab().enter(tree, lists)? })
+    }
+
+    /// Where a file of the tree is for us: `path` without the first slash.
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.tree.join(path)
+    }
+
+    /// Writes a file of the tree; what is above it is made.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, path: &str, text: &str) -> Result<()> {
+        let path = self.path(path);
+        if let Some(parent) = path.parent() {
+            directory(parent)?;
+        }
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Reads a file of the tree.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn read(&self, path: &str) -> Result<String> {
+        let path = self.path(path);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// Whether the tree has such a file; links are not followed.
+    pub fn has(&self, path: &str) -> bool {
+        self.path(path).symlink_metadata().is_ok()
+    }
+
+    /// A line in the log.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn note(&self, text: &str) -> Result<()> {
+        self.site.log.line(text)
+    }
+
+    /// Runs a line of shell.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not end. How it ended is for the caller to judge.
+    pub fn sh(&self, line: &str) -> Result<Said> {
+        let mut command = self.chroot.command("sh");
+        command.args(["-c", line]);
+        self.run(command, line)
+    }
+
+    /// Runs a line of shell that has to succeed, and returns what it said.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn output(&self, line: &str) -> Result<String> {
+        let said = self.sh(line)?;
+        Ok(said.demand(0)?.trimmed().to_owned())
+    }
+
+    /// Runs apt-get; questions are answered with yes.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not end. How it ended is for the caller to judge.
+    pub fn apt(&self, arguments: &[&str]) -> Result<Said> {
+        self.apt_with(&[], arguments)
+    }
+
+    /// As [`apt`](Self::apt), with environment variables.
+    ///
+    /// # Errors
+    /// As for [`apt`](Self::apt).
+    pub fn apt_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Result<Said> {
+        let mut command = self.apt_command(arguments);
+        command.envs(environment.iter().copied());
+        self.run(command, &format!("apt-get {}", arguments.join(" ")))
+    }
+
+    /// apt-get, to be run by [`killed_after`](Self::killed_after) and its like.
+    pub fn apt_command(&self, arguments: &[&str]) -> Command {
+        let mut all = vec!["-y", "-q"];
+        all.extend(arguments);
+        self.chroot.apt_get(&all)
+    }
+
+    /// A line of shell, to be run by [`killed_after`](Self::killed_after) and its like.
+    pub fn sh_command(&self, line: &str) -> Command {
+        let mut command = self.chroot.command("sh");
+        command.args(["-c", line]);
+        command
+    }
+
+    /// Makes a version of our packages known to apt, and no other.
+    ///
+    /// # Errors
+    /// When apt cannot read the repository.
+    pub fn offer(&self, packages: &Packages) -> Result<()> {
+        userland::offer(self.tree, &self.chroot, packages)
+    }
+
+    /// Installs our two packages without what they recommend, and demands that apt is content.
+    ///
+    /// # Errors
+    /// When apt is not.
+    pub fn install_knem(&self) -> Result<Said> {
+        self.install(&["knem-dkms", "knem-tools"])
+    }
+
+    /// Installs packages without what they recommend, and demands that apt is content.
+    ///
+    /// # Errors
+    /// When apt is not.
+    pub fn install(&self, packages: &[&str]) -> Result<Said> {
+        let said = self.apt(&[&["install", "--no-install-recommends"], packages].concat())?;
+        said.demand(0)?;
+        Ok(said)
+    }
+
+    /// Installs some of a kernel's packages, such as `&kernel.headers`, and demands that apt is content.
+    ///
+    /// # Errors
+    /// When apt is not.
+    pub fn install_kernel(&self, kernel: &Kernel, packages: &[String]) -> Result<Said> {
+        let mut arguments = vec!["install", "--no-install-recommends"];
+        if kernel.version.contains("~bpo") {
+            // What such a kernel needs newer comes from backports with it.
+            arguments.extend(["-t", BACKPORTS]);
+        }
+        arguments.extend(packages.iter().map(String::as_str));
+        let said = self.apt(&arguments)?;
+        said.demand(0)?;
+        Ok(said)
+    }
+
+    /// Lets the tree have a kernel's Rust metadata, made before: what it takes minutes to make. It must be there before the module
+    /// is built, and after the kernel's first package is: metadata of kernels that are not there is removed.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn show_metadata(&self, kernel: &Kernel) -> Result<()> {
+        let from = self.site.metadata(kernel)?.join(&kernel.release);
+        let to = self.path(METADATA).join(&kernel.release);
+        directory(&self.path(METADATA))?;
+        run::quiet(Command::new("cp").args(["-a", "-T"]).arg(from).arg(to))
+    }
+
+    /// Runs a command of [`apt_command`](Self::apt_command) or [`sh_command`](Self::sh_command) with no more memory than that.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not end.
+    pub fn bound(&self, command: &Command, memory: &Bound) -> Result<Said> {
+        self.run(memory.command(command), &run::shown(command))
+    }
+
+    /// Runs a command that is killed after a time, with all its processes, by a signal that cannot be caught.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn killed_after(&self, command: Command, time: Duration) -> Result<Killed> {
+        let shown = format!("{} (to be killed)", run::shown(&command));
+        let (mut child, start) = self.start(command, &shown)?;
+        if let Some(status) = wait(&mut child, time)? {
+            return Ok(Killed::TooLate(self.said(&shown, status, start)?));
+        }
+        let status = end(&mut child)?;
+        self.note(&format!("killed after {} ms", time.as_millis()))?;
+        Ok(Killed::Yes(self.said(&shown, status, start)?))
+    }
+
+    /// Runs a command that is killed, with all its processes, as soon as `when` says so.
+    ///
+    /// # Errors
+    /// When it cannot be started, or ends before.
+    pub fn killed_when(&self, command: Command, when: impl Fn(&str) -> bool) -> Result<Said> {
+        let shown = format!("{} (to be killed)", run::shown(&command));
+        let (mut child, start) = self.start(command, &shown)?;
+        let begin = Instant::now();
+        loop {
+            if when(&self.site.log.since(start)?) {
+                let status = end(&mut child)?;
+                self.note("killed")?;
+                return self.said(&shown, status, start);
+            }
+            if let Some(status) = wait(&mut child, Duration::from_millis(20))? {
+                let said = self.said(&shown, status, start)?;
+                bail!("`{shown}` ended with {} before it could be killed; it said:\n{}", said.status, said.trimmed());
+            }
+            if begin.elapsed() > PATIENCE {
+                end(&mut child)?;
+                bail!("`{shown}` did not come to where it was to be killed");
+            }
+        }
+    }
+
+    fn run(&self, command: Command, shown: &str) -> Result<Said> {
+        let (mut child, start) = self.start(command, shown)?;
+        let Some(status) = wait(&mut child, PATIENCE)? else {
+            end(&mut child)?;
+            bail!("`{shown}` did not end within {} minutes", PATIENCE.as_secs() / 60);
+        };
+        self.said(shown, status, start)
+    }
+
+    /// Starts a command whose output goes to the log, and returns where that begins.
+    fn start(&self, mut command: Command, shown: &str) -> Result<(Child, u64)> {
+        self.note(&format!("# {shown}"))?;
+        let start = self.site.log.length()?;
+        command.stdin(Stdio::null()).stdout(self.site.log.output()?).stderr(self.site.log.output()?);
+        let child = command.spawn().with_context(|| format!("cannot start `{shown}`"))?;
+        Ok((child, start))
+    }
+
+    fn said(&self, shown: &str, status: ExitStatus, start: u64) -> Result<Said> {
+        let text = self.site.log.since(start)?;
+        let status = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
+        if status != 0 {
+            self.note(&format!("exit status {status}"))?;
+        }
+        Ok(Said { command: shown.to_owned(), status, text })
+    }
+
+    /// Fails unless dpkg and apt find nothing half-done, and every package is either installed or removed.
+    ///
+    /// # Errors
+    /// When something is not as it should be.
+    pub fn healthy(&self) -> Result<()> {
+        self.sh("dpkg --audit")?.demand(0)?.must_be("")?;
+        let states = "dpkg-query -W -f '${db:Status-Abbrev}|${Package}\n'";
+        let bad = self.sh(&format!("{states} | grep -v -e '^ii |' -e '^rc |'"))?;
+        if !bad.text.is_empty() {
+            bail!("packages are neither installed nor removed: {}", bad.trimmed());
+        }
+        for witness in WITNESSES {
+            self.sh(&format!("{states} | grep '|{witness}$'"))?.must_say("ii |")?;
+        }
+        self.apt(&["check"])?.demand(0)?;
+        Ok(())
+    }
+
+    /// The command that a sentence of ours advises to give, such as `apt install bindgen`.
+    ///
+    /// # Errors
+    /// When nothing that was said advises anything.
+    pub fn advice(said: &Said) -> Result<String> {
+        let lines = said.text.lines().filter(|line| line.contains("knem: not built for kernel"));
+        let found = lines.filter_map(|line| line.split_once("; apt install ")).map(|(_, rest)| rest).next();
+        let rest = found.with_context(|| format!("`{}` advises no apt install: {}", said.command, said.text))?;
+        // What follows in brackets is another way.
+        Ok(rest.split(" (").next().unwrap_or(rest).trim().to_owned())
+    }
+
+    /// Gives the command that a sentence of ours advises, and demands that apt is content.
+    ///
+    /// # Errors
+    /// When there is no advice, or apt is not content.
+    pub fn follow_advice(&self, said: &Said) -> Result<Said> {
+        let advice = Self::advice(said)?;
+        let words: Vec<&str> = ["install"].into_iter().chain(advice.split_whitespace()).collect();
+        let said = self.apt(&words)?;
+        said.demand(0)?;
+        Ok(said)
+    }
+
+    /// The version of a package, if it is installed.
+    ///
+    /// # Errors
+    /// When dpkg cannot be asked.
+    pub fn version_of(&self, package: &str) -> Result<Option<String>> {
+        let said =
+            self.sh(&format!("dpkg-query -W -f '${{db:Status-Abbrev}}|${{Version}}\\n' {package} 2>/dev/null"))?;
+        Ok(said.text.lines().find_map(|line| line.strip_prefix("ii |")).map(str::to_owned))
+    }
+
+    /// The module that `modprobe knem` would load on a kernel.
+    ///
+    /// # Errors
+    /// When modinfo cannot be asked.
+    pub fn module(&self, release: &str) -> Result<Option<Module>> {
+        let said = self.sh(&format!("modinfo -k {release} knem"))?;
+        if said.status != 0 {
+            return Ok(None);
+        }
+        let field = |name: &str| {
+            let line = said.text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.map(|value| value.trim().to_owned()).with_context(|| format!("modinfo does not say {name}"))
+        };
+        let kernel = field("vermagic")?.split(' ').next().unwrap_or_default().to_owned();
+        Ok(Some(Module { path: field("filename")?, version: field("version")?, kernel }))
+    }
+
+    /// Fails unless the module for a kernel is there, of this version, from DKMS, and DKMS says so.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn demand_module(&self, release: &str, version: &str) -> Result<Module> {
+        let module = self.module(release)?.with_context(|| format!("there is no module for kernel {release}"))?;
+        if module.version != version || module.kernel != release || !module.path.contains("/updates/dkms/") {
+            bail!("the module for kernel {release} is another: {module:?}");
+        }
+        self.dkms_status()?.must_say(&format!("knem/{version}, {release}, x86_64: installed"))?;
+        Ok(module)
+    }
+
+    /// Fails if there is a module for a kernel, or DKMS thinks so.
+    ///
+    /// # Errors
+    /// When there is.
+    pub fn demand_no_module(&self, release: &str) -> Result<()> {
+        if let Some(module) = self.module(release)? {
+            bail!("there is a module for kernel {release}: {module:?}");
+        }
+        let status = self.dkms_status()?;
+        if status.text.lines().any(|line| line.contains(release) && line.contains("installed")) {
+            bail!("dkms says that a module is installed for {release}: {}", status.trimmed());
+        }
+        Ok(())
+    }
+
+    /// `dkms status`.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn dkms_status(&self) -> Result<Said> {
+        let said = self.sh("dkms status")?;
+        said.demand(0)?;
+        Ok(said)
+    }
+
+    /// What the preflight check says about a kernel.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn rust_check(&self, release: &str) -> Result<Said> {
+        self.sh(&format!("sh /usr/src/knem-{}/rust-check.sh {release}", self.site.version()))
+    }
+}
+
+/// Waits for a process, `time` at most.
+fn wait(child: &mut Child, time: Duration) -> Result<Option<ExitStatus>> {
+    let end = Instant::now() + time;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        let Some(left) = end.checked_duration_since(Instant::now()) else {
+            return Ok(None);
+        };
+        thread::sleep(left.min(Duration::from_millis(5)));
+    }
+}
+
+/// Kills the first process of the command's namespace, and with it, by the kernel, all others; returns when the last is gone.
+fn end(child: &mut Child) -> Result<ExitStatus> {
+    let id = child.id();
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    match children.split_whitespace().next().map(str::parse) {
+        Some(Ok(first)) => {
+            // It may have ended just now.
+            let _ = kill(Pid::from_raw(first), Signal::SIGKILL);
+        }
+        _ => child.kill()?,
+    }
+    Ok(child.wait()?)
+}
