@@ -163,8 +163,11 @@ unsigned long knem_shim_user_end(void)
 }
 
 static struct percpu_counter knem_pinned;
-/* As many pages, 32 MiB, a processor counts by itself before it touches what all share. */
-#define KNEM_PINNED_BATCH 8192
+/*
+ * As many pages, 1 MiB, a processor counts by itself before it touches what all share. Regions that come and go cancel out; and to pin
+ * as many pages takes a hundred times longer than to touch that.
+ */
+#define KNEM_PINNED_BATCH 256
 
 int knem_shim_pinned_init(void)
 {
@@ -189,7 +192,7 @@ void knem_shim_pinned_add(s64 pages)
 {
 	percpu_counter_add_batch(&knem_pinned, pages, KNEM_PINNED_BATCH);
 	if (pages > 0)
-		knem_pinned_seen(percpu_counter_read(&knem_pinned));
+		knem_pinned_seen(max(percpu_counter_read(&knem_pinned), pages));
 }
 
 bool knem_shim_pinned_exceeds(s64 pages)
