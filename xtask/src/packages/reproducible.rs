@@ -3,7 +3,6 @@
 //! with a longer name, with nothing of the first build at hand but cargo's downloads, by somebody with other habits; then the
 //! packages are compared, byte by byte.
 
-use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -69,7 +68,8 @@ pub fn reproducible(workspace: &Workspace, built: &Built) -> Result<()> {
 
 /// Runs this program in the copy.
 fn build_elsewhere(copy: &Path, target: &Path, epoch: u64) -> Result<()> {
-    let this = env::current_exe().context("cannot find this program")?;
+    // By its process: cargo may have put another file in the place of its own by now.
+    let this = format!("/proc/{}/exe", std::process::id());
     // A machine's name is root's to change.
     let (outer, name): (&[&str], &str) =
         if geteuid().is_root() { (&["unshare", "--uts"], "hostname elsewhere && ") } else { (&["env"], "") };

@@ -25,6 +25,8 @@ pub(crate) const DRILLS: &[Drill] = &[Drill {
 /// with it: a program that copies and verifies with one open device, and one after the other that open it anew. Both leave the
 /// processors to apt where they can.
 const BEGIN: &str = r#"
+    # Each session would get an equal share of the processor, however nice it is.
+    echo 0 > /proc/sys/kernel/sched_autogroup_enabled
     mkdir /run/in-use
     cat > /run/in-use/one << 'EOF'
 echo $$ > /sys/fs/cgroup/cgroup.procs
