@@ -109,22 +109,22 @@ const PURGE: Action = Action {
 /// The machine before the action, and the version that it is about.
 fn before(site: &Site, action: &Action, kernel: &Kernel) -> Result<(Machine, String)> {
     let stack = if action.installed { site.installed(kernel)? } else { site.with_kernel(kernel)? };
-    let version = if action.upgraded { site.next_version()? } else { site.version().to_owned() };
-    Ok((Machine::above(site, &stack)?, version))
-}
-
-/// Offers what the action is about, if that is not what is offered anyhow. What apt knows of a repository lasts as long as the tree is
-/// entered.
-fn offer(site: &Site, shell: &Shell<'_>, action: &Action) -> Result<()> {
-    if action.upgraded {
-        shell.offer(&*site.next()?)?;
+    let machine = Machine::above(site, &stack)?;
+    if !action.upgraded {
+        return Ok((machine, site.version().to_owned()));
     }
-    Ok(())
+    let next = site.next()?;
+    machine.inside(|shell| shell.offer(&next))?;
+    Ok((machine, site.next_version()?))
 }
 
 /// What an administrator does after a crash, and what must be true then.
 fn recover(shell: &Shell<'_>, action: &Action, kernel: &Kernel, version: &str) -> Result<()> {
-    shell.sh("dpkg --configure -a")?.demand(0)?;
+    let configured = shell.sh("dpkg --configure -a")?;
+    if configured.status != 0 {
+        // Of any package: killed while files are replaced, dpkg does not know which of them are there, and has it unpacked again.
+        configured.must_say("reinstall it before attempting configuration")?;
+    }
     shell.apt(&["-f", "install"])?.demand(0)?;
     shell.apt(action.arguments)?.demand(0)?;
     shell.healthy()?;
@@ -150,7 +150,6 @@ fn spread(site: &Site, action: &Action, count: u32) -> Result<()> {
     let kernel = site.kernel("7.2")?;
     let (start, version) = before(site, action, kernel)?;
     let time = start.branch()?.inside(|shell| {
-        offer(site, shell, action)?;
         let begin = Instant::now();
         shell.apt(action.arguments)?.demand(0)?;
         let time = begin.elapsed();
@@ -162,7 +161,6 @@ fn spread(site: &Site, action: &Action, count: u32) -> Result<()> {
     for moment in 0..count {
         let machine = start.branch()?;
         machine.inside(|shell| {
-            offer(site, shell, action)?;
             let after = time * (2 * moment + 1) / (2 * count);
             if let Killed::TooLate(said) = shell.killed_after(shell.apt_command(action.arguments), after)? {
                 said.demand(0)?;
