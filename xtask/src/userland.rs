@@ -368,6 +368,14 @@ pub fn offer(tree: &Path, chroot: &Chroot, packages: &Packages) -> Result<()> {
     run::quiet(Command::new("cp").args(["-r", "-T"]).arg(&packages.repository).arg(&repository))?;
     let list = tree.join("etc/apt/sources.list.d/knem.list");
     fs::write(&list, format!("deb [trusted=yes] file:/{REPOSITORY} ./\n"))?;
+    // What apt knows of the former one goes: it does not take an older description in the place of a newer one, and of two versions of ours
+    // either may be the older.
+    for entry in fs::read_dir(tree.join("var/lib/apt/lists"))? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().contains("knem-repository") {
+            fs::remove_file(entry.path())?;
+        }
+    }
     // Only the new repository is fetched: the archive's lists are given, whether there is a network or not.
     run::quiet(&mut chroot.apt_get(&[
         "update",

@@ -120,7 +120,11 @@ fn before(site: &Site, action: &Action, kernel: &Kernel) -> Result<(Machine, Str
 
 /// What an administrator does after a crash, and what must be true then.
 fn recover(shell: &Shell<'_>, action: &Action, kernel: &Kernel, version: &str) -> Result<()> {
-    shell.sh("dpkg --configure -a")?.demand(0)?;
+    let configured = shell.sh("dpkg --configure -a")?;
+    if configured.status != 0 {
+        // Of any package: killed while files are replaced, dpkg does not know which of them are there, and has it unpacked again.
+        configured.must_say("reinstall it before attempting configuration")?;
+    }
     shell.apt(&["-f", "install"])?.demand(0)?;
     shell.apt(action.arguments)?.demand(0)?;
     shell.healthy()?;
