@@ -85,7 +85,8 @@ struct Peer {
 impl Peer {
     fn start(path: &Path) -> Result<Self, Failure> {
         let cannot = |error| Failure::Other(format!("cannot start the second process: {error}"));
-        let program = std::env::current_exe().map_err(cannot)?;
+        // This very program, also where an upgrade has put another in the place of its file.
+        let program = "/proc/self/exe";
         let mut command = Command::new(program);
         command.arg("--device").arg(path).arg("__bench-peer").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().map_err(cannot)?;
