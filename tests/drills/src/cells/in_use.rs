@@ -56,7 +56,7 @@ EOF
 /// How far both are: the processor time of the first, whose copies end with the first wrong byte, and how many of the others had good
 /// ends. No other end may have been.
 const GOING_ON: &str = "set -e
-    cat /run/in-use/bad >&2; test ! -s /run/in-use/bad
+    [ ! -e /run/in-use/bad ] || { cat /run/in-use/bad >&2; exit 1; }
     cut -d ' ' -f 14 /proc/$(cat /run/in-use/pid)/stat
     cat /run/in-use/good";
 
