@@ -6,10 +6,10 @@ use std::io::{IoSlice, IoSliceMut};
 use std::ops::Range;
 use std::path::Path;
 
-use knem_core::uapi::{self, CmdCopyBounded, CmdCreateRegion, CmdInfo, CmdInlineCopyBounded};
+use knem_core::uapi::{self, CmdCreateRegion, CmdInfo};
 
 use crate::segments::Segments;
-use crate::{Backend, Cookie, CopyFlags, Error, KernelDriver, Memory, Region, RegionFlags};
+use crate::{arguments, Backend, Cookie, CopyFlags, Error, KernelDriver, Memory, Region, RegionFlags};
 
 /// An open device. Its regions live no longer than it.
 pub struct Device {
@@ -186,15 +186,7 @@ impl Device {
         destination_offset: u64,
         options: CopyOptions,
     ) -> Result<(), Error> {
-        let mut argument = CmdCopyBounded {
-            src_cookie: source.as_raw(),
-            src_offset: options.offset,
-            dst_cookie: destination.as_raw(),
-            dst_offset: destination_offset,
-            length: options.bound.unwrap_or(u64::MAX),
-            flags: options.flags.bits(),
-            ..CmdCopyBounded::default()
-        };
+        let mut argument = arguments::between(source, (destination, destination_offset), options);
         let outcome = self.backend.copy_bounded(&mut argument);
         outcome.map_err(|errno| Error::of_copy(errno, wants_dma(options.flags)))?;
         succeeded(argument.current_status)
@@ -237,16 +229,7 @@ impl Device {
         way: Way,
         options: CopyOptions,
     ) -> Result<(), Error> {
-        let mut argument = CmdInlineCopyBounded {
-            local_iovec_array: segments.address(),
-            local_iovec_nr: segments.count()?,
-            write: way as u32,
-            remote_cookie: region.as_raw(),
-            remote_offset: options.offset,
-            length: options.bound.unwrap_or(u64::MAX),
-            flags: options.flags.bits(),
-            ..CmdInlineCopyBounded::default()
-        };
+        let mut argument = arguments::inline(way as u32, region, segments, options)?;
         // SAFETY: address and count are those of a list that is borrowed. `CopyFlags` has no
         // asynchronous flag. The segments' memory is the caller's duty.
         let outcome = unsafe { self.backend.inline_copy_bounded(&mut argument) };

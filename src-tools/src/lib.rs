@@ -43,6 +43,7 @@
 //! - The numbers and structures come from the driver's own source, `knem_core::uapi`. A driver is reached
 //!   through the trait [`Backend`].
 
+mod arguments;
 mod backend;
 mod cookie;
 mod device;

@@ -4,11 +4,10 @@
 
 use std::ops::Range;
 
-use knem_core::uapi::{CmdCopyBounded, CmdInlineCopyBounded};
 use nix::errno::Errno;
 
 use crate::segments::Segments;
-use crate::{Cookie, CopyOptions, Device, Error, Memory, Submission};
+use crate::{arguments, Cookie, CopyOptions, Device, Error, Memory, Submission};
 
 /// Asks for a copy between a region and a part of `memory`.
 ///
@@ -24,17 +23,9 @@ pub(crate) fn inline(
     submission: Submission,
 ) -> Result<(), Error> {
     let segments = Segments::part(memory, &part);
-    let mut argument = CmdInlineCopyBounded {
-        local_iovec_array: segments.address(),
-        local_iovec_nr: segments.count()?,
-        write: write.into(),
-        remote_cookie: region.as_raw(),
-        remote_offset: options.offset,
-        length: options.bound.unwrap_or(u64::MAX),
-        flags: options.flags.bits() | submission.flags(),
-        async_status_index: submission.slot,
-        ..CmdInlineCopyBounded::default()
-    };
+    let mut argument = arguments::inline(write.into(), region, &segments, options)?;
+    argument.flags |= submission.flags();
+    argument.async_status_index = submission.slot;
     // SAFETY: address and count are those of a list that lives until the call has returned. Its memory is a
     // `Memory`'s, which may change at any time: also after it is dropped, when the pages are no longer part of
     // this process.
@@ -48,16 +39,9 @@ pub(crate) fn copy(
     options: CopyOptions,
     submission: Submission,
 ) -> Result<(), Error> {
-    let mut argument = CmdCopyBounded {
-        src_cookie: source.as_raw(),
-        src_offset: options.offset,
-        dst_cookie: destination.as_raw(),
-        dst_offset: destination_offset,
-        length: options.bound.unwrap_or(u64::MAX),
-        flags: options.flags.bits() | submission.flags(),
-        async_status_index: submission.slot,
-        ..CmdCopyBounded::default()
-    };
+    let mut argument = arguments::between(source, (destination, destination_offset), options);
+    argument.flags |= submission.flags();
+    argument.async_status_index = submission.slot;
     device.backend().copy_bounded(&mut argument).map_err(refused)
 }
 

@@ -2,19 +2,14 @@
 //! The command line: what `make` and the CI call.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use nix::unistd::geteuid;
 
 use xtask::lab::Lab;
-use xtask::vm::{Add, Options};
 use xtask::workspace::Workspace;
-use xtask::{check, demo, dist, kmodules, namespace, packages, programs, uml};
-
-/// Exit status when the machine or its kernel failed, as opposed to the command run in it.
-const MACHINE_TROUBLE: u8 = 125;
+use xtask::{check, demo, dist, namespace, packages, uml, vm};
 
 /// Build, package and test KNEM.
 #[derive(Parser)]
@@ -73,37 +68,9 @@ enum Uml {
 #[derive(Subcommand)]
 enum Vm {
     /// Boot a kernel, run a command in it as root, and exit with its status (125: the machine or its kernel had problems).
-    Run(RunArguments),
+    Run(vm::Arguments),
     /// List the kernels the archive offers and what each series stands for today.
     Kernels,
-}
-
-#[derive(Args)]
-struct RunArguments {
-    /// Series such as 7.2, or full release; the newest supported series if absent.
-    #[arg(long, value_name = "KERNEL")]
-    kernel: Option<String>,
-    /// Leave our packages out.
-    #[arg(long)]
-    bare: bool,
-    /// Bring in a file or directory; it goes below /root if no absolute destination is given.
-    #[arg(long = "add", value_name = "PATH[:DEST]")]
-    adds: Vec<Add>,
-    /// Build a test's kernel module, such as tests/dma, for the kernel, and bring it in below /usr/local/lib/knem.
-    #[arg(long = "kmodule", value_name = "DIRECTORY")]
-    kmodules: Vec<String>,
-    /// Processors.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
-    cpus: u32,
-    /// Memory.
-    #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(256..))]
-    mem: u32,
-    /// Seconds until the machine is given up, its boot included.
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
-    timeout: u64,
-    /// The command and its arguments.
-    #[arg(last = true, required = true, value_name = "COMMAND")]
-    command: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -114,8 +81,8 @@ fn main() -> ExitCode {
         Task::Repo { key } => (make_repositories(key.as_deref()).map(|()| 0), 1),
         Task::Dist { compare } => (make_tarball(compare).map(|()| 0), 1),
         Task::Vm(Vm::Kernels) => (show_kernels().map(|()| 0), 1),
-        Task::Vm(Vm::Run(arguments)) => (run_in_machine(arguments), MACHINE_TROUBLE),
-        Task::Uml(Uml::Run(arguments)) => (uml::run::run(arguments), MACHINE_TROUBLE),
+        Task::Vm(Vm::Run(arguments)) => (vm::run::run(arguments), vm::TROUBLE),
+        Task::Uml(Uml::Run(arguments)) => (uml::run::run(arguments), vm::TROUBLE),
         Task::Uml(Uml::Detectors { names }) => (uml::detectors::run(&names).map(|()| 0), 1),
     };
     match result {
@@ -193,28 +160,4 @@ fn show_kernels() -> Result<()> {
     }
     // Say it if the archive has lost a series: the list alone does not show what is not in it.
     lab.supported().map(|_| ())
-}
-
-fn run_in_machine(arguments: RunArguments) -> Result<u8> {
-    namespace::enter()?;
-    let lab = Lab::open()?;
-    let kernel = lab.kernel(arguments.kernel.as_deref())?;
-    let image = if arguments.bare { lab.bare_image(kernel)? } else { lab.image(kernel, &lab.packages()?)?.0 };
-    let mut adds = arguments.adds;
-    for sources in &arguments.kmodules {
-        adds.push(kmodules::add(&lab, kernel, sources)?);
-    }
-    adds.extend(programs::wanted(&lab.workspace, &arguments.command)?);
-    let options = Options {
-        cpus: arguments.cpus,
-        memory: arguments.mem,
-        timeout: Duration::from_secs(arguments.timeout),
-        bare: arguments.bare,
-        adds,
-        ..Options::default()
-    };
-    let report = lab.boot(&image, &[arguments.command], &options)?;
-    report.demand_health()?;
-    let status = report.outcomes.first().map_or(1, |outcome| outcome.status);
-    Ok(u8::try_from(status).unwrap_or(MACHINE_TROUBLE))
 }

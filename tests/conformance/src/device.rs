@@ -2,6 +2,7 @@
 //! The device, without a safety net: every command, with any argument.
 
 use std::ffi::{c_int, c_void};
+use std::fmt::Debug;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -22,6 +23,21 @@ pub const SUCCESS: u32 = uapi::STATUS_SUCCESS as u32;
 pub const FAILED: u32 = uapi::STATUS_FAILED as u32;
 /// What fields hold that the driver must not look at, as in real clients.
 pub const GARBAGE: u32 = 0xdead_beef;
+
+/// All commands.
+pub const COMMANDS: [u32; 11] = [
+    uapi::CMD_GET_INFO,
+    uapi::CMD_CREATE_REGION,
+    uapi::CMD_DESTROY_REGION,
+    uapi::CMD_COPY,
+    uapi::CMD_INLINE_COPY,
+    uapi::CMD_COPY_BOUNDED,
+    uapi::CMD_INLINE_COPY_BOUNDED,
+    uapi::CMD_BIND_OFFLOAD,
+    uapi::CMD_INIT_SEND,
+    uapi::CMD_INIT_ASYNC_RECV,
+    uapi::CMD_SYNC_RECV,
+];
 
 static NODE: OnceLock<PathBuf> = OnceLock::new();
 
@@ -117,7 +133,7 @@ impl Knem {
 
     /// An inline copy with a slot for its result; gives the status.
     pub fn inline_at(&self, request: Inline<'_>, index: u32) -> Result<u32, Errno> {
-        let mut argument = CmdInlineCopyBounded {
+        let argument = CmdInlineCopyBounded {
             local_iovec_array: list_address(request.segments),
             local_iovec_nr: count(request.segments),
             write: request.write,
@@ -130,13 +146,9 @@ impl Knem {
             pad: GARBAGE,
         };
         if request.bound.is_some() {
-            let before = argument;
-            let outcome = self.command(uapi::CMD_INLINE_COPY_BOUNDED, &mut argument);
-            let status = std::mem::replace(&mut argument.current_status, GARBAGE);
-            assert_eq!(argument, before, "inputs are preserved");
-            return judge(outcome, status);
+            return self.submit(uapi::CMD_INLINE_COPY_BOUNDED, argument, |argument| &mut argument.current_status);
         }
-        let mut plain = uapi::CmdInlineCopy {
+        let plain = uapi::CmdInlineCopy {
             local_iovec_array: argument.local_iovec_array,
             local_iovec_nr: argument.local_iovec_nr,
             write: argument.write,
@@ -147,11 +159,7 @@ impl Knem {
             async_status_index: index,
             pad: GARBAGE,
         };
-        let before = plain;
-        let outcome = self.command(uapi::CMD_INLINE_COPY, &mut plain);
-        let status = std::mem::replace(&mut plain.current_status, GARBAGE);
-        assert_eq!(plain, before, "inputs are preserved");
-        judge(outcome, status)
+        self.submit(uapi::CMD_INLINE_COPY, plain, |argument| &mut argument.current_status)
     }
 
     /// A copy between regions; gives the status.
@@ -176,7 +184,7 @@ impl Knem {
     ) -> Result<u32, Errno> {
         let ((src_cookie, src_offset), (dst_cookie, dst_offset)) = (source, destination);
         if let Some(length) = bound {
-            let before = CmdCopyBounded {
+            let argument = CmdCopyBounded {
                 src_cookie,
                 src_offset,
                 dst_cookie,
@@ -187,13 +195,9 @@ impl Knem {
                 async_status_index: index,
                 pad: GARBAGE,
             };
-            let mut argument = before;
-            let outcome = self.command(uapi::CMD_COPY_BOUNDED, &mut argument);
-            let status = std::mem::replace(&mut argument.current_status, GARBAGE);
-            assert_eq!(argument, before, "inputs are preserved");
-            return judge(outcome, status);
+            return self.submit(uapi::CMD_COPY_BOUNDED, argument, |argument| &mut argument.current_status);
         }
-        let before = uapi::CmdCopy {
+        let argument = uapi::CmdCopy {
             src_cookie,
             src_offset,
             dst_cookie,
@@ -203,22 +207,24 @@ impl Knem {
             async_status_index: index,
             pad: GARBAGE,
         };
-        let mut argument = before;
-        let outcome = self.command(uapi::CMD_COPY, &mut argument);
-        let status = std::mem::replace(&mut argument.current_status, GARBAGE);
-        assert_eq!(argument, before, "inputs are preserved");
-        judge(outcome, status)
+        self.submit(uapi::CMD_COPY, argument, |argument| &mut argument.current_status)
     }
-}
 
-/// The status of a request that was accepted; on an error nothing is written back.
-fn judge(outcome: Result<(), Errno>, status: u32) -> Result<u32, Errno> {
-    match outcome {
-        Ok(()) => Ok(status),
-        Err(errno) => {
+    /// A request to copy; gives the status, which is all that the driver writes. On an error nothing is written back.
+    fn submit<T: Copy + Debug + PartialEq>(
+        &self,
+        command: u32,
+        argument: T,
+        status_of: fn(&mut T) -> &mut u32,
+    ) -> Result<u32, Errno> {
+        let mut answer = argument;
+        let outcome = self.command(command, &mut answer);
+        let status = std::mem::replace(status_of(&mut answer), GARBAGE);
+        assert_eq!(answer, argument, "inputs are preserved");
+        if outcome.is_err() {
             assert_eq!(status, GARBAGE, "an error writes nothing back");
-            Err(errno)
         }
+        outcome.map(|()| status)
     }
 }
 

@@ -31,13 +31,17 @@ impl Trial {
     }
 }
 
-/// The tests of a module, named after it and after the rule that each of them checks.
+/// The tests of a module, named after it and after the rule that each of them checks. Those of a module that is only a
+/// part of what it tests are named after the whole: `trials![of "whole"; …]`.
 #[macro_export]
 macro_rules! trials {
-    ($($section:literal $test:ident),* $(,)?) => {
+    (of $module:expr; $($section:literal $test:ident),* $(,)?) => {
         pub(crate) fn trials() -> Vec<$crate::runner::Trial> {
-            vec![$($crate::runner::Trial::new(module_path!(), stringify!($test), $section, $test)),*]
+            vec![$($crate::runner::Trial::new($module, stringify!($test), $section, $test)),*]
         }
+    };
+    ($($section:literal $test:ident),* $(,)?) => {
+        $crate::trials![of module_path!(); $($section $test),*];
     };
 }
 

@@ -53,6 +53,18 @@ pub enum Cookie {
     Raw(u64),
 }
 
+impl Cookie {
+    /// The cookie itself, when definite; `known` are those of regions, by their numbers.
+    #[must_use]
+    pub fn value(self, known: &[u64]) -> u64 {
+        match self {
+            Self::Region(number) => known[number],
+            Self::Flipped(number, bit) => known[number] ^ (1 << bit),
+            Self::Raw(number) => number,
+        }
+    }
+}
+
 /// A place in a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offset {

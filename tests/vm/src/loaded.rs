@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
 //! Loading and unloading the module.
 
+use std::ffi::CStr;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::process::Command;
 
@@ -11,9 +12,20 @@ use crate::waiting;
 
 /// Unloads the module, if nobody uses it.
 pub(crate) fn unload() -> Result<(), Errno> {
+    remove(c"knem")
+}
+
+/// Unloads any module, if nobody uses it.
+pub(crate) fn remove(module: &CStr) -> Result<(), Errno> {
     // SAFETY: the name is a string.
-    let result = unsafe { libc::syscall(libc::SYS_delete_module, c"knem".as_ptr(), libc::O_NONBLOCK) };
+    let result = unsafe { libc::syscall(libc::SYS_delete_module, module.as_ptr(), libc::O_NONBLOCK) };
     Errno::result(result).map(drop)
+}
+
+/// How many uses of the module keep it loaded.
+pub(crate) fn users() -> u32 {
+    let text = std::fs::read_to_string("/sys/module/knem/refcnt").expect("the module's users");
+    text.trim().parse().expect("a number")
 }
 
 /// Loads the module and waits until udev has given its node to the group. What modprobe says if it does not load.

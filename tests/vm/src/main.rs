@@ -21,6 +21,9 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     runner::main(
-        [command::trials(), parameters::trials(), dma::trials(), profile::trials(), lifecycle::trials()].into_iter().flatten().collect(),
+        [command::trials(), parameters::trials(), dma::trials(), profile::trials(), lifecycle::trials()]
+            .into_iter()
+            .flatten()
+            .collect(),
     )
 }

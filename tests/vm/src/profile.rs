@@ -68,7 +68,10 @@ fn number(of: &BTreeMap<String, u64>, name: &str) -> u64 {
 
 /// The sum over a histogram's buckets.
 fn total(of: &BTreeMap<String, u64>, histogram: &str) -> u64 {
-    of.range(format!("{histogram} ")..).take_while(|(name, _)| name.starts_with(histogram)).map(|(_, count)| count).sum()
+    of.range(format!("{histogram} ")..)
+        .take_while(|(name, _)| name.starts_with(histogram))
+        .map(|(_, count)| count)
+        .sum()
 }
 
 fn rows(path: &str) -> Vec<Vec<String>> {

@@ -24,7 +24,7 @@ use crate::run;
 use crate::userland::Stack;
 use crate::vm::add::write_tar;
 use crate::vm::console;
-use crate::vm::machine::{hear, log_file, new_mark, script, Event, Port, Running};
+use crate::vm::machine::{hear, log_file, new_mark, script, Event, Port, Running, COMMON};
 use crate::vm::stream::{follow, Echo};
 use crate::vm::{Options, Report};
 
@@ -151,6 +151,7 @@ impl Home {
         );
         fs::write(job.join("settings"), settings)?;
         fs::write(job.join("fstab"), FSTAB)?;
+        fs::write(job.join("common"), COMMON)?;
         fs::write(job.join("init"), INIT)?;
         fs::set_permissions(job.join("init"), fs::Permissions::from_mode(0o755))?;
         for (index, command) in commands.iter().enumerate() {

@@ -18,9 +18,6 @@ use crate::vm::{Add, Options, Report};
 /// The series whose source is used unless another is asked for.
 pub const DEFAULT_KERNEL: &str = "7.2";
 
-/// Exit status when the kernel or the driver failed, as opposed to the command; also for a status that is none.
-const TROUBLE: u8 = 125;
-
 /// What `run` is told on the command line.
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -79,22 +76,14 @@ impl Bench {
 
 /// Runs the command; its exit status.
 pub fn run(arguments: Arguments) -> Result<u8> {
+    let Arguments { debug, kernel, bare, adds: added, cpus, mem: memory, timeout, command } = arguments;
     namespace::enter()?;
     let lab = Lab::open()?;
-    let flavour = if arguments.debug { Flavour::Debug } else { Flavour::Plain };
-    let bench = Bench::prepare(&lab, &arguments.kernel, flavour)?;
-    let mut adds = programs::wanted(&lab.workspace, &arguments.command)?;
-    adds.extend(arguments.adds);
-    let options = Options {
-        cpus: arguments.cpus,
-        memory: arguments.mem,
-        timeout: Duration::from_secs(arguments.timeout),
-        bare: arguments.bare,
-        adds,
-        ..Options::default()
-    };
-    let report = bench.run(&[arguments.command], &options, true)?;
-    report.demand_health()?;
-    let status = report.outcomes.first().map_or(1, |outcome| outcome.status);
-    Ok(u8::try_from(status).unwrap_or(TROUBLE))
+    let flavour = if debug { Flavour::Debug } else { Flavour::Plain };
+    let bench = Bench::prepare(&lab, &kernel, flavour)?;
+    let mut adds = programs::wanted(&lab.workspace, &command)?;
+    adds.extend(added);
+    let timeout = Duration::from_secs(timeout);
+    let options = Options { cpus, memory, timeout, bare, adds, ..Options::default() };
+    bench.run(&[command], &options, true)?.status()
 }

@@ -26,6 +26,12 @@ use crate::run;
 
 const INIT: &str = include_str!("guest/init.sh");
 
+/// What the programs of all guests have in common.
+pub(crate) const COMMON: &str = include_str!("guest/common.sh");
+
+/// Exit status when a machine, its kernel or the driver failed, as opposed to the command run in it; also for a status that is none.
+pub const TROUBLE: u8 = 125;
+
 /// The machine's size and patience.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -95,6 +101,13 @@ impl Report {
             }
         }
         Ok(())
+    }
+
+    /// The exit status of the only command, to end with. Fails if the kernel or the driver had problems.
+    pub fn status(&self) -> Result<u8> {
+        self.demand_health()?;
+        let status = self.outcomes.first().map_or(1, |outcome| outcome.status);
+        Ok(u8::try_from(status).unwrap_or(TROUBLE))
     }
 
     /// Fails if the kernel or the driver had problems.
@@ -390,6 +403,7 @@ fn write_job(file: &Path, commands: &[Vec<String>], options: &Options, mark: &st
         commands.len()
     );
     add("settings", 0o644, settings.as_bytes())?;
+    add("common", 0o644, COMMON.as_bytes())?;
     add("init", 0o755, INIT.as_bytes())?;
     for (index, command) in commands.iter().enumerate() {
         add(&format!("command.{}", index + 1), 0o644, &script(command))?;

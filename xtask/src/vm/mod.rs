@@ -8,9 +8,11 @@ pub mod image;
 pub mod initramfs;
 pub mod machine;
 pub mod qemu;
+pub mod run;
 pub mod stream;
 
 pub use add::Add;
 pub use firmware::Firmware;
 pub use image::Image;
-pub use machine::{run_commands, Options, Outcome, Report};
+pub use machine::{run_commands, Options, Outcome, Report, TROUBLE};
+pub use run::Arguments;

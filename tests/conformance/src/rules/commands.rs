@@ -5,7 +5,7 @@ use knem_core::uapi;
 use nix::errno::Errno;
 
 use crate::counters::{counts, BAD_FLAGS, PROCESSED, SUBMITTED};
-use crate::device::{Inline, Knem, READ, SUCCESS, WRITE};
+use crate::device::{Inline, Knem, COMMANDS, READ, SUCCESS, WRITE};
 use crate::memory::Mapping;
 
 crate::trials![
@@ -41,20 +41,7 @@ fn unknown_numbers_are_enosys() {
 
 fn other_sizes_are_enosys() {
     let knem = Knem::open();
-    let known = [
-        uapi::CMD_GET_INFO,
-        uapi::CMD_CREATE_REGION,
-        uapi::CMD_DESTROY_REGION,
-        uapi::CMD_COPY,
-        uapi::CMD_INLINE_COPY,
-        uapi::CMD_COPY_BOUNDED,
-        uapi::CMD_INLINE_COPY_BOUNDED,
-        uapi::CMD_BIND_OFFLOAD,
-        uapi::CMD_INIT_SEND,
-        uapi::CMD_INIT_ASYNC_RECV,
-        uapi::CMD_SYNC_RECV,
-    ];
-    for number in known {
+    for number in COMMANDS {
         for changed in [number ^ (8 << 16), number ^ (1 << 16), number ^ (1 << 30), number ^ (1 << 31)] {
             assert_eq!(knem.command_at(changed, 0), Err(Errno::ENOSYS), "{changed:#x}");
         }

@@ -8,7 +8,7 @@ use nix::sys::mman::ProtFlags;
 use crate::counters::{
     counts, nothing_is_pinned, BAD_ARGUMENT, NO_MEMORY, NO_PIN, PINNED, PROCESSED, SUBMITTED, USER_COPY,
 };
-use crate::device::{segment, Inline, Knem, FAILED, READ, SUCCESS, WRITE};
+use crate::device::{segment, Inline, Knem, COMMANDS, FAILED, READ, SUCCESS, WRITE};
 use crate::memory::{hole, Mapping, PAGE};
 
 crate::trials![
@@ -33,20 +33,6 @@ crate::trials![
 const KERNEL: u64 = 0xffff_8880_0000_0000;
 /// First address that no user memory has, with four levels of page tables and with five.
 const AFTER_USER: [u64; 2] = [0x7fff_ffff_f000, 0x00ff_ffff_ffff_f000];
-
-const COMMANDS: [u32; 11] = [
-    uapi::CMD_GET_INFO,
-    uapi::CMD_CREATE_REGION,
-    uapi::CMD_DESTROY_REGION,
-    uapi::CMD_COPY,
-    uapi::CMD_INLINE_COPY,
-    uapi::CMD_COPY_BOUNDED,
-    uapi::CMD_INLINE_COPY_BOUNDED,
-    uapi::CMD_BIND_OFFLOAD,
-    uapi::CMD_INIT_SEND,
-    uapi::CMD_INIT_ASYNC_RECV,
-    uapi::CMD_SYNC_RECV,
-];
 
 fn unreadable_argument_is_efault() {
     let knem = Knem::open();

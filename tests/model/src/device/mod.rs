@@ -20,7 +20,7 @@ use nix::libc;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::Mode as Permissions;
 
-use crate::command::{Bind, Command, Cookie, Mode, Shape, FENCE_SLOT};
+use crate::command::{Bind, Command, Mode, Shape, FENCE_SLOT};
 use crate::outcome::Outcome;
 use crate::system::{Settings, System};
 use crate::{command, memory as layout};
@@ -190,14 +190,6 @@ impl Device {
         Ok(())
     }
 
-    fn cookie(&self, cookie: Cookie) -> u64 {
-        match cookie {
-            Cookie::Region(number) => self.cookies[number],
-            Cookie::Flipped(number, bit) => self.cookies[number] ^ (1 << bit),
-            Cookie::Raw(number) => number,
-        }
-    }
-
     fn info(&self, fd: usize, argument: command::Argument) -> Result<CmdInfo, Errno> {
         let mut info = CmdInfo::default();
         self.call(self.fd(fd)?, uapi::CMD_GET_INFO, argument, &mut info)?;
@@ -334,7 +326,7 @@ impl System for Device {
             Command::Bind { fd, how, argument } => self.bind(*fd, *how, *argument),
             Command::Create { .. } => self.create(command),
             Command::Destroy { fd, cookie, argument } => {
-                let mut cookie = self.cookie(*cookie);
+                let mut cookie = cookie.value(&self.cookies);
                 self.fd(*fd).and_then(|fd| self.call(fd, uapi::CMD_DESTROY_REGION, *argument, &mut cookie))
             }
             Command::Copy { .. } | Command::Inline { .. } | Command::Receive { .. } => return self.request(command),

@@ -49,7 +49,7 @@ impl Device {
             Command::Receive { local, cookie, wait, .. } => {
                 let list = self.list(local);
                 let (recv_iovec_array, recv_iovec_nr) = list.given();
-                let (send_cookie, flags, pad) = (self.cookie(*cookie), request.flags, GARBAGE);
+                let (send_cookie, flags, pad) = (cookie.value(&self.cookies), request.flags, GARBAGE);
                 if *wait {
                     return call!(self, fd, request, CMD_SYNC_RECV, CmdSyncRecv {
                         recv_iovec_array: recv_iovec_array, recv_iovec_nr: recv_iovec_nr, send_cookie: send_cookie,
@@ -106,7 +106,7 @@ impl Device {
 
     fn spot(&self, spot: Spot) -> (u64, u64) {
         let offset = if let Offset::At(offset) = spot.offset { offset } else { 0 };
-        (self.cookie(spot.cookie), offset)
+        (spot.cookie.value(&self.cookies), offset)
     }
 
     /// A copy between regions of our own.

@@ -5,9 +5,7 @@
 job=/knem-uml
 # bare=, commands=, scan=, debug=, mark=
 . "$job/settings"
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export HOME=/root USER=root LOGNAME=root SHELL=/bin/bash LANG=C.UTF-8 PWD=/
-unset TERM
+. "$job/common"
 
 # One program for all: starting one takes a kernel with KASAN a third of a second.
 mount --all --fstab "$job/fstab"
@@ -21,7 +19,6 @@ busybox ip link set lo up
 
 # The host hears this through the kernel's log, in order with what the kernel itself says.
 say() { echo "<5>$mark $*" > /dev/kmsg; }
-uptime() { cut -d' ' -f1 /proc/uptime; }
 
 # The host's ends of two serial lines.
 busybox stty -F /dev/ttyS0 raw -echo
@@ -40,10 +37,7 @@ if [ "$bare" = 0 ]; then
 fi
 udevadm settle --timeout=60 || say "finding udev did not settle"
 
-# What a login of root gets from systemd and PAM.
-ulimit -S -c 0
-ulimit -H -n 524288
-ulimit -S -n 1024
+login_limits
 
 # Scans for leaks are the runner's, or they would only make the time of a run vary.
 [ ! -e /sys/kernel/debug/kmemleak ] || echo scan=off > /sys/kernel/debug/kmemleak
@@ -60,18 +54,8 @@ while [ "$number" -le "$commands" ]; do
     setsid sh "$job/command.$number" < /dev/null > /run/knem-uml/out 2> /run/knem-uml/err 3>&- 4>&- &
     wait $!
     status=$?
-    # Whatever it started and left goes, and then the pipes end.
-    echo 1 > /sys/fs/cgroup/command/cgroup.kill
-    tries=0
-    while grep -q 'populated 1' /sys/fs/cgroup/command/cgroup.events; do
-        tries=$((tries + 1))
-        if [ "$tries" -ge 300 ]; then
-            say "finding processes of the command cannot be killed: $(tr '\n' ' ' < /sys/fs/cgroup/command/cgroup.procs)"
-            kill "$out_copier" "$err_copier"
-            break
-        fi
-        sleep 0.1
-    done
+    # The pipes end when nobody has them any more.
+    sweep 300 || kill "$out_copier" "$err_copier"
     wait "$out_copier" "$err_copier"
     printf '%s' "$mark" >&3
     printf '%s' "$mark" >&4
@@ -79,14 +63,7 @@ while [ "$number" -le "$commands" ]; do
     number=$((number + 1))
 done
 
-if [ -d /sys/module/knem ]; then
-    complaint=$(rmmod knem 2>&1) || say "finding the driver does not unload: $complaint"
-fi
-# The counters are per processor until this makes them one.
-echo 1 > /proc/sys/vm/stat_refresh
-pinned=$(sed -n 's/^nr_foll_pin_acquired //p' /proc/vmstat)
-unpinned=$(sed -n 's/^nr_foll_pin_released //p' /proc/vmstat)
-[ "$pinned" = "$unpinned" ] || say "finding pages stay pinned: $pinned were, $unpinned were released"
+look_what_is_left
 
 if [ "$debug" = 1 ]; then
     # After its first report, or a table that is full, lockdep goes silent: what follows was not checked.

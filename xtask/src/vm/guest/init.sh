@@ -5,9 +5,8 @@
 job=/run/knem-vm
 # bare=, systemd=, commands=, mark=
 . "$job/settings"
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export HOME=/root USER=root LOGNAME=root SHELL=/bin/bash LANG=C.UTF-8 PWD=/
-unset TERM BOOT_IMAGE
+. "$job/common"
+unset BOOT_IMAGE
 
 if [ "$systemd" = 1 ] && [ "$$" = 1 ]; then
     # systemd brings the machine up, and then this goes on as one of its services, however that went.
@@ -61,7 +60,6 @@ port() {
 out=$(port out) err=$(port err) log=$(port log)
 exec 3> "$(port control)"
 say() { echo "$*" >&3; }
-uptime() { cut -d' ' -f1 /proc/uptime; }
 
 if [ "$systemd" = 0 ]; then
     /usr/lib/systemd/systemd-udevd --daemon
@@ -80,10 +78,7 @@ if [ -b /dev/vdc ]; then
     tar -x -p --same-owner --no-overwrite-dir -f /dev/vdc -C / || say "finding the added files could not be unpacked"
 fi
 
-# What a login of root gets from systemd and PAM.
-ulimit -S -c 0
-ulimit -H -n 524288
-ulimit -S -n 1024
+login_limits
 
 say "up $(uptime)"
 mkfifo "$job/out" "$job/err"
@@ -97,18 +92,8 @@ while [ "$number" -le "$commands" ]; do
     setsid sh "$job/command.$number" < /dev/null > "$job/out" 2> "$job/err" &
     wait $!
     status=$?
-    # Whatever it started and left goes, and then the pipes end.
-    echo 1 > /sys/fs/cgroup/command/cgroup.kill
-    tries=0
-    while grep -q 'populated 1' /sys/fs/cgroup/command/cgroup.events; do
-        tries=$((tries + 1))
-        if [ "$tries" -ge 200 ]; then
-            say "finding processes of the command cannot be killed: $(cat /sys/fs/cgroup/command/cgroup.procs | tr '\n' ' ')"
-            kill "$out_copier" "$err_copier"
-            break
-        fi
-        sleep 0.1
-    done
+    # The pipes end when nobody has them any more.
+    sweep 200 || kill "$out_copier" "$err_copier"
     wait "$out_copier" "$err_copier"
     printf '%s' "$mark" > "$out"
     printf '%s' "$mark" > "$err"
@@ -116,14 +101,7 @@ while [ "$number" -le "$commands" ]; do
     number=$((number + 1))
 done
 
-if [ -d /sys/module/knem ]; then
-    complaint=$(rmmod knem 2>&1) || say "finding the driver does not unload: $complaint"
-fi
-# The counters are per processor until this makes them one.
-[ ! -e /proc/sys/vm/stat_refresh ] || echo 1 > /proc/sys/vm/stat_refresh
-pinned=$(sed -n 's/^nr_foll_pin_acquired //p' /proc/vmstat)
-unpinned=$(sed -n 's/^nr_foll_pin_released //p' /proc/vmstat)
-[ "$pinned" = "$unpinned" ] || say "finding pages stay pinned: $pinned were, $unpinned were released"
+look_what_is_left
 
 dmesg > "$log"
 printf '%s' "$mark" > "$log"

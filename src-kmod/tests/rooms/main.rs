@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
+//! The rules of the rooms, as the design document has them: what each part of the tree may use.
+//!
+//! Every source file is parsed, and each rule is a function from a file to its violations. The tests here say that the tree
+//! obeys. Beside the rules (`bites` for those of a room) stand tests that a violation is noticed, so that a rule cannot fall
+//! asleep.
+
+mod bites;
+mod expressions;
+mod lines;
+mod one_place;
+mod redefinitions;
+mod room;
+mod tokens;
+mod tree;
+
+use std::path::{Path, PathBuf};
+
+use crate::lines::{licence, version, version_literals};
+use crate::one_place::{foreign_blocks, version_cfgs};
+use crate::redefinitions::redefinitions;
+use crate::room::Room;
+use crate::tree::{enforce, files, parse, rust_files, text};
+
+#[test]
+fn the_interface_uses_core_only() {
+    enforce(&["src-kmod/uapi.rs".into()], |path| Room::violations(&parse(path), false));
+}
+
+#[test]
+fn logic_uses_core_and_cannot_panic() {
+    enforce(&rust_files(&["src-kmod/logic"]), |path| Room::violations(&parse(path), true));
+}
+
+fn driver_files(except: &str) -> Vec<PathBuf> {
+    let mut paths = rust_files(&["src-kmod/glue", "src-kmod/logic"]);
+    paths.extend(["src-kmod/knem_main.rs".into(), "src-kmod/uapi.rs".into()]);
+    paths.retain(|path| path != Path::new(except));
+    paths
+}
+
+#[test]
+fn kernel_versions_are_looked_at_in_one_file() {
+    enforce(&driver_files("src-kmod/glue/compat.rs"), |path| version_cfgs(&text(path)));
+}
+
+#[test]
+fn foreign_functions_are_in_one_file() {
+    enforce(&driver_files("src-kmod/glue/ffi.rs"), |path| foreign_blocks(&text(path)));
+}
+
+#[test]
+fn glue_is_only_built_for_the_kernel() {
+    // What is mounted in both roots is shared; glue must not be.
+    assert!(!text(Path::new("src-kmod/host.rs")).contains("mod glue"));
+}
+
+#[test]
+fn programs_and_tests_take_the_interface_from_uapi() {
+    let paths = rust_files(&["src-tools", "tests", "xtask"]);
+    enforce(&paths, |path| redefinitions(&text(path)));
+}
+
+#[test]
+fn packages_read_the_version() {
+    let paths: Vec<PathBuf> = ["debian", "dkms", "rpm", "udev", "modprobe.d", "include"]
+        .iter()
+        .flat_map(|below| files(below))
+        // A changelog is about versions; that its first one is the right one is checked below.
+        .filter(|path| path != Path::new("debian/changelog"))
+        .collect();
+    enforce(&paths, |path| version_literals(&text(path), &version()));
+}
+
+#[test]
+fn the_changelog_starts_with_the_version() {
+    let first = text(Path::new("debian/changelog")).lines().next().unwrap_or_default().to_owned();
+    let version = version();
+    assert!(first.starts_with(&format!("knem ({version}")), "{first:?} is not about {version}");
+}
+
+#[test]
+fn every_source_has_a_licence() {
+    const SOURCES: [&str; 10] = ["rs", "c", "h", "S", "sh", "toml", "in", "conf", "rules", "mk"];
+    const NAMES: [&str; 5] = ["Makefile", "Kbuild", "run", "rules", "control"];
+    let is_source = |path: &PathBuf| {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let name = path.file_name().and_then(|name| name.to_str());
+        extension.is_some_and(|extension| SOURCES.contains(&extension))
+            || name.is_some_and(|name| NAMES.contains(&name))
+    };
+    // Debian's copyright file has a format of its own for the same.
+    let paths = files("").into_iter().filter(is_source).filter(|path| path != Path::new("debian/copyright.in"));
+    let paths: Vec<PathBuf> = paths.collect();
+    enforce(&paths, |path| licence(&text(path)));
+}

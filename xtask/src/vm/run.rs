@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: CECILL-B
+//! `cargo xtask vm run`: a command on a stock kernel with the packages installed.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{Add, Options};
+use crate::lab::Lab;
+use crate::{kmodules, namespace, programs};
+
+/// What `run` is told on the command line.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Series such as 7.2, or full release; the newest supported series if absent.
+    #[arg(long, value_name = "KERNEL")]
+    pub kernel: Option<String>,
+    /// Leave our packages out.
+    #[arg(long)]
+    pub bare: bool,
+    /// Bring in a file or directory; it goes below /root if no absolute destination is given.
+    #[arg(long = "add", value_name = "PATH[:DEST]")]
+    pub adds: Vec<Add>,
+    /// Build a test's kernel module, such as tests/dma, for the kernel, and bring it in below /usr/local/lib/knem.
+    #[arg(long = "kmodule", value_name = "DIRECTORY")]
+    pub kmodules: Vec<String>,
+    /// Processors.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub cpus: u32,
+    /// Memory.
+    #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(256..))]
+    pub mem: u32,
+    /// Seconds until the machine is given up, its boot included.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub timeout: u64,
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// Runs the command; its exit status.
+pub fn run(arguments: Arguments) -> Result<u8> {
+    let Arguments { kernel, bare, mut adds, kmodules: modules, cpus, mem: memory, timeout, command } = arguments;
+    namespace::enter()?;
+    let lab = Lab::open()?;
+    let kernel = lab.kernel(kernel.as_deref())?;
+    let image = if bare { lab.bare_image(kernel)? } else { lab.image(kernel, &lab.packages()?)?.0 };
+    for sources in &modules {
+        adds.push(kmodules::add(&lab, kernel, sources)?);
+    }
+    adds.extend(programs::wanted(&lab.workspace, &command)?);
+    let timeout = Duration::from_secs(timeout);
+    let options = Options { cpus, memory, timeout, bare, adds, ..Options::default() };
+    lab.boot(&image, &[command], &options)?.status()
+}
