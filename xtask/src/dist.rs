@@ -4,7 +4,10 @@
 //!
 //! What tests and builds packages for us stays behind: it takes a network and many more crates.
 
+mod copyright;
+mod licence;
 mod spec;
+mod stub;
 mod tarball;
 mod vendor;
 
@@ -17,8 +20,10 @@ use toml::{Table, Value};
 use walkdir::WalkDir;
 
 use crate::packages::epoch;
+use crate::packages::generate_rpm::{section, text};
 use crate::workspace::Workspace;
 use crate::{host, run};
+use licence::Licences;
 
 /// The crates of the workspace that are in it.
 const MEMBERS: &[&str] = &["src-kmod", "src-tools"];
@@ -42,13 +47,26 @@ pub fn tarball(workspace: &Workspace) -> Result<PathBuf> {
     }
     reduce(&tree)?;
     spec::write(workspace, &tree)?;
-    vendor::add(&tree)?;
+    demand_told(workspace, &vendor::add(&tree)?)?;
 
     let dist = workspace.file("dist");
     fs::create_dir_all(&dist).with_context(|| format!("cannot make {}", dist.display()))?;
     let result = dist.join(format!("{name}.tar.gz"));
     tarball::pack(&tree, &result, epoch::of(workspace)?)?;
     Ok(result)
+}
+
+/// Fails if the RPM package, whose licence is one expression, leaves one out of those of the crates in the command.
+fn demand_told(workspace: &Workspace, licences: &Licences) -> Result<()> {
+    let said = text(&section(workspace, "src-tools")?, "license")?;
+    let said: Vec<&str> = said.split(['(', ')', ' ']).collect();
+    match licences.iter().find(|licence| !said.contains(&licence.as_str())) {
+        None => Ok(()),
+        Some(left_out) => bail!(
+            "the command has parts under {left_out}: say so in src-tools/Cargo.toml, \
+             in the license of [package.metadata.generate-rpm]"
+        ),
+    }
 }
 
 /// Copies the whole workspace, as it would be committed now, into `tree`.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
 //! The crates that the tools are built from, in the release's `vendor/`.
 //!
-//! cargo wants every crate of the lock file to be there, for every system there is. Those that no Linux builds are there by their
-//! manifests alone: they would be most of the tarball, and programs without sources among them.
+//! cargo wants every crate of the lock file to be there, for every system and every feature there is. Those that no Linux builds
+//! are there by name alone (stub.rs), and what only they depend on is not there: they would be most of the tarball, and programs
+//! without sources among them. Of the others, all that is not compiled stays behind: it is data of many origins.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,12 +12,19 @@ use std::path::Path;
 use anyhow::{bail, Context, Result};
 use serde_json::Value;
 use toml::Table;
+use walkdir::WalkDir;
 
-use super::cargo;
+use super::copyright::Copyright;
+use super::licence::Licences;
+use super::{cargo, stub};
 use crate::run;
 
 /// Machines that packages are built for; others of Linux need the same crates.
 const PLATFORMS: &[&str] = &["aarch64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"];
+
+/// Directories of crates in which nothing is that is compiled.
+const NOT_COMPILED: &[&str] =
+    &[".circleci", ".github", "benches", "ci", "examples", "fuzz", "test", "testing-tools", "tests"];
 
 /// What tells cargo to look there, and nowhere else.
 const CONFIG: &str = "# SPDX-License-Identifier: CECILL-B
@@ -30,14 +38,11 @@ directory = \"vendor\"
 offline = true
 ";
 
-/// What debian/copyright says of crates that are not simply to be had under MIT.
-const OTHER_LICENCES: &[(&str, &str)] = &[("unicode-ident", "(MIT OR Apache-2.0) AND Unicode-3.0")];
-
 /// A crate: its name and its version.
 type Name = (String, String);
 
-/// Adds them to the tree, whose lock file is reduced to them.
-pub(crate) fn add(tree: &Path) -> Result<()> {
+/// Adds them to the tree, whose lock file is reduced to them. Returns the licences of what becomes part of the command.
+pub(crate) fn add(tree: &Path) -> Result<Licences> {
     let before = locked(tree)?;
     run::quiet(cargo(tree).args(["vendor", "--quiet", "--respect-source-config", "vendor"]))
         .context("cannot get the crates' sources")?;
@@ -48,17 +53,26 @@ pub(crate) fn add(tree: &Path) -> Result<()> {
     fs::create_dir_all(&config).with_context(|| format!("cannot make {}", config.display()))?;
     fs::write(config.join("config.toml"), CONFIG)?;
 
-    let built = built(tree)?;
+    let copyright = Copyright::read(&tree.join("debian/copyright"))?;
+    let (built, linked) = (used(tree, "normal,build")?, used(tree, "normal,no-proc-macro")?);
+    let mut licences = Licences::new();
     for entry in fs::read_dir(tree.join("vendor"))? {
-        let path = entry?.path();
+        let entry = entry?;
+        let path = entry.path();
         let package = package(&path)?;
-        if built.contains(&identity(&package)?) {
-            demand_licence(&package)?;
-        } else {
-            empty(&path)?;
+        let name = identity(&package)?;
+        if !built.contains(&name) {
+            stub::leave(&path).with_context(|| path.display().to_string())?;
+            continue;
+        }
+        trim(&path).with_context(|| path.display().to_string())?;
+        copyright.demand(&path, &package)?;
+        if linked.contains(&name) {
+            licences.extend(copyright.licences(&entry.file_name().to_string_lossy()));
         }
     }
-    Ok(())
+    drop_unasked(tree)?;
+    Ok(licences)
 }
 
 /// The crates in the lock file.
@@ -76,28 +90,20 @@ fn identity(table: &Table) -> Result<Name> {
     text("name").zip(text("version")).context("a crate has no name or no version")
 }
 
-/// The crates that are built on a Linux.
-fn built(tree: &Path) -> Result<BTreeSet<Name>> {
+/// The crates of the workspace that are used on a Linux, by these kinds of dependencies.
+fn used(tree: &Path, edges: &str) -> Result<BTreeSet<Name>> {
     let mut names = BTreeSet::new();
     for platform in PLATFORMS {
-        let text = run::output(cargo(tree).args([
-            "metadata",
-            "--locked",
-            "--format-version=1",
-            "--filter-platform",
-            platform,
-        ]))?;
-        let metadata: Value = serde_json::from_str(&text).context("cargo metadata")?;
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let used: BTreeSet<String> = list(&metadata["resolve"]["nodes"])
-            .iter()
-            .filter_map(|node| node["id"].as_str().map(str::to_owned))
-            .collect();
-        for package in list(&metadata["packages"]) {
-            if package["id"].as_str().is_some_and(|id| used.contains(id)) {
-                let text = |key: &str| package[key].as_str().map(str::to_owned);
-                names.insert(text("name").zip(text("version")).context("cargo metadata: a package without a name")?);
-            }
+        let list = run::output(
+            cargo(tree)
+                .args(["tree", "--workspace", "--locked", "--prefix", "none", "--format", "{p}"])
+                .args(["--edges", edges, "--target", platform]),
+        )?;
+        for line in list.lines().filter(|line| !line.is_empty()) {
+            let mut words = line.split(' ');
+            let (name, version) = (words.next(), words.next().and_then(|word| word.strip_prefix('v')));
+            let found = name.zip(version).with_context(|| format!("cargo tree: {line}"))?;
+            names.insert((found.0.to_owned(), found.1.to_owned()));
         }
     }
     Ok(names)
@@ -112,30 +118,46 @@ fn package(directory: &Path) -> Result<Table> {
     package.with_context(|| format!("{} has no package", path.display()))
 }
 
-/// Fails if the packages' copyright file does not tell the truth about the crate.
-fn demand_licence(package: &Table) -> Result<()> {
-    let (name, _) = identity(package)?;
-    let licence = package.get("license").and_then(toml::Value::as_str).unwrap_or("nothing");
-    let known =
-        licence.split([' ', '/']).all(|word| word != "AND") && licence.split([' ', '/']).any(|word| word == "MIT");
-    if !known && !OTHER_LICENCES.contains(&(name.as_str(), licence)) {
-        bail!("the crate {name} is under {licence}: say so in debian/copyright and in xtask/src/dist/vendor.rs");
+/// Removes what is not compiled, and that cargo expects it. What the sources refer to is: examples are put into documentation.
+fn trim(directory: &Path) -> Result<()> {
+    let mut removed = Vec::new();
+    for name in NOT_COMPILED {
+        let path = directory.join(name);
+        if path.is_dir() && !is_referred_to(directory, name)? {
+            fs::remove_dir_all(path)?;
+            removed.push(name);
+        }
     }
+    let path = directory.join(".cargo-checksum.json");
+    let mut sums: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
+    let files = sums["files"].as_object_mut().context("there is no list of files")?;
+    files.retain(|name, _| !removed.iter().any(|directory| Path::new(name).starts_with(directory)));
+    fs::write(&path, sums.to_string())?;
     Ok(())
 }
 
-/// Leaves the manifest, and of the code an empty file: cargo looks whether it is there.
-fn empty(directory: &Path) -> Result<()> {
-    let manifest = fs::read(directory.join("Cargo.toml"))?;
-    let sums = directory.join(".cargo-checksum.json");
-    let sums: Value = serde_json::from_str(&fs::read_to_string(&sums)?).with_context(|| sums.display().to_string())?;
-    fs::remove_dir_all(directory)?;
-    fs::create_dir_all(directory.join("src"))?;
-    fs::write(directory.join("Cargo.toml"), manifest)?;
-    fs::write(directory.join("src/lib.rs"), "")?;
-    // No file is vouched for; the sum of the whole crate is the lock file's.
-    let sums = serde_json::json!({ "files": {}, "package": sums["package"] });
-    fs::write(directory.join(".cargo-checksum.json"), sums.to_string())?;
+/// Whether a source of the crate names a file in a directory beside `src/`.
+fn is_referred_to(directory: &Path, name: &str) -> Result<bool> {
+    let reference = format!("../{name}/");
+    for entry in WalkDir::new(directory.join("src")) {
+        let path = entry?.into_path();
+        if path.extension().is_some_and(|kind| kind == "rs") && fs::read_to_string(&path)?.contains(&reference) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Takes out of the lock file, and of `vendor/`, what nobody asks for any more.
+fn drop_unasked(tree: &Path) -> Result<()> {
+    run::quiet(cargo(tree).args(["metadata", "--offline", "--format-version=1"]))?;
+    let asked = locked(tree)?;
+    for entry in fs::read_dir(tree.join("vendor"))? {
+        let path = entry?.path();
+        if !asked.contains(&identity(&package(&path)?)?) {
+            fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
     Ok(())
 }
 
@@ -143,38 +165,25 @@ fn empty(directory: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn of(licence: &str) -> Result<()> {
-        demand_licence(&format!("name = \"a\"\nversion = \"1\"\nlicense = \"{licence}\"\n").parse()?)
-    }
-
     #[test]
-    fn licences_that_nobody_knows_of_are_refused() {
-        of("MIT").expect("known");
-        of("MIT OR Apache-2.0").expect("known");
-        of("Unlicense/MIT").expect("known");
-        assert!(of("Apache-2.0").is_err());
-        assert!(of("(MIT OR Apache-2.0) AND Unicode-3.0").is_err(), "that is another crate's");
-    }
-
-    #[test]
-    fn of_a_crate_that_is_not_built_the_manifest_stays() {
+    fn what_is_not_compiled_is_not_expected() {
         let home = tempfile::tempdir().expect("a directory");
-        let path = home.path().join("a");
-        fs::create_dir_all(path.join("lib")).expect("made");
-        let files = [
-            ("Cargo.toml", "[package]"),
-            (".cargo-checksum.json", "{\"files\":{\"x\":\"y\"},\"package\":\"z\"}"),
-            ("lib/x.a", ""),
-        ];
-        for (name, text) in files {
-            fs::write(path.join(name), text).expect("written");
+        let source = "#![doc = include_str!(\"../examples/a.md\")]";
+        let files = ["src/lib.rs", "src/tests/a.rs", "tests/font.ttf", "testsuite.rs", "examples/a.md"];
+        for name in files {
+            let path = home.path().join(name);
+            fs::create_dir_all(path.parent().expect("below")).expect("made");
+            fs::write(path, if name == "src/lib.rs" { source } else { "" }).expect("written");
         }
-        empty(&path).expect("emptied");
-        let sums = fs::read_to_string(path.join(".cargo-checksum.json")).expect("there");
-        assert_eq!(
-            serde_json::from_str::<Value>(&sums).expect("json"),
-            serde_json::json!({"files": {}, "package": "z"})
-        );
-        assert!(path.join("src/lib.rs").is_file() && path.join("Cargo.toml").is_file() && !path.join("lib").exists());
+        let sums: serde_json::Map<String, Value> = files.iter().map(|&name| (name.to_owned(), "1".into())).collect();
+        let sums = serde_json::json!({ "files": sums, "package": "z" });
+        fs::write(home.path().join(".cargo-checksum.json"), sums.to_string()).expect("written");
+        trim(home.path()).expect("trimmed");
+        let sums = fs::read_to_string(home.path().join(".cargo-checksum.json")).expect("there");
+        let sums: Value = serde_json::from_str(&sums).expect("json");
+        let left: Vec<&String> = sums["files"].as_object().expect("a list").keys().collect();
+        assert_eq!(left, ["examples/a.md", "src/lib.rs", "src/tests/a.rs", "testsuite.rs"]);
+        assert_eq!(sums["package"], "z");
+        assert!(files.iter().all(|name| home.path().join(name).is_file() == left.iter().any(|there| there == name)));
     }
 }

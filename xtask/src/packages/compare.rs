@@ -28,6 +28,7 @@ const INHERENT: &[(&str, &str)] = &[
     ("Installed-Size", "of the compiled command, and counted in another way"),
     ("requires libc.so.6*", "found out from the compiled command"),
     ("requires libgcc_s.so.1*", "found out from the compiled command"),
+    ("requires libm.so.6*", "found out from the compiled command"),
     ("requires ld-linux-x86-64.so.2*", "found out from the compiled command"),
     ("requires rtld(GNU_HASH)*", "found out from the compiled command"),
     ("requires rpmlib(*", "what rpm must know to unpack it: cargo-generate-rpm uses other features"),

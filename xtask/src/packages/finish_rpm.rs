@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! What cargo-generate-rpm has no place for: the description, the changelog, file triggers, which files are licences, and
-//! directories.
+//! What cargo-generate-rpm has no place for: the description, the changelog, file triggers, which files are licences,
+//! directories, and relations that rpmbuild makes by itself.
 
 use std::fs;
 use std::path::Path;
@@ -12,6 +12,7 @@ use super::changelog;
 use super::generate_rpm::{scriptlet, text};
 use super::rpm_directories;
 use super::rpm_file::{Header, RpmFile, Value};
+use super::rpm_relations;
 use crate::workspace::Workspace;
 
 // Tags, as /usr/lib/rpm/rpmtag.h numbers them.
@@ -108,6 +109,7 @@ fn change(header: &mut Header, additions: &Additions) -> Result<()> {
     // No machine's name: the package is the same wherever it is built.
     header.set(BUILD_HOST, Value::Text("reproducible".to_owned()));
     mark_licenses(header)?;
+    rpm_relations::complete(header)?;
     if let Some((script, paths)) = &additions.trigger {
         let each = |value: u32| Value::Numbers(vec![value; paths.len()]);
         header.set(TRIGGER_SCRIPTS, Value::Texts(vec![script.clone()]));

@@ -18,8 +18,8 @@ use super::finish_rpm::{self, Additions};
 use crate::run;
 use crate::workspace::Workspace;
 
-/// The tool's name and the release that is used. It takes Rust 1.88 to build.
-const TOOL: (&str, &str) = ("cargo-generate-rpm", "0.21.1");
+/// The tool's name and the release that is used: the last one that the compiler we promise to do with can build.
+const TOOL: (&str, &str) = ("cargo-generate-rpm", "0.20.0");
 
 /// Below these, directories are a package's own; all others belong to the distribution.
 const OWN: &[&str] = &["usr/src/", "usr/share/doc/", "usr/share/licenses/"];
@@ -43,11 +43,7 @@ pub(crate) struct GenerateRpm<'a> {
 impl<'a> GenerateRpm<'a> {
     /// Finds it in the cache, or builds it there.
     pub(crate) fn get(workspace: &'a Workspace, epoch: u64) -> Result<Self> {
-        let program = cargo_tool::get(workspace, TOOL.0, TOOL.1).context(
-            "the RPM packages need cargo-generate-rpm, which takes Rust 1.88 or newer; \
-             with an older one, `make dist` and then `rpmbuild -tb` on the tarball gives the same packages",
-        )?;
-        Ok(Self { program, workspace, epoch })
+        Ok(Self { program: cargo_tool::get(workspace, TOOL.0, TOOL.1)?, workspace, epoch })
     }
 
     /// Packs the package of the crate in `directory` into `dist/` and returns the file. `stage` has the files of all RPM packages.
@@ -201,5 +197,18 @@ mod tests {
             post.contains(&format!("/usr/src/knem-{}/package.sh", workspace.version)) && !post.contains("#VERSION#")
         );
         assert!(scriptlet(&workspace, "knem-dkms", "verify").expect("readable").is_none());
+    }
+
+    #[test]
+    fn the_group_is_told_as_the_settings_have_it() {
+        let workspace = workspace();
+        let section = section(&workspace, "src-tools").expect("there");
+        let told =
+            section["provides"]["group(rdma)"].as_str().and_then(|told| told.strip_prefix("= ")).expect("a value");
+        let settings = fs::read_to_string(workspace.file("udev/knem.sysusers.conf")).expect("readable");
+        let line = settings.lines().find(|line| line.starts_with("g ")).expect("a group");
+        let shell = format!("printf '%s\\0' '{line}' | base64");
+        let encoded = run::output(Command::new("sh").args(["-c", &shell])).expect("encoded");
+        assert_eq!(told, encoded.trim());
     }
 }

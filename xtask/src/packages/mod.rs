@@ -21,6 +21,7 @@ pub mod repo;
 mod reproducible;
 mod rpm_directories;
 mod rpm_file;
+mod rpm_relations;
 mod scripts;
 mod signing;
 mod stage;
@@ -78,7 +79,7 @@ pub fn lock(workspace: &Workspace) -> Result<File> {
 /// When something does not build.
 pub fn build(workspace: &Workspace) -> Result<Built> {
     let epoch = epoch::of(workspace)?;
-    // Before anything is removed: it takes a newer compiler than the rest.
+    // Before anything is removed: it may have to be built first, and cannot be fetched without a network.
     let packer = GenerateRpm::get(workspace, epoch)?;
     stage::sweep(&workspace.file("dist"), "rpm")?;
     let mut built = debs(workspace)?;

@@ -113,9 +113,14 @@ impl Header {
 
     /// Gives a tag a value, instead of the one it had.
     pub(crate) fn set(&mut self, tag: u32, value: Value) {
-        self.entries.retain(|entry| entry.0 != tag);
+        self.remove(tag);
         let place = self.entries.partition_point(|entry| entry.0 < tag);
         self.entries.insert(place, (tag, value));
+    }
+
+    /// Takes a tag out.
+    pub(crate) fn remove(&mut self, tag: u32) {
+        self.entries.retain(|entry| entry.0 != tag);
     }
 
     /// All tags, in order.
