@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use knem_core::uapi;
 use nix::errno::Errno;
@@ -145,6 +145,9 @@ fn locked_memory_limit() -> Option<u64> {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoDevice { path, obstacle: Obstacle::NoNode } if path != Path::new(uapi::DEVICE_FILENAME) => {
+                write!(f, "cannot open {}: there is no such file; the driver's node is {}", path.display(), uapi::DEVICE_FILENAME)
+            }
             Self::NoDevice { path, obstacle } | Self::Permission { path, obstacle } => {
                 write!(f, "cannot open {}: {obstacle}", path.display())
             }
@@ -155,7 +158,13 @@ impl fmt::Display for Error {
                 uapi::ABI_VERSION
             ),
             Self::NotKnem { errno } => {
-                write!(f, "this is not a KNEM device ({}): give the path of the node, {} as a rule", errno.desc(), uapi::DEVICE_FILENAME)
+                let answer = io::Error::from(*errno);
+                write!(
+                    f,
+                    "this is not a KNEM device ({answer}): give the path of its node, as a rule {}; if that is what was given, it is \
+                     left from before: remove it, and reload the module (modprobe -r knem; modprobe knem)",
+                    uapi::DEVICE_FILENAME
+                )
             }
             Self::PinRefused { bytes, limit: Some(limit) } => write!(
                 f,
@@ -241,6 +250,13 @@ mod tests {
             (Error::PinRefused { bytes: 65536, limit: Some(8192) }.to_string(), "ulimit -l"),
             (Error::PinRefused { bytes: 65536, limit: Some(8192) }.to_string(), "limits.d"),
             (Error::OtherUser.to_string(), "ANY_USER_ACCESS"),
+            (Error::NotKnem { errno: Errno::ENOTTY }.to_string(), "/dev/knem"),
+            (Error::NoDevice { path: "/x".into(), obstacle: Obstacle::NoNode }.to_string(), "node is /dev/knem"),
+            (Error::NoDevice { path: "/dev/knem".into(), obstacle: Obstacle::NoNode }.to_string(), "udevadm trigger"),
+            (
+                Error::NoDevice { path: "/dev/knem".into(), obstacle: Obstacle::StaleNode }.to_string(),
+                "modprobe -r knem",
+            ),
             (Error::ClearRefused { errno: Errno::EPERM }.to_string(), "sudo"),
         ];
         for (sentence, remedy) in told {

@@ -41,6 +41,7 @@ use thread::FakeThread;
 pub struct FakeDriver {
     abi: u32,
     wrong_last_byte: bool,
+    pin_limit: u64,
     regions: Arc<Mutex<Regions>>,
     thread: Option<Arc<FakeThread>>,
 }
@@ -66,12 +67,17 @@ impl FakeDriver {
 
     /// A driver that speaks another version of the interface.
     pub fn with_abi(abi: u32) -> Self {
-        Self { abi, wrong_last_byte: false, regions: Arc::default(), thread: None }
+        Self { abi, wrong_last_byte: false, pin_limit: u64::MAX, regions: Arc::default(), thread: None }
     }
 
     /// The same driver, except that it forgets the last byte of inline copies: for tests of tests.
     pub fn with_wrong_last_byte(self) -> Self {
         Self { wrong_last_byte: true, ..self }
+    }
+
+    /// The same driver, except that it pins no more than so many bytes for a region, as a limit of locked memory would have it.
+    pub fn with_pin_limit(self, bytes: u64) -> Self {
+        Self { pin_limit: bytes, ..self }
     }
 
     /// The same driver with a status array, and a thread that has made each copy before the request returns. Its file, so to speak, is
@@ -145,6 +151,10 @@ impl Backend for FakeDriver {
     unsafe fn create_region(&self, argument: &mut CmdCreateRegion) -> Result<(), Errno> {
         // SAFETY: the trait's contract: readable segments at that address.
         let segments = unsafe { segments(argument.iovec_array, argument.iovec_nr) };
+        let bytes = segments.iter().fold(0u64, |sum, segment| sum.saturating_add(segment.len));
+        if bytes > self.pin_limit {
+            return Err(Errno::ENOMEM);
+        }
         let mut regions = self.regions();
         regions.created += 1;
         // Any odd multiplier makes the numbers distinct, and look like what they are: opaque.

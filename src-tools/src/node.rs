@@ -18,6 +18,8 @@ pub enum Obstacle {
     NoModule,
     /// The module is loaded, but the node is not there.
     NoNode,
+    /// The module is loaded, and the node leads to another number than its.
+    StaleNode,
     /// The node belongs to a group that the user is not in.
     NotInGroup {
         /// Permission bits of the node.
@@ -56,7 +58,11 @@ impl fmt::Display for Obstacle {
             ),
             Self::NoNode => f.write_str(
                 "the module knem is loaded but its node is missing: run `udevadm trigger --action=add --name-match=knem`; \
-                 in a container, pass the device in (--device /dev/knem)",
+                 a container must be started with the device (docker run --device /dev/knem)",
+            ),
+            Self::StaleNode => f.write_str(
+                "the module knem is loaded, and this node is left from before it was: remove it, and reload the module \
+                 (modprobe -r knem; modprobe knem), or start the container again",
             ),
             Self::NotInGroup { mode, group, user } => write!(
                 f,
@@ -143,8 +149,9 @@ impl NodeFacts {
 pub(crate) fn explain(path: &Path, error: io::Error) -> Error {
     let path_buf = path.to_owned();
     match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ENOENT) if Path::new("/sys/module/knem").exists() => {
-            Error::NoDevice { path: path_buf, obstacle: Obstacle::NoNode }
+        Some(errno @ (Errno::ENOENT | Errno::ENXIO | Errno::ENODEV)) if Path::new("/sys/module/knem").exists() => {
+            let obstacle = if errno == Errno::ENOENT { Obstacle::NoNode } else { Obstacle::StaleNode };
+            Error::NoDevice { path: path_buf, obstacle }
         }
         Some(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV) => {
             Error::NoDevice { path: path_buf, obstacle: Obstacle::NoModule }

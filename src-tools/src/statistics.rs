@@ -80,7 +80,11 @@ pub fn counters_of(profile: &Profile) -> Vec<Counter> {
 
 /// Sets all counters of the device at `path` to 0. Needs privilege.
 pub fn clear(path: &Path) -> Result<(), Error> {
-    let mut file = OpenOptions::new().write(true).open(path).map_err(|error| node::explain(path, error))?;
+    let mut file = OpenOptions::new().write(true).open(path).map_err(|error| match node::explain(path, error) {
+        // To join a group would not help.
+        Error::Permission { .. } => Error::ClearRefused { errno: Errno::EACCES },
+        other => other,
+    })?;
     // The driver looks at the write, not at what is written.
     file.write_all(b"1").map_err(|error| match error.raw_os_error() {
         Some(number) => Error::ClearRefused { errno: Errno::from_raw(number) },

@@ -2,7 +2,7 @@
 //! The command as users meet it, on a machine without the module: sentences and exit statuses.
 
 use std::io::Write;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const TEXT: &str = "\
 knem 2.0.0
@@ -106,6 +106,28 @@ fn plots_are_written() {
     assert!(output.status.success(), "{output:?}");
     assert!(std::fs::read_to_string(svg).is_ok_and(|text| text.contains("<svg") && text.contains("shm")));
     assert!(std::fs::read(png).is_ok_and(|bytes| bytes.starts_with(b"\x89PNG")));
+}
+
+#[test]
+fn a_plot_is_written_though_nobody_reads_the_table() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let plot = folder.path().join("plot.svg");
+    let mut process = Command::new(env!("CARGO_BIN_EXE_knem"))
+        .args(["bench", "-m", "memcpy", "-s", "4K", "-i", "1", "--plot", plot.to_str().expect("a path")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("knem runs");
+    drop(process.stdout.take());
+    assert!(process.wait().expect("it ends").success());
+    assert!(plot.exists());
+}
+
+#[test]
+fn sizes_without_room_are_refused_at_once() {
+    let output = knem(&["bench", "-m", "memcpy", "-s", "4K,1000000G", "--cpus", "0,0"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let sentence = said(&output);
+    assert!(sentence.contains("--sizes") && sentence.contains("up to 4 KiB"), "{sentence}");
 }
 
 #[test]

@@ -6,6 +6,8 @@
 
 mod bench;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod info;
 mod regions;
 mod selftest;

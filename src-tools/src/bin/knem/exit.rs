@@ -6,12 +6,17 @@ use std::io;
 use std::process::ExitCode;
 
 use knem::Error;
+use nix::errno::Errno;
+
+use crate::style::{Styled, BAD};
 
 /// Why the command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// KNEM refused something.
     Knem(Error),
+    /// KNEM refused something, and this command has another way.
+    Hint(Error, &'static str),
     /// The arguments make no sense.
     Usage(String),
     /// The second process of a benchmark failed: its exit status, and its sentence.
@@ -33,20 +38,23 @@ impl Failure {
     /// The exit status, as documented in knem(1).
     pub(crate) fn status(&self) -> u8 {
         match self {
-            Self::Knem(Error::NoDevice { .. }) => 3,
-            Self::Knem(Error::Permission { .. } | Error::ClearRefused { errno: nix::errno::Errno::EPERM }) => 4,
-            Self::Knem(Error::WrongAbi { .. }) => 5,
+            Self::Knem(error) | Self::Hint(error, _) => match error {
+                Error::NoDevice { .. } => 3,
+                Error::Permission { .. } | Error::ClearRefused { errno: Errno::EPERM | Errno::EACCES } => 4,
+                Error::WrongAbi { .. } => 5,
+                _ => FAILURE,
+            },
             Self::Peer(status, _) | Self::Told(status) => *status,
             Self::Usage(_) => USAGE,
             Self::OutputClosed => 0,
-            Self::Knem(_) | Self::Other(_) => FAILURE,
+            Self::Other(_) => FAILURE,
         }
     }
 
     /// Tells the user, and gives the exit status.
     pub(crate) fn report(self) -> ExitCode {
         if !matches!(self, Self::OutputClosed | Self::Told(_)) {
-            eprintln!("knem: {self}");
+            anstream::eprintln!("{} {self}", Styled(BAD, "knem:"));
         }
         ExitCode::from(self.status())
     }
@@ -56,6 +64,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Knem(error) => error.fmt(f),
+            Self::Hint(error, hint) => write!(f, "{error}; {hint}"),
             Self::Usage(sentence) | Self::Other(sentence) => f.write_str(sentence),
             Self::Peer(_, sentence) => write!(f, "the second process: {sentence}"),
             Self::Told(status) => write!(f, "status {status}"),
@@ -92,9 +101,12 @@ mod tests {
         let no_device = Error::NoDevice { path: path.clone(), obstacle: Obstacle::NoModule };
         let denied = Error::Permission { path, obstacle: Obstacle::StaleGroups { group: "rdma".to_owned() } };
         let status = |error| Failure::Knem(error).status();
+        let hint = Failure::Hint(Error::WrongAbi { driver: 1 }, "or so");
+        assert!(hint.status() == 5 && hint.to_string().ends_with("; or so"));
         assert_eq!(status(no_device), 3);
         assert_eq!(status(denied), 4);
-        assert_eq!(status(Error::ClearRefused { errno: nix::errno::Errno::EPERM }), 4);
+        assert_eq!(status(Error::ClearRefused { errno: Errno::EPERM }), 4);
+        assert_eq!(status(Error::ClearRefused { errno: Errno::EACCES }), 4);
         assert_eq!(status(Error::WrongAbi { driver: 1 }), 5);
         assert_eq!(status(Error::CopyFailed), 1);
         assert_eq!(Failure::Usage(String::new()).status(), 2);

@@ -145,6 +145,16 @@ const CLOSING: &str = r#".SH OUTPUT
 With \fB\-\-json\fR the output is one JSON object. Its key \fBschema\fR names the kind of output and \fBversion\fR
 counts changes that could break a reader; new keys may appear at any time. Numbers are integers; the
 unit is part of the key.
+.SH ENVIRONMENT
+.TP
+.B NO_COLOR
+If it is set and not empty, nothing has colours.
+.TP
+.B CLICOLOR_FORCE
+If it is set and not 0, output that is no terminal has colours, too.
+.TP
+.B COLUMNS
+Width that sentences are broken at, between 40 and 100.
 .SH FILES
 .TP
 .I /dev/knem

@@ -170,7 +170,8 @@ impl fmt::Display for Report {
         let (now, peak) = (known(self.pinned_bytes), known(self.pinned_peak_bytes));
         writeln!(f, "Pinned          {now}, at most so far {peak}, of {}", known(self.pinned_ceiling_bytes))?;
         if let (Some(contexts), Some(regions)) = (self.contexts, self.regions) {
-            writeln!(f, "Open            {contexts} files, {regions} regions")?;
+            let things = |number, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
+            writeln!(f, "Open            {}, {}", things(contexts, "file"), things(regions, "region"))?;
         }
         writeln!(f)?;
         f.write_str(&self.parameter_table().text())
@@ -251,6 +252,7 @@ mod tests {
     #[test]
     fn programs_get_raw_numbers() {
         let text = Document::new("knem-info", 1, report(&set_up())).text().unwrap();
+        crate::json::tests::is_documented(&text);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["schema"], "knem-info");
         assert_eq!(value["version"], 1);

@@ -43,3 +43,41 @@ impl<T: Serialize> Document<T> {
         Ok(stdout().write_all(self.text()?.as_bytes())?)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    /// All keys of a document, but for those of objects whose keys are data.
+    fn keys<'a>(value: &'a Value, data: &[&str], found: &mut BTreeSet<&'a str>) {
+        match value {
+            Value::Object(object) => {
+                for (key, value) in object {
+                    found.insert(key);
+                    if !data.contains(&key.as_str()) {
+                        keys(value, data, found);
+                    }
+                }
+            }
+            Value::Array(list) => list.iter().for_each(|value| keys(value, data, found)),
+            _ => {}
+        }
+    }
+
+    /// Each key is told of in docs/command.md, below the heading of its command.
+    pub(crate) fn is_documented(text: &str) {
+        let value: Value = serde_json::from_str(text).unwrap();
+        let command = value["schema"].as_str().unwrap().replace('-', " ");
+        let page = include_str!("../../../../docs/command.md");
+        let (_, section) = page.split_once(&format!("\n## `{command}`\n")).unwrap();
+        let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+        let mut found = BTreeSet::new();
+        keys(&value, &["counters"], &mut found);
+        let common = ["schema", "version"];
+        let missing: Vec<&str> =
+            found.into_iter().filter(|key| !common.contains(key) && !section.contains(&format!("`{key}`"))).collect();
+        assert!(missing.is_empty(), "not in docs/command.md below `{command}`: {missing:?}");
+    }
+}

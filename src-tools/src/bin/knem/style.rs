@@ -35,6 +35,16 @@ pub(crate) fn output() -> AutoStream<Stdout> {
     AutoStream::auto(std::io::stdout())
 }
 
+/// Columns for sentences: the terminal's, within reason.
+pub(crate) fn width() -> usize {
+    const NARROWEST: usize = 40;
+    const USUAL: usize = 80;
+    const WIDEST: usize = 100;
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let terminal = || ratatui::crossterm::terminal::size().ok().map(|(columns, _)| usize::from(columns));
+    told.or_else(terminal).unwrap_or(USUAL).clamp(NARROWEST, WIDEST)
+}
+
 /// Whether standard output has colours.
 pub(crate) fn wanted() -> bool {
     AutoStream::choice(&std::io::stdout()) != ColorChoice::Never

@@ -16,6 +16,7 @@ mod process;
 mod progress;
 mod protocol;
 mod results;
+mod room;
 mod shared;
 mod times;
 mod transfer;
@@ -35,6 +36,7 @@ use self::plan::Wishes;
 use self::process::Process;
 use self::protocol::{Line, Reply};
 use self::results::{Results, Skipped};
+use self::room::Room;
 use self::shared::Shared;
 use self::transfer::First;
 use crate::cli::{BenchArgs, BenchPeerArgs};
@@ -43,26 +45,42 @@ use crate::style;
 
 pub(crate) use self::process::own_program;
 
+/// What is left without the driver.
+const WITHOUT: &str = "without the driver, `--methods peers` shows what KNEM has to beat";
+
 /// Runs the command.
 pub(crate) fn run(path: &Path, arguments: &BenchArgs) -> Result<(), Failure> {
     let wishes = Wishes::understand(arguments)?;
     let placement = Placement::choose(Path::new(TOPOLOGY), &placement::allowed(), arguments.cpus.as_deref())?;
-    let device = if wishes.needs_device() { Some(Device::open_at(path)?) } else { None };
+    let device = if wishes.needs_device() {
+        Some(Device::open_at(path).map_err(|error| Failure::Hint(error, WITHOUT))?)
+    } else {
+        None
+    };
     let shared = Shared::new()?;
     let mut process = Process::start(path, &shared, Some(placement.second), device.is_none())?;
     shared.close_on_exec()?;
     let results = benchmark(path, &wishes, &placement, device.as_ref(), &shared, &mut process)?;
     process.finish()?;
+    // What was measured is told even if it cannot be drawn, and drawn even if nobody reads the rest.
+    let told = tell(&results, arguments);
     for file in &arguments.plot {
         output::plot::write(&results, file)?;
     }
+    told
+}
+
+/// Writes the results to standard output.
+fn tell(results: &Results, arguments: &BenchArgs) -> Result<(), Failure> {
     if arguments.json {
-        return output::json::document(&results).print();
+        return output::json::document(results).print();
     }
     if arguments.csv {
-        return Ok(write!(stdout(), "{}", output::csv::text(&results))?);
+        // It has no place for this.
+        eprint!("{}", output::table::left_out(results));
+        return Ok(stdout().write_all(output::csv::text(results).as_bytes())?);
     }
-    Ok(write!(style::output(), "{}", output::table::text(&results))?)
+    Ok(style::output().write_all(output::table::text(results).as_bytes())?)
 }
 
 /// Measures everything that was asked for.
@@ -92,7 +110,12 @@ fn benchmark(
     };
     let mut evictor = wishes.cold.then(|| Evictor::new(Path::new(TOPOLOGY), placement.first));
     let (methods, skipped) = usable(&first, &mut process.line, wishes)?;
-    let plan = wishes.plan(methods);
+    let room = Room {
+        available: std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| room::available(&text)),
+        device: device.filter(|_| methods.iter().any(|method| method.is_knem())),
+    };
+    let (sizes, left_out) = room.choose(wishes.sizes(), &methods, wishes.sizes_named)?;
+    let plan = wishes.plan(methods, sizes);
     let mut environment = environment(path, device.is_some(), placement, &plan);
     environment.evicted_bytes = evictor.as_ref().map_or(0, Evictor::size);
     let progress = progress::Bar::new(plan.copies());
@@ -106,7 +129,7 @@ fn benchmark(
         }
     }
     progress.finish();
-    Ok(Results::new(environment, skipped, &rows, regions))
+    Ok(Results::new(environment, (skipped, left_out), &rows, regions))
 }
 
 /// Those methods that work here. The others are left out, with the reason; unless they were asked for by name.
@@ -163,6 +186,9 @@ fn environment(path: &Path, with_device: bool, placement: &Placement, plan: &Pla
     }
 }
 
+/// Bytes of the largest copy of [`exchange`].
+pub(crate) const EXCHANGED: u64 = 1 << 20;
+
 /// Exchanges some verified copies with a second process, both ways: for the self-test.
 pub(crate) fn exchange(path: &Path) -> Result<(), Failure> {
     let device = Device::open_at(path)?;
@@ -179,7 +205,7 @@ pub(crate) fn exchange(path: &Path) -> Result<(), Failure> {
     };
     let plan = Plan {
         methods: vec![Method::KnemCached, Method::KnemOneshot, Method::KnemWrite, Method::KnemRegion],
-        sizes: vec![1, 4097, 1 << 20],
+        sizes: vec![1, 4097, EXCHANGED as usize],
         iterations: Some(2),
         quick: true,
         rounds: 1,

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use knem::CopyFlags;
+use nix::unistd::{access, AccessFlags};
 
 use super::measure::Plan;
 use super::methods::Method;
@@ -35,6 +36,8 @@ pub(crate) struct Wishes {
     pub(crate) region_cost: bool,
     /// How KNEM copies.
     pub(crate) flags: CopyFlags,
+    /// The sizes were named: one that does not fit is an error.
+    pub(crate) sizes_named: bool,
     plan: Plan,
 }
 
@@ -62,6 +65,7 @@ impl Wishes {
         let rounds = if arguments.quick { arguments.rounds.min(QUICK_ROUNDS) } else { arguments.rounds };
         Ok(Self {
             by_name,
+            sizes_named: arguments.sizes.is_some(),
             write: arguments.write,
             cold: arguments.cold,
             region_cost: !arguments.no_region_cost,
@@ -85,9 +89,14 @@ impl Wishes {
         self.methods.iter().any(|method| method.is_knem())
     }
 
-    /// The plan, with those methods that work here.
-    pub(crate) fn plan(&self, methods: Vec<Method>) -> Plan {
-        Plan { methods, ..self.plan.clone() }
+    /// Sizes to be measured.
+    pub(crate) fn sizes(&self) -> &[usize] {
+        &self.plan.sizes
+    }
+
+    /// The plan, with those methods and sizes that work here.
+    pub(crate) fn plan(&self, methods: Vec<Method>, sizes: Vec<usize>) -> Plan {
+        Plan { methods, sizes, ..self.plan.clone() }
     }
 }
 
@@ -95,11 +104,21 @@ impl Wishes {
 fn check_plot(file: &Path) -> Result<(), Failure> {
     plot::Format::of(file)?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if folder.is_dir() {
-        Ok(())
-    } else {
-        Err(Failure::Usage(format!("--plot: there is no directory {}", folder.display())))
+    if !folder.is_dir() {
+        return Err(Failure::Usage(format!("--plot: there is no directory {}", folder.display())));
     }
+    if file.is_dir() {
+        return Err(Failure::Usage(format!("--plot: {} is a directory: name a file", file.display())));
+    }
+    let (place, needed) =
+        if file.exists() { (file, AccessFlags::W_OK) } else { (folder, AccessFlags::W_OK | AccessFlags::X_OK) };
+    access(place, needed).map_err(|errno| {
+        Failure::Usage(format!(
+            "--plot: cannot write {}: {}; name a file in a directory that is yours",
+            file.display(),
+            errno.desc()
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -121,7 +140,7 @@ mod tests {
         let wishes = understood(&[]).unwrap();
         assert_eq!(wishes.methods, Method::ALL);
         assert!(!wishes.by_name && wishes.needs_device() && wishes.region_cost);
-        assert_eq!(wishes.plan(vec![]).sizes.len(), 15);
+        assert!(wishes.sizes().len() == 15 && !wishes.sizes_named);
     }
 
     #[test]
@@ -133,13 +152,18 @@ mod tests {
 
     #[test]
     fn quick_is_quick() {
-        let plan = understood(&["--quick", "--seed", "5"]).unwrap().plan(vec![Method::Shm]);
-        assert_eq!((plan.sizes.len(), plan.rounds, plan.seed), (4, 3, 5));
-        assert_eq!(understood(&["-q", "-s", "1M"]).unwrap().plan(vec![]).sizes, [1 << 20]);
+        let wishes = understood(&["--quick", "--seed", "5"]).unwrap();
+        let plan = wishes.plan(vec![Method::Shm], vec![1]);
+        assert_eq!((wishes.sizes().len(), plan.sizes.len(), plan.rounds, plan.seed), (4, 1, 3, 5));
+        let wishes = understood(&["-q", "-s", "1M"]).unwrap();
+        assert!(wishes.sizes() == [1 << 20] && wishes.sizes_named);
     }
 
     #[test]
     fn wrong_values_are_wrong_usage() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("plot.svg");
+        std::fs::create_dir(&folder).unwrap();
         for (options, name) in [
             (["--iterations", "0"], "--iterations"),
             (["--rounds", "0"], "--rounds"),
@@ -147,6 +171,7 @@ mod tests {
             (["--sizes", "4X"], "--sizes"),
             (["--plot", "plot.gif"], "--plot"),
             (["--plot", "/nowhere/plot.svg"], "--plot"),
+            (["--plot", folder.to_str().unwrap()], "--plot"),
         ] {
             let failure = understood(&options).unwrap_err();
             assert_eq!(failure.status(), 2, "{options:?}");

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use nix::sys::prctl::set_pdeathsig;
+use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::Signal;
 use nix::unistd::{getppid, Pid};
 
@@ -76,6 +76,8 @@ pub(crate) fn end_with_parent() -> Result<(), Failure> {
     let parent = getppid();
     set_pdeathsig(Signal::SIGKILL)
         .map_err(|errno| Failure::Other(format!("cannot follow the first process: {}", errno.desc())))?;
+    // In lists of processes it shall not be named after the link that it was started by.
+    let _ = set_name(c"knem");
     // It may have ended before that.
     if getppid() == parent {
         Ok(())

@@ -17,6 +17,8 @@ impl Bar {
         if let Ok(style) = ProgressStyle::with_template("{percent:>3}% {wide_bar} {msg:24} {eta:>4} left") {
             bar.set_style(style.progress_chars("=> "));
         }
+        // It is there from the beginning: the first copies may take long.
+        bar.tick();
         Self(bar)
     }
 

@@ -55,13 +55,24 @@ pub(crate) struct Skipped {
     pub(crate) reason: String,
 }
 
+/// Sizes that were not measured, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct LeftOut {
+    /// The sizes.
+    pub(crate) sizes: Vec<usize>,
+    /// Why.
+    pub(crate) reason: String,
+}
+
 /// A whole benchmark.
 #[derive(Clone, Debug)]
 pub(crate) struct Results {
     /// Where and how it was measured.
     pub(crate) environment: Environment,
-    /// What was left out.
+    /// Methods that were left out.
     pub(crate) skipped: Vec<Skipped>,
+    /// Sizes that were left out.
+    pub(crate) left_out: Option<LeftOut>,
     /// By size, then by method.
     pub(crate) rows: Vec<Compared>,
     /// By size.
@@ -70,9 +81,14 @@ pub(crate) struct Results {
 
 impl Results {
     /// Compares what was measured.
-    pub(crate) fn new(environment: Environment, skipped: Vec<Skipped>, rows: &[Row], regions: Vec<RegionCost>) -> Self {
+    pub(crate) fn new(
+        environment: Environment,
+        (skipped, left_out): (Vec<Skipped>, Option<LeftOut>),
+        rows: &[Row],
+        regions: Vec<RegionCost>,
+    ) -> Self {
         let rows = rows.iter().map(|row| compare(*row, rows)).collect();
-        Self { environment, skipped, rows, regions }
+        Self { environment, skipped, left_out, rows, regions }
     }
 
     /// Whether every byte of every copy was compared.
@@ -153,7 +169,7 @@ pub(crate) mod samples {
         } else {
             vec![Skipped { method: Method::Xpmem, reason: "not here (/dev/xpmem does not exist)".to_owned() }]
         };
-        Results::new(environment(), skipped, &rows, regions)
+        Results::new(environment(), (skipped, None), &rows, regions)
     }
 }
 

@@ -7,12 +7,13 @@ use clap::Args;
 
 /// Options of `knem bench`.
 #[derive(Debug, Args)]
+#[command(after_long_help = MORE)]
 pub(crate) struct BenchArgs {
-    /// Ways to copy, or the groups all, knem and peers [default: all that can run here]
+    /// Ways to copy, with commas between them, or the groups all, knem and peers [default: all that can run here]
     #[arg(short, long, value_name = "LIST")]
     pub(crate) methods: Option<String>,
 
-    /// Sizes, or ranges that double: 4K..64M, or 1,4095,64K..1M, with suffixes K, M and G
+    /// Sizes, or ranges that double, with suffixes K, M and G [default: 4K..64M]
     #[arg(short, long, value_name = "SIZES")]
     pub(crate) sizes: Option<String>,
 
@@ -98,8 +99,37 @@ method and for each size. Of every copy, each byte is compared with what it must
 before, and the memory around it must stay as it was. Filling and comparing are not part of the measured time. Also \
 measured, in the first process: how long creating and destroying a region of the same size takes.
 
-Methods: knem-cached (the region is there before, as with a registration cache), knem-oneshot (a single-use region is \
-created for each copy), knem-async (the kernel's thread copies), knem-write (into the region), knem-region (from \
-region to region), knem-pinned (local memory is pinned), vmread and vmwrite (process_vm_readv and process_vm_writev, \
-also called CMA), shm (two copies through a ring in shared memory), memcpy (inside one process, for reference), \
-xpmem. The group knem is those whose names begin so, the group peers all others; peers need no driver.";
+With --methods peers it needs no driver. The numbers are of a machine and of what else it does meanwhile; benchmarks.md, beside the other documentation, \
+tells how to measure and how to read them.";
+
+/// Methods, columns and examples.
+const MORE: &str = "\
+Methods:
+  knem-cached   from a region that is there before, as with a registration cache
+  knem-oneshot  a single-use region is created for each copy, and its cookie handed over
+  knem-async    the kernel's thread copies, on the CPU of the second process
+  knem-write    into a region that is there before
+  knem-region   from region to region
+  knem-pinned   as knem-cached, with the local memory pinned
+  vmread        process_vm_readv, also called CMA
+  vmwrite       process_vm_writev
+  shm           two copies, through a ring in shared memory
+  xpmem         by the processor from attached memory, where XPMEM's module is loaded
+  memcpy        inside one process: what the memory can do
+
+The group knem is those whose names begin so, peers all others, all both. Of methods that are named one by one, each must work.
+
+Columns:
+  MiB/s     bandwidth of the median copy
+  TIME      median time of a copy
+  P10, P90  times that a tenth and nine tenths of the copies did not exceed
+  MEMCPY    bandwidth divided by that of memcpy of the same size
+  PEER      bandwidth divided by that of the fastest of vmread, vmwrite, shm and xpmem
+  BYTES     whether each byte of each copy was compared
+
+Examples:
+  knem bench --quick                    Is it worth looking?
+  knem bench --plot a.svg --plot a.png  All methods, 4 KiB to 64 MiB, with pictures
+  knem bench --cpus 0,32 --cold         Between these CPUs, with empty caches
+  knem bench -m peers                   Without KNEM: what it would have to beat
+  knem bench -m knem -s 1,4K..1M -j     Some methods and sizes, as JSON";

@@ -77,7 +77,6 @@ Findings:
   mpi.openmpi_choice    Open MPI: whether it would choose KNEM
   mpi.ucx               UCX: built with KNEM, and whether it would choose it
   mpi.mpich             MPICH and MVAPICH
-  device.node           x
 
 Examples:
   knem doctor -v                  everything, with what was seen

@@ -14,7 +14,7 @@ pub(crate) struct RegionsArgs {
     pub(crate) pid: Option<u32>,
 
     /// Show files of this user: a name or a number
-    #[arg(long, value_name = "USER")]
+    #[arg(long, value_name = "USER", value_hint = clap::ValueHint::Username)]
     pub(crate) user: Option<String>,
 
     /// For scripts: a line for each region, no heads, a tab between columns, - for what there is not
@@ -44,17 +44,16 @@ counted up, and tell nothing about cookies. You see your own; root sees all.";
 /// What the columns mean.
 const COLUMNS: &str = "\
 Columns:
-  CONTEXT  its number
-  PID, PROCESS  the process that opened it; - if it is gone, or cannot be seen from here
-  USER  the user who opened it
-  REGIONS, PINNED  regions that it has now, and their memory
+  CONTEXT           its number
+  PID, PROCESS      the process that opened it; - if it is gone, or cannot be seen from here
+  USER              the user who opened it
+  REGIONS, PINNED   regions that it has now, and their memory
   REQUESTS, COPIED  requests that were made with it, and the bytes that they were to copy
-  SLOTS  slots of its status array
-  REGION, SIZE  number and size of a region
-  EXTENTS  pieces of contiguous memory that it consists of
-  ACCESS  what others may do: r read, w write
-  FLAGS  single_use: it goes with its first use; any_user: processes of all users may use it
+  SLOTS             slots of its status array
+  REGION, SIZE      number and size of a region
+  EXTENTS           pieces of contiguous memory that it consists of
+  ACCESS            what others may do: r read, w write
+  FLAGS             single_use: it goes with its first use; any_user: every user may use it
 
-Columns of --scripted:
-  context, pid, process, user, region, size, extents, access, flags  a line for each region; one with - from the region on for a \
-context without regions";
+Columns of --scripted: context, pid, process, user, region, size, extents, access, flags. There is a line for each region, and one with - from \
+the region on for a context without regions.";

@@ -90,26 +90,35 @@ Everybody may read the statistics. A driver that is older than these tools has c
 /// What the columns mean, and examples.
 const MORE: &str = "\
 Columns:
-  REQ/S  requests in a second
-  BYTES/S  bytes that were copied in a second
-  FAILED/S  copies in a second that were begun and failed
+  REQ/S      requests in a second
+  BYTES/S    bytes that were copied in a second
+  FAILED/S   copies in a second that were begun and failed
   REFUSED/S  calls in a second that ended with an error
-  SIZE  mean size of the copies
-  TIME  median of what copies took, an estimate from the histogram
-  PINNED  memory that is pinned at the moment
-  CONTEXTS  files of the device that are open for writing at the moment
-  REGIONS  regions at the moment
+  SIZE       mean size of the copies
+  TIME       median time from a call to the end of its copy, estimated from the histogram
+  PINNED     memory that is pinned at the moment
+  CONTEXTS   files of the device that are open for writing at the moment
+  REGIONS    regions at the moment
 
 Columns of --paths:
-  PATH  mapped: by the calling processor, through the caller's mapping; pinned: by it, between pinned memories; thread: by the \
-thread of the open file; dma: by a DMA engine
-  50%, 90%, 99%  what so many of the copies took less than, estimates from the histogram
+  PATH           mapped, pinned, thread or dma, as below
+  COPIES, BYTES  copies that ended, and the bytes of those that succeeded
+  FAILED         copies that failed
+  50%, 90%, 99%  times that so many copies took less than, estimated from the histogram
+
+Paths:
+  mapped  by the calling processor, through the caller's mapping
+  pinned  by the calling processor, between pinned memories
+  thread  by the thread of the open file; time in its queue counts
+  dma     by a DMA engine
 
 Bytes have units of 1024, all else of 1000.
 
 Examples:
-  knem stat  Has KNEM been used, and how?
-  knem stat 1  What is it doing now?
-  knem stat -y 10 1  What did it do in the next ten seconds?
+  knem stat            Has KNEM been used, and how?
+  knem stat 1          What is it doing now?
+  knem stat -y 10 1    What did it do in the next ten seconds?
   knem stat --refused  Why was something refused, and what mends it?
-  knem stat --prometheus > /var/lib/prometheus/node-exporter/knem.prom.new  For the node exporter; then rename the file to knem.prom";
+  knem stat -j 1       The same for a program, an object a line
+
+For the node exporter, in its directory of text files: knem stat --prometheus > knem.prom.new && mv knem.prom.new knem.prom";

@@ -42,9 +42,9 @@ Where the output is no terminal, this is the same as `knem stat INTERVAL COUNT`.
 const KEYS: &str = "\
 Keys:
   q, Esc, Ctrl-C  end
-  s  sort by the next column, which has a * then
-  h  histograms of the last interval, or of all time since the driver was loaded or cleared
-  p, blank  pause, and go on
-  +, -  double or halve the interval
-  Ctrl-Z  stop; fg goes on
-  ?  help";
+  s               sort by the next column, which has a * then
+  h               histograms of the last interval, or of all time since the counters began
+  p, blank        pause, and go on
+  +, -            double or halve the interval
+  Ctrl-Z          stop; fg goes on
+  ?               help";

@@ -104,11 +104,24 @@ fn access(machine: &Machine) -> Finding {
     match &machine.opened {
         Ok(info) => Finding::ok(ID, format!("{user} can open it; it speaks version {:#x} of the interface", info.abi)),
         Err(Error::Permission { obstacle, .. }) => refused(obstacle),
+        Err(Error::NoDevice { obstacle: Obstacle::StaleNode, .. }) => {
+            let finding =
+                Finding::problem(ID, format!("{} is left from before the module was loaded", machine.node.display()))
+                    .means("the device has another number now, and there is nothing behind this one");
+            match machine.container() {
+                Some(_) => finding.mend("start the container again, with --device /dev/knem"),
+                None => finding.mend(format!("rm {}; modprobe -r knem; modprobe knem", machine.node.display())),
+            }
+        }
         Err(Error::NoDevice { .. }) => Finding::unknown(ID, "there is nothing to open"),
         Err(error @ Error::WrongAbi { .. }) => Finding::problem(ID, error.to_string())
             .mend("install knem-dkms and knem-tools of the same release; then: modprobe -r knem; modprobe knem"),
         Err(error) => {
-            Finding::problem(ID, error.to_string()).mend("give the right node with --device; /dev/knem as a rule")
+            let path = machine.node.display();
+            let mend = format!(
+                "give the right node with --device; or if this is it: rm {path}; modprobe -r knem; modprobe knem"
+            );
+            Finding::problem(ID, error.to_string()).mend(mend)
         }
     }
 }
@@ -250,6 +263,15 @@ mod tests {
         assert!(of(&without_udev, "device.node").remedies[0].contains("mknod"));
         let container = loaded.file("/.dockerenv", "");
         assert!(of(&container, "device.node").remedies[0].contains("--device"));
+    }
+
+    #[test]
+    fn a_node_that_leads_nowhere() {
+        let stale = Fake::well().absent(Obstacle::StaleNode);
+        let finding = of(&stale, "device.access");
+        assert_eq!(finding.state, State::Problem);
+        assert!(finding.remedies[0].starts_with("rm /dev/knem; modprobe -r knem"), "{finding:?}");
+        assert!(of(&stale.file("/.dockerenv", ""), "device.access").remedies[0].contains("start the container"));
     }
 
     #[test]

@@ -49,6 +49,7 @@ mod tests {
     fn programs_get_ids_and_states() {
         let report = report(&Fake::new());
         let text = Document::new("knem-doctor", 1, Findings::new(&report, 1)).text().unwrap();
+        crate::json::tests::is_documented(&text);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&value["schema"], &value["version"]), (&"knem-doctor".into(), &1.into()));
         assert_eq!((&value["usable"], &value["exit_status"]), (&false.into(), &1.into()));

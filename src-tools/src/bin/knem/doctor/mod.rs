@@ -48,6 +48,7 @@ const GROUPS: [Group; 8] = [
 /// What was found, and for whom.
 struct Report {
     user: String,
+    is_root: bool,
     kernel: String,
     /// Everything was looked at.
     whole: bool,
@@ -63,7 +64,13 @@ impl Report {
             .filter(|group| KINDS.iter().any(|(id, _)| id.starts_with(&format!("{}.", group.name)) && is_chosen(id)));
         let mut findings: Vec<Finding> = groups.flat_map(|group| (group.check)(machine)).collect();
         findings.retain(|finding| is_chosen(finding.id));
-        Self { user: machine.caller.user.clone(), kernel: machine.kernel.clone(), whole: chosen.is_empty(), findings }
+        Self {
+            user: machine.caller.user.clone(),
+            is_root: machine.caller.is_root(),
+            kernel: machine.kernel.clone(),
+            whole: chosen.is_empty(),
+            findings,
+        }
     }
 
     fn count(&self, state: State) -> usize {
@@ -106,7 +113,7 @@ pub(crate) fn run(path: &Path, arguments: &DoctorArgs) -> Result<(), Failure> {
     if arguments.json {
         Document::new("knem-doctor", 1, json::Findings::new(&report, status)).print()?;
     } else {
-        style::output().write_all(text::write(&report, arguments.verbose, text::width()).as_bytes())?;
+        style::output().write_all(text::write(&report, arguments.verbose, style::width()).as_bytes())?;
     }
     if status == 0 {
         Ok(())

@@ -84,12 +84,13 @@ impl OpenMpi {
 
     fn choice(&self) -> Finding {
         const ID: &str = "mpi.openmpi_choice";
-        let (parameter, options) = if self.major >= 5 {
-            ("smsc", "--mca pml ob1 --mca btl self,sm --mca smsc knem")
+        let (parameter, options, verbose) = if self.major >= 5 {
+            ("smsc", "--mca pml ob1 --mca btl self,sm --mca smsc knem", "smsc_base_verbose")
         } else {
             (
                 "btl_vader_single_copy_mechanism",
                 "--mca pml ob1 --mca btl self,vader --mca btl_vader_single_copy_mechanism knem",
+                "btl_base_verbose",
             )
         };
         let by_ucx = self
@@ -103,7 +104,7 @@ impl OpenMpi {
             }
             Some(value) if value.split(',').next() == Some("knem") => {
                 return Finding::ok(ID, format!("Open MPI uses KNEM: {parameter} is {value}"))
-                    .detail(format!("to see it: mpirun {options} --mca smsc_base_verbose 20"))
+                    .detail(format!("to see it: mpirun {options} --mca {verbose} 20"))
                     .details(details);
             }
             Some(value) if self.major >= 5 && value.contains("knem") => {

@@ -9,20 +9,6 @@ use crate::style::{Styled, BAD, FAINT, GOOD, HEAD, NOTE};
 
 /// Columns of the word for the state.
 const WORD: usize = 9;
-/// The widest text that is easy to read.
-const WIDEST: usize = 100;
-/// Where the width is not known.
-const USUAL: usize = 80;
-
-/// The terminal's width, within reason.
-pub(super) fn width() -> usize {
-    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    told.or_else(terminal_columns).unwrap_or(USUAL).clamp(40, WIDEST)
-}
-
-fn terminal_columns() -> Option<usize> {
-    ratatui::crossterm::terminal::size().ok().map(|(columns, _)| usize::from(columns))
-}
 
 /// Writes a report. With `verbose`, what is well is told in full as well.
 pub(super) fn write(report: &Report, verbose: bool, width: usize) -> String {
@@ -120,7 +106,13 @@ fn conclusion(report: &Report, width: usize) -> String {
         (true, 0) => format!("KNEM works here for {}: ", report.user),
         (true, _) => format!("KNEM does not work here for {}: ", report.user),
     };
-    wrapped(&format!("{verdict}{}.", counts.join(", ")), width).join("\n") + "\n"
+    // Nobody shall try in vain.
+    let who = if report.is_root || report.count(State::Problem) == 0 {
+        ""
+    } else {
+        " Most of what mends it is for root to do."
+    };
+    wrapped(&format!("{verdict}{}.{who}", counts.join(", ")), width).join("\n") + "\n"
 }
 
 /// A text in lines of at most so many columns, broken at spaces.

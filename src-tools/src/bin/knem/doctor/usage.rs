@@ -63,12 +63,16 @@ impl Counts {
 
 fn requests(counts: &Counts) -> Finding {
     const ID: &str = "use.requests";
-    let since = counts.age_ns.map_or_else(|| "since it was loaded".to_owned(), |age| format!("in {}", units::age(age)));
     if counts.requests == 0 {
+        let since = counts.age_ns.map_or_else(
+            || "since it was loaded".to_owned(),
+            |age| format!("since it was loaded or its counters were cleared, {} ago", units::age(age)),
+        );
         return Finding::note(ID, format!("nobody has used KNEM {since}"))
             .means("either nothing large was sent between processes of this machine, or the programs do not use KNEM")
             .mend("run a job, and watch: knem stat 1; if the numbers stay, see what is said of Open MPI and UCX");
     }
+    let since = counts.age_ns.map_or_else(|| "since it was loaded".to_owned(), |age| format!("in {}", units::age(age)));
     let bytes =
         counts.bytes.map_or_else(String::new, |bytes| format!(", {} of data", units::bytes(units::float(bytes))));
     Finding::ok(ID, format!("KNEM is used: {} requests {since}{bytes}", counts.requests))
@@ -143,7 +147,7 @@ mod tests {
     fn nobody_uses_it() {
         let finding = of("version 1\nage_ns 5000000000\nsubmitted 0\n", "use.requests");
         assert_eq!(finding.state, State::Note);
-        assert_eq!(finding.summary, "nobody has used KNEM in 5s");
+        assert_eq!(finding.summary, "nobody has used KNEM since it was loaded or its counters were cleared, 5s ago");
     }
 
     #[test]

@@ -49,7 +49,9 @@ fn scripts_get_a_line_for_each_region() {
 #[test]
 fn programs_get_keys() {
     let listing = listing();
-    insta::assert_snapshot!(json::document(&owners(&listing, Choice::default(), &mut Fake)).text().unwrap());
+    let text = json::document(&owners(&listing, Choice::default(), &mut Fake)).text().unwrap();
+    crate::json::tests::is_documented(&text);
+    insta::assert_snapshot!(text);
 }
 
 #[test]

@@ -92,10 +92,26 @@ pub(crate) fn run(path: &Path, arguments: &SelftestArgs) -> Result<(), Failure> 
 fn check_all(subject: &Subject<'_>) -> Report {
     let mut report = Report::default();
     for check in &CHECKS {
-        let outcome = (check.run)(subject).unwrap_or_else(|error| Outcome::Failed(error.to_string()));
+        let outcome = (check.run)(subject).unwrap_or_else(|error| outcome_of(&error));
         report.add(check.id, check.about, &outcome);
     }
     report
+}
+
+/// An error is a failure; but that the caller may lock too little memory is not the driver's fault.
+fn outcome_of(error: &Error) -> Outcome {
+    match error {
+        Error::PinRefused { bytes, limit: Some(limit) } if !fits(*bytes, *limit) => Outcome::Skipped(format!(
+            "it takes {bytes} bytes of locked memory, and the limit is {limit} (ulimit -l; see knem doctor --check limits)"
+        )),
+        _ => Outcome::Failed(error.to_string()),
+    }
+}
+
+/// Whether the pages of so many bytes, wherever they begin, are within a limit.
+fn fits(bytes: u64, limit: u64) -> bool {
+    const PAGES_AT_THE_ENDS: u64 = 2 * 4096;
+    bytes.saturating_add(PAGES_AT_THE_ENDS) <= limit
 }
 
 impl Subject<'_> {
@@ -153,6 +169,15 @@ mod tests {
         for id in ["read", "write", "pinned", "vectors", "large"] {
             assert!(failed.contains(&id), "{id}: {failed:?}");
         }
+    }
+
+    #[test]
+    fn a_small_limit_is_no_failure_and_a_wrong_refusal_is() {
+        let refused = |bytes, limit| outcome_of(&Error::PinRefused { bytes, limit });
+        assert!(matches!(refused(65_536, Some(65_536)), Outcome::Skipped(_)));
+        assert!(matches!(refused(65_536, Some(1 << 20)), Outcome::Failed(_)));
+        assert!(matches!(refused(65_536, None), Outcome::Failed(_)));
+        assert!(matches!(outcome_of(&Error::OtherUser), Outcome::Failed(_)));
     }
 
     #[test]

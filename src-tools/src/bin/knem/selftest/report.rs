@@ -88,6 +88,8 @@ mod tests {
 
     #[test]
     fn programs_get_states() {
-        insta::assert_snapshot!("selftest_json", Document::new("knem-selftest", 1, report()).text().unwrap());
+        let text = Document::new("knem-selftest", 1, report()).text().unwrap();
+        crate::json::tests::is_documented(&text);
+        insta::assert_snapshot!("selftest_json", text);
     }
 }

@@ -4,9 +4,11 @@
 use std::path::Path;
 
 use knem::{statistics, Error};
+use nix::sys::resource::{getrlimit, Resource};
 
 use super::{demand, Outcome, Subject};
 use crate::bench;
+use crate::exit::Failure;
 
 /// Where the driver lists open files, with their process and what they have pinned.
 const CONTEXTS: &str = "/proc/driver/knem/contexts";
@@ -42,7 +44,16 @@ pub(super) fn processes(subject: &Subject<'_>) -> Result<Outcome, Error> {
     let Some(path) = subject.path else {
         return Ok(Outcome::Skipped("this driver is inside of one process".to_owned()));
     };
-    Ok(bench::exchange(path).map_or_else(|failure| Outcome::Failed(failure.to_string()), |()| Outcome::Passed))
+    match bench::exchange(path) {
+        Ok(()) => Ok(Outcome::Passed),
+        Err(Failure::Knem(error)) => Err(error),
+        // The second process has the same limits as this one, and only a sentence to tell of them.
+        Err(failure) if failure.to_string().contains("cannot pin") => {
+            let limit = getrlimit(Resource::RLIMIT_MEMLOCK).ok().map(|(soft, _)| soft);
+            Err(Error::PinRefused { bytes: bench::EXCHANGED, limit })
+        }
+        Err(failure) => Ok(Outcome::Failed(failure.to_string())),
+    }
 }
 
 pub(super) fn counted(subject: &Subject<'_>) -> Result<Outcome, Error> {

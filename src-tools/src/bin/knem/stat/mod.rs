@@ -116,8 +116,8 @@ pub(crate) struct Heads {
 impl Heads {
     /// Whether they are, before another line is written.
     fn due(&mut self) -> bool {
-        let screen = match screen() {
-            Some((_, lines)) if self.on_each_screen => lines.saturating_sub(2).max(1),
+        let screen = match screen_lines() {
+            Some(lines) if self.on_each_screen => lines.saturating_sub(2).max(1),
             _ => usize::MAX,
         };
         let due = self.written % screen == 0;
@@ -126,13 +126,12 @@ impl Heads {
     }
 }
 
-/// Columns and lines of the terminal, if the output is one.
-fn screen() -> Option<(usize, usize)> {
+/// Lines of the terminal, if the output is one.
+fn screen_lines() -> Option<usize> {
     if !std::io::stdout().is_terminal() {
         return None;
     }
-    let (columns, lines) = ratatui::crossterm::terminal::size().ok()?;
-    Some((columns.into(), lines.into()))
+    ratatui::crossterm::terminal::size().ok().map(|(_, lines)| lines.into())
 }
 
 impl View {
@@ -144,7 +143,7 @@ impl View {
             refused: arguments.refused,
             scripted: arguments.scripted,
             numbers: Numbers { exact: arguments.exact },
-            width: screen().map_or(80, |(columns, _)| columns.clamp(40, 120)),
+            width: style::width(),
         }
     }
 

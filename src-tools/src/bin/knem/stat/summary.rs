@@ -54,12 +54,15 @@ pub(crate) fn tabs(report: &Report) -> String {
 fn glance(report: &Report, numbers: Numbers) -> String {
     let Some(profile) = &report.profile else { return String::new() };
     let version = report.module_version.as_deref().unwrap_or("of unknown version");
+    let things = |number: u64, one: &str, many: &str| {
+        format!("{} {}", numbers.count(float(number)), if number == 1 { one } else { many })
+    };
     let copied = match profile.copies() {
         0 => "nothing yet".to_owned(),
         copies => format!(
-            "{} in {} copies, {} of them failed",
+            "{} in {}, {} of them failed",
             numbers.bytes(float(profile.bytes())),
-            numbers.count(float(copies)),
+            things(copies, "copy", "copies"),
             numbers.count(float(profile.failed()))
         ),
     };
@@ -68,10 +71,14 @@ fn glance(report: &Report, numbers: Numbers) -> String {
         numbers.bytes(float(profile.pinned_bytes)),
         numbers.bytes(float(profile.pinned_bytes_peak))
     );
-    let open = format!("{} contexts with {} regions", profile.contexts, profile.regions);
+    let open = format!(
+        "{} with {}",
+        things(profile.contexts, "context", "contexts"),
+        things(profile.regions, "region", "regions")
+    );
     let refused = match profile.refusals() {
         0 => "no calls".to_owned(),
-        calls => format!("{} calls; `knem stat --refused` tells why", numbers.count(float(calls))),
+        calls => format!("{}; `knem stat --refused` tells why", things(calls, "call", "calls")),
     };
     let typical = format!(
         "{} (mean size), {} (median time)",
@@ -82,7 +89,9 @@ fn glance(report: &Report, numbers: Numbers) -> String {
     table.row(["Driver", version]);
     table.row(["Counting for".to_owned(), age(profile.age_ns)]);
     table.row(["Copied".to_owned(), copied]);
-    table.row(["A copy".to_owned(), typical]);
+    if profile.copies() != 0 {
+        table.row(["A copy".to_owned(), typical]);
+    }
     table.row(["Pinned".to_owned(), pinned]);
     table.row(["Open".to_owned(), open]);
     table.row(["Refused".to_owned(), refused]);

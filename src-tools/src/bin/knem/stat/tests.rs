@@ -206,7 +206,9 @@ fn parts_for_scripts_are_named() {
 
 #[test]
 fn programs_get_keys() {
-    insta::assert_snapshot!(json::document(&total()).text().unwrap());
+    let text = json::document(&total()).text().unwrap();
+    crate::json::tests::is_documented(&text);
+    insta::assert_snapshot!(text);
     let line = json::document(&second()).line().unwrap();
     assert_eq!(line.lines().count(), 1);
     let value: serde_json::Value = serde_json::from_str(&line).unwrap();

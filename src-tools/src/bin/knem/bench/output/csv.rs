@@ -10,7 +10,7 @@ use crate::bench::results::Results;
 pub(crate) fn text(results: &Results) -> String {
     let mut text =
         "method,direction,size_bytes,iterations,best_ns,p10_ns,median_ns,p90_ns,median_low_ns,median_high_ns,\
-                    median_bytes_per_second,of_memcpy_permille,of_best_peer_permille,verified\n"
+                    best_bytes_per_second,median_bytes_per_second,of_memcpy_permille,of_best_peer_permille,verified\n"
             .to_owned();
     let known = |value: Option<u64>| value.map_or_else(String::new, |value| value.to_string());
     for compared in &results.rows {
@@ -18,7 +18,7 @@ pub(crate) fn text(results: &Results) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
             row.method.name(),
             direction(row.into_peer),
             row.size,
@@ -29,6 +29,7 @@ pub(crate) fn text(results: &Results) -> String {
             times.p90_ns,
             known(times.median_between_ns.map(|(low, _)| low)),
             known(times.median_between_ns.map(|(_, high)| high)),
+            compared.best_bandwidth,
             compared.bandwidth,
             known(compared.of_memcpy_permille),
             known(compared.of_best_peer_permille),
@@ -48,6 +49,6 @@ mod tests {
     fn every_line_has_every_field() {
         let text = text(&samples::results(&[Method::KnemCached, Method::VmWrite], &[4096, 1 << 20]));
         insta::assert_snapshot!("bench_csv", text);
-        assert!(text.lines().all(|line| line.split(',').count() == 14));
+        assert!(text.lines().all(|line| line.split(',').count() == 15));
     }
 }

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::bench::environment::Environment;
-use crate::bench::results::{Compared, RegionCost, Results};
+use crate::bench::results::{Compared, LeftOut, RegionCost, Results};
 use crate::json::Document;
 
 /// Version of the layout. In version 1 a result had no method, and held the cost of a region.
@@ -23,6 +23,7 @@ pub(crate) fn document(results: &Results) -> Document<impl Serialize + '_> {
                 .iter()
                 .map(|skipped| Skipped { method: skipped.method.name(), reason: &skipped.reason })
                 .collect(),
+            skipped_sizes: results.left_out.iter().flat_map(SkippedSize::all).collect(),
             results: results.rows.iter().map(Copies::from).collect(),
             regions: results.regions.iter().map(Region::from).collect(),
         },
@@ -34,6 +35,7 @@ struct Content<'a> {
     environment: &'a Environment,
     verified: bool,
     skipped: Vec<Skipped<'a>>,
+    skipped_sizes: Vec<SkippedSize<'a>>,
     results: Vec<Copies>,
     regions: Vec<Region>,
 }
@@ -42,6 +44,18 @@ struct Content<'a> {
 struct Skipped<'a> {
     method: &'static str,
     reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct SkippedSize<'a> {
+    size_bytes: usize,
+    reason: &'a str,
+}
+
+impl<'a> SkippedSize<'a> {
+    fn all(left_out: &'a LeftOut) -> impl Iterator<Item = Self> {
+        left_out.sizes.iter().map(|size| Self { size_bytes: *size, reason: &left_out.reason })
+    }
 }
 
 #[derive(Serialize)]
@@ -127,7 +141,12 @@ mod tests {
     #[test]
     fn keys_are_a_contract() {
         let results = samples::results(&[Method::KnemWrite, Method::VmRead], &[4096]);
-        insta::assert_snapshot!("bench_json", document(&results).text().unwrap());
+        let mut results = results;
+        let text = document(&results).text().unwrap();
+        insta::assert_snapshot!("bench_json", text);
+        results.left_out = Some(LeftOut { sizes: vec![1], reason: String::new() });
+        results.skipped = samples::results(&[Method::Shm], &[1]).skipped;
+        crate::json::tests::is_documented(&document(&results).text().unwrap());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::bench::results::{Compared, RegionCost, Results};
+use crate::bench::results::{Compared, LeftOut, RegionCost, Results};
 use crate::sizes::format_size;
 use crate::style::{Styled, FAINT, GOOD, NOTE};
 use crate::table::{Column, Table, MISSING};
@@ -12,12 +12,23 @@ use crate::units::{float, nanoseconds};
 /// Everything: where it was measured, what was left out, the copies, and what regions cost.
 pub(crate) fn text(results: &Results) -> String {
     let mut text = head(results);
-    for skipped in &results.skipped {
-        let _ = writeln!(text, "Not measured: {}: {}", skipped.method.name(), skipped.reason);
-    }
+    text += &left_out(results);
     let _ = write!(text, "\n{}", copies(&results.rows));
     if !results.regions.is_empty() {
         let _ = write!(text, "\nCost of a region, median:\n{}", regions(&results.regions));
+    }
+    text
+}
+
+/// What was not measured, and why: a line for each method, and one for the sizes.
+pub(crate) fn left_out(results: &Results) -> String {
+    let mut text = String::new();
+    for skipped in &results.skipped {
+        let _ = writeln!(text, "Not measured: {}: {}", skipped.method.name(), skipped.reason);
+    }
+    if let Some(LeftOut { sizes, reason }) = &results.left_out {
+        let sizes: Vec<String> = sizes.iter().map(|size| format_size(*size)).collect();
+        let _ = writeln!(text, "Not measured: {}: {reason}", sizes.join(", "));
     }
     text
 }
@@ -27,7 +38,8 @@ fn head(results: &Results) -> String {
     let driver = of.module_version.as_ref().map(|version| format!(", KNEM {version}")).unwrap_or_default();
     let mut text = format!("{}, Linux {}{driver}, {}\n", of.host, of.kernel, of.processor);
     let _ = writeln!(text, "CPUs {} and {}: {}", of.first_cpu, of.second_cpu, of.relation);
-    let _ = writeln!(text, "Caches {}, {} rounds, --seed {}, {}", of.caches(), of.rounds, of.seed, of.started);
+    let rounds = if of.rounds == 1 { "1 round".to_owned() } else { format!("{} rounds", of.rounds) };
+    let _ = writeln!(text, "Caches {}, {rounds}, --seed {}, {}", of.caches(), of.seed, of.started);
     if of.virtual_machine {
         let _ = writeln!(text, "This is a virtual machine: its speeds are not those of the hardware below it.");
     }
@@ -54,8 +66,8 @@ fn copies(rows: &[Compared]) -> String {
         };
         let peer = ratio(compared.of_best_peer_permille);
         let peer = match compared.of_best_peer_permille {
-            Some(1001..) => Styled(GOOD, peer).to_string(),
-            Some(..=999) => Styled(NOTE, peer).to_string(),
+            Some(1001..) if row.method.is_knem() => Styled(GOOD, peer).to_string(),
+            Some(..=999) if row.method.is_knem() => Styled(NOTE, peer).to_string(),
             _ => peer,
         };
         table.row([
@@ -107,6 +119,11 @@ mod tests {
     fn one_method_has_nothing_to_be_compared_with() {
         let mut results = samples::results(&[Method::KnemCached], &[1 << 20]);
         results.environment.virtual_machine = true;
+        results.environment.rounds = 1;
+        results.left_out = Some(LeftOut {
+            sizes: vec![8 << 20, 16 << 20],
+            reason: "cannot pin that much: raise the limit".to_owned(),
+        });
         results.environment.evicted_bytes = 64 << 20;
         results.rows[0].row.verified = false;
         insta::assert_snapshot!("bench_table_single", plain(&results));
