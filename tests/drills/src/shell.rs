@@ -176,6 +176,14 @@ impl<'a> Shell<'a> {
         self.install(&["knem-dkms", "knem-tools"])
     }
 
+    /// The same together with a package that has nothing to do with us.
+    ///
+    /// # Errors
+    /// When apt is not content.
+    pub fn install_knem_and_witness(&self) -> Result<Said> {
+        self.install(&["knem-dkms", "knem-tools", WITNESS])
+    }
+
     /// Installs packages without what they recommend, and demands that apt is content.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use walkdir::WalkDir;
 use xtask::cache::file_digest;
 
@@ -15,6 +15,9 @@ const REWRITTEN: &[&str] = &["etc", "usr/lib/modules", "var/lib"];
 
 /// Files longer than this are not read: their size and date tell enough.
 const LONG: u64 = 8 << 20;
+
+/// Groups stay when what made them goes, by Debian's policy and RPM's custom: files may belong to them.
+const GROUPS: &[&str] = &["etc/group", "etc/group-", "etc/gshadow", "etc/gshadow-", "etc/.pwd.lock"];
 
 /// All files of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,9 +52,21 @@ impl Snapshot {
         Ok(Self { files })
     }
 
+    /// Fails if anything is different in `later` but what `allowed` and [`GROUPS`] name.
+    ///
+    /// # Errors
+    /// When something is: a line for each file.
+    pub fn demand_same(&self, later: &Self, allowed: &[&str]) -> Result<()> {
+        let left = self.changes(later, &[GROUPS, allowed].concat());
+        if !left.is_empty() {
+            bail!("{} files are not as they were before:\n{}", left.len(), left.join("\n"));
+        }
+        Ok(())
+    }
+
     /// What is different in `later`, a line for each file; those that `allowed` names (a path, or the beginning of paths if it ends
     /// with a star) left out.
-    pub fn changes(&self, later: &Self, allowed: &[&str]) -> Vec<String> {
+    fn changes(&self, later: &Self, allowed: &[&str]) -> Vec<String> {
         let mut changes = Vec::new();
         for (path, what) in &self.files {
             match later.files.get(path) {

@@ -68,11 +68,15 @@ const UPGRADE: &str =
 const LATER: &str = "before=$(cat /run/in-use/good)
     until [ $(cat /run/in-use/good) -gt $((before + 1)) ] || [ -s /run/in-use/bad ]; do sleep 0.2; done";
 
+/// Ends both, the second process of the first as well, which ends by itself a moment later, and goes over to the new module.
 const END: &str = "set -e
     touch /run/in-use/stop
     until [ -e /run/in-use/stopped ]; do sleep 0.2; done
-    kill $(cat /run/in-use/pid)
-    while kill -0 $(cat /run/in-use/pid) 2>/dev/null; do sleep 0.2; done
+    session=$(cat /run/in-use/pid)
+    kill $session
+    while cat /proc/[0-9]*/stat 2>/dev/null |
+        awk -v session=$session '$6 == session && $3 != \"Z\" { running = 1 } END { exit !running }'
+    do sleep 0.2; done
     rmmod knem
     modprobe knem
     udevadm settle

@@ -6,7 +6,8 @@ use xtask::kernels::Kernel;
 
 use crate::drill::Drill;
 use crate::machine::Machine;
-use crate::shell::{METADATA, WITNESS};
+use crate::said::Said;
+use crate::shell::{Shell, METADATA, WITNESS};
 use crate::site::Site;
 
 pub(crate) const DRILLS: &[Drill] = &[
@@ -50,7 +51,7 @@ pub(crate) const DRILLS: &[Drill] = &[
         name: "kernel-upgrade",
         claim: "7.3 comes to a machine with 7.2 and knem: both have the module, and the machine boots 7.3",
         fast: false,
-        run: kernel_upgrade,
+        run: |site| another_kernel(site, "7.2", "7.3"),
     },
     Drill {
         id: "D4",
@@ -64,7 +65,7 @@ pub(crate) const DRILLS: &[Drill] = &[
         name: "kernel-downgrade",
         claim: "7.2 comes to a machine with 7.3 and knem: both have the module, and the machine boots 7.2",
         fast: false,
-        run: kernel_downgrade,
+        run: |site| another_kernel(site, "7.3", "7.2"),
     },
     Drill {
         id: "D5",
@@ -82,7 +83,7 @@ fn usual(site: &Site, series: &str) -> Result<()> {
     machine.inside(|shell| {
         if kernel.meta.is_empty() {
             // What is recommended is the newest kernel's headers, which would be another kernel.
-            shell.install(&["knem-dkms", "knem-tools", WITNESS])?;
+            shell.install_knem_and_witness()?;
         } else {
             shell.apt(&["install", "knem-dkms", WITNESS])?.demand(0)?;
         }
@@ -101,7 +102,7 @@ fn headers_first(site: &Site) -> Result<()> {
         shell.install_kernel(kernel, &kernel.headers)?;
         shell.install_kernel(kernel, std::slice::from_ref(source(kernel)?))?;
         shell.show_metadata(kernel)?;
-        shell.install(&["knem-dkms", "knem-tools", WITNESS])?;
+        shell.install_knem_and_witness()?;
         shell.healthy()?;
         shell.install_kernel(kernel, &kernel.image)?;
         shell.healthy()?;
@@ -116,7 +117,7 @@ fn image_first(site: &Site) -> Result<()> {
     let machine = Machine::above(site, &site.bare()?)?;
     machine.inside(|shell| {
         shell.install_kernel(kernel, &kernel.image)?;
-        shell.install(&["knem-dkms", "knem-tools", WITNESS])?;
+        shell.install_knem_and_witness()?;
         shell.healthy()?;
         shell.demand_no_module(&kernel.release)?;
         shell.show_metadata(kernel)?;
@@ -134,7 +135,7 @@ fn no_headers(site: &Site) -> Result<()> {
     let machine = Machine::above(site, &site.bare()?)?;
     machine.inside(|shell| {
         shell.install_kernel(kernel, &kernel.image)?;
-        let said = shell.install(&["knem-dkms", "knem-tools", WITNESS])?;
+        let said = shell.install_knem_and_witness()?;
         said.must_say("headers")?;
         shell.healthy()?;
         shell.demand_no_module(&kernel.release)?;
@@ -147,23 +148,15 @@ fn no_headers(site: &Site) -> Result<()> {
     machine.boot_without_driver(kernel)
 }
 
-fn kernel_upgrade(site: &Site) -> Result<()> {
-    let (old, new) = (site.kernel("7.2")?, site.kernel("7.3")?);
-    let machine = Machine::above(site, &site.installed(old)?)?;
+/// A kernel comes to a machine with another and knem, and is booted.
+fn another_kernel(site: &Site, there: &str, comes: &str) -> Result<()> {
+    let (there, comes) = (site.kernel(there)?, site.kernel(comes)?);
+    let machine = Machine::above(site, &site.installed(there)?)?;
     machine.inside(|shell| {
-        shell.install_kernel(new, &new.image)?;
-        shell.show_metadata(new)?;
-        let mut rest = new.headers.clone();
-        rest.push(source(new)?.clone());
-        rest.push(WITNESS.to_owned());
-        shell.install_kernel(new, &rest)?;
-        shell.healthy()?;
-        for kernel in [old, new] {
-            shell.demand_module(&kernel.release, site.version())?;
-        }
-        Ok(())
+        arrives(shell, comes)?;
+        both_built(shell, site, [there, comes])
     })?;
-    machine.boot_with_driver(new, site.version())
+    machine.boot_with_driver(comes, site.version())
 }
 
 /// What a machine sees most often: the source package of the series is replaced by the new kernel's, so that the old kernel's
@@ -175,19 +168,11 @@ fn point_release(site: &Site) -> Result<()> {
     let old = older.context("the archive has only one kernel 7.2")?;
     let machine = Machine::above(site, &site.with_kernel(old)?)?;
     machine.inside(|shell| {
-        shell.install(&["knem-dkms", "knem-tools"])?;
+        shell.install_knem()?;
         shell.demand_module(&old.release, site.version())?;
 
-        shell.install_kernel(new, &new.image)?;
-        shell.show_metadata(new)?;
-        let mut rest = new.headers.clone();
-        rest.push(source(new)?.clone());
-        rest.push(WITNESS.to_owned());
-        shell.install_kernel(new, &rest)?;
-        shell.healthy()?;
-        for kernel in [old, new] {
-            shell.demand_module(&kernel.release, site.version())?;
-        }
+        arrives(shell, new)?;
+        both_built(shell, site, [old, new])?;
         // The metadata is still good for the old kernel, though its source is gone.
         shell.rust_check(&old.release)?.demand(0)?;
         shell
@@ -198,39 +183,13 @@ fn point_release(site: &Site) -> Result<()> {
     })
 }
 
-fn kernel_downgrade(site: &Site) -> Result<()> {
-    let (newer, older) = (site.kernel("7.3")?, site.kernel("7.2")?);
-    let machine = Machine::above(site, &site.installed(newer)?)?;
-    machine.inside(|shell| {
-        shell.install_kernel(older, &older.image)?;
-        shell.show_metadata(older)?;
-        let mut rest = older.headers.clone();
-        rest.push(source(older)?.clone());
-        rest.push(WITNESS.to_owned());
-        shell.install_kernel(older, &rest)?;
-        shell.healthy()?;
-        for kernel in [older, newer] {
-            shell.demand_module(&kernel.release, site.version())?;
-        }
-        Ok(())
-    })?;
-    machine.boot_with_driver(older, site.version())
-}
-
 /// The kernel that goes is the signed one: Debian's unsigned packages do not call the hooks by which DKMS learns of it.
 fn kernel_purged(site: &Site) -> Result<()> {
     let (gone, kept) = (site.kernel("7.2")?, site.kernel("7.3")?);
     let machine = Machine::above(site, &site.installed(gone)?)?;
     machine.inside(|shell| {
-        shell.install_kernel(kept, &kept.image)?;
-        shell.show_metadata(kept)?;
-        let mut rest = kept.headers.clone();
-        rest.push(source(kept)?.clone());
-        rest.push(WITNESS.to_owned());
-        shell.install_kernel(kept, &rest)?;
-        for kernel in [gone, kept] {
-            shell.demand_module(&kernel.release, site.version())?;
-        }
+        arrives(shell, kept)?;
+        both_built(shell, site, [gone, kept])?;
         let mut purge = vec!["purge", WITNESS];
         let packages = gone.packages();
         purge.extend(packages.iter().filter_map(|package| package.split('=').next()));
@@ -254,6 +213,22 @@ fn kernel_purged(site: &Site) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Installs a kernel's image, then its headers and source together with a package that has nothing to do with us.
+pub(crate) fn arrives(shell: &Shell<'_>, kernel: &Kernel) -> Result<Said> {
+    shell.install_kernel(kernel, &kernel.image)?;
+    shell.show_metadata(kernel)?;
+    let rest = [kernel.headers.as_slice(), &[source(kernel)?.clone(), WITNESS.to_owned()]].concat();
+    shell.install_kernel(kernel, &rest)
+}
+
+fn both_built(shell: &Shell<'_>, site: &Site, kernels: [&Kernel; 2]) -> Result<()> {
+    shell.healthy()?;
+    for kernel in kernels {
+        shell.demand_module(&kernel.release, site.version())?;
+    }
+    Ok(())
 }
 
 /// The package of a kernel's source, and its version.

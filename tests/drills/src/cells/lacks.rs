@@ -10,7 +10,7 @@ use nix::mount::MsFlags;
 use xtask::namespace::{directory, Mount};
 use xtask::run;
 
-use super::kernels::source;
+use super::kernels::{arrives, source};
 use crate::drill::Drill;
 use crate::machine::Machine;
 use crate::memory::Bound;
@@ -97,7 +97,7 @@ fn shipped_metadata(site: &Site) -> Result<()> {
             fs::copy(target, scripts.join("target.json"))?;
         }
         shell.apt(&["purge", "bindgen", name(source(kernel)?)])?.demand(0)?;
-        shell.install(&["knem-dkms", "knem-tools", WITNESS])?;
+        shell.install_knem_and_witness()?;
         shell.healthy()?;
         shell.demand_module(&kernel.release, site.version())?;
         shell.rust_check(&kernel.release)?.demand(0)?.must_say("Rust metadata shipped")?;
@@ -114,7 +114,7 @@ fn no_source(site: &Site) -> Result<()> {
     let machine = Machine::without_metadata(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
         shell.apt(&["purge", name(source(kernel)?)])?.demand(0)?;
-        let said = shell.install(&["knem-dkms", "knem-tools", WITNESS])?;
+        let said = shell.install_knem_and_witness()?;
         skipped(&said, &kernel.release)?;
         shell.healthy()?;
         shell.demand_no_module(&kernel.release)?;
@@ -172,12 +172,7 @@ fn compiler_upgraded(site: &Site) -> Result<()> {
         shell.healthy()?;
         shell.demand_module(&old.release, site.version())?;
 
-        shell.install_kernel(new, &new.image)?;
-        shell.show_metadata(new)?;
-        let mut rest = new.headers.clone();
-        rest.push(source(new)?.clone());
-        rest.push(WITNESS.to_owned());
-        let said = shell.install_kernel(new, &rest)?;
+        let said = arrives(shell, new)?;
         skipped(&said, &new.release)?;
         said.must_say("rustc 1.99.0")?.must_say("rustc 1.85.1")?;
         shell.healthy()?;
@@ -199,7 +194,7 @@ fn compiler_arrives(site: &Site) -> Result<()> {
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
         shell.apt(&["purge", "rustc"])?.demand(0)?;
-        let said = shell.install(&["knem-dkms", "knem-tools", WITNESS])?;
+        let said = shell.install_knem_and_witness()?;
         skipped(&said, &kernel.release)?;
         shell.healthy()?;
         shell.demand_no_module(&kernel.release)?;
@@ -215,7 +210,7 @@ fn no_bindgen(site: &Site) -> Result<()> {
     let machine = Machine::without_metadata(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
         shell.apt(&["purge", "bindgen", "rust-src"])?.demand(0)?;
-        let first = shell.install(&["knem-dkms", "knem-tools", WITNESS])?;
+        let first = shell.install_knem_and_witness()?;
         skipped(&first, &kernel.release)?;
         shell.healthy()?;
         shell.demand_no_module(&kernel.release)?;
@@ -253,7 +248,7 @@ fn disk_full(site: &Site) -> Result<()> {
     foreseen.inside(|shell| {
         shell.output(&format!("rm -rf /{METADATA}"))?;
         let full = small(shell, "var/cache/knem", "50m")?;
-        let said = shell.install(&["knem-dkms", "knem-tools", WITNESS])?;
+        let said = shell.install_knem_and_witness()?;
         skipped(&said, &kernel.release)?;
         said.must_say("MiB below /var/cache")?;
         shell.healthy()?;
@@ -276,7 +271,7 @@ fn disk_full(site: &Site) -> Result<()> {
         machine.inside(|shell| {
             shell.note(&format!("/{place} has {size}"))?;
             let full = small(shell, place, size)?;
-            let said = shell.install(&["knem-dkms", "knem-tools", WITNESS])?;
+            let said = shell.install_knem_and_witness()?;
             said.must_say(sentence)?;
             shell.healthy()?;
             shell.demand_no_module(&kernel.release)?;

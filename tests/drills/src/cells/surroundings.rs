@@ -218,7 +218,7 @@ fn foreign_module(site: &Site) -> Result<()> {
         if shell.module(&kernel.release)?.is_none() {
             bail!("the other module is not there: the drill is wrong");
         }
-        shell.install(&["knem-dkms", "knem-tools", WITNESS])?;
+        shell.install_knem_and_witness()?;
         shell.healthy()?;
         shell.demand_module(&kernel.release, site.version())?;
         Ok(())

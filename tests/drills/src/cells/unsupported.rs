@@ -37,7 +37,7 @@ fn without_rust(site: &Site) -> Result<()> {
     let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
-        let said = shell.install(&["knem-dkms", "knem-tools", WITNESS])?;
+        let said = shell.install_knem_and_witness()?;
         said.must_say(&format!("knem: not built for kernel {}: ", kernel.release))?;
         shell.healthy()?;
         shell.demand_no_module(&kernel.release)

@@ -55,6 +55,14 @@ fn only(shell: &Shell<'_>, kernel: &Kernel, there: &str, gone: &str) -> Result<(
     Ok(())
 }
 
+/// Goes back to this version, together with a package that has nothing to do with us.
+fn go_back(shell: &Shell<'_>, site: &Site) -> Result<()> {
+    shell.offer(site.packages())?;
+    let old = ["knem-dkms", "knem-tools"].map(|package| format!("{package}={}*", site.version()));
+    shell.apt(&["install", "--no-install-recommends", "--allow-downgrades", &old[0], &old[1], WITNESS])?.demand(0)?;
+    Ok(())
+}
+
 fn up_and_down(site: &Site) -> Result<()> {
     let kernel = site.kernel("7.2")?;
     let (next, newer) = (site.next()?, site.next_version()?);
@@ -65,11 +73,7 @@ fn up_and_down(site: &Site) -> Result<()> {
         // As `apt upgrade` does it.
         shell.apt(&["install", "--no-install-recommends", "--only-upgrade", "knem-dkms", "knem-tools"])?.demand(0)?;
         only(shell, kernel, &newer, this)?;
-        shell.offer(site.packages())?;
-        let old = ["knem-dkms", "knem-tools"].map(|package| format!("{package}={this}*"));
-        shell
-            .apt(&["install", "--no-install-recommends", "--allow-downgrades", &old[0], &old[1], WITNESS])?
-            .demand(0)?;
+        go_back(shell, site)?;
         only(shell, kernel, this, &newer)
     })
 }
@@ -85,7 +89,7 @@ fn upgrade_two_kernels(site: &Site) -> Result<()> {
         shell.install_kernel(new, std::slice::from_ref(super::kernels::source(new)?))?;
         shell.install_kernel(new, &new.headers)?;
         shell.offer(&next)?;
-        shell.install(&["knem-dkms", "knem-tools", WITNESS])?;
+        shell.install_knem_and_witness()?;
         for kernel in kernels {
             only(shell, kernel, &newer, site.version())?;
         }
@@ -115,9 +119,7 @@ fn upgrade_that_fails(site: &Site) -> Result<()> {
         shell.healthy()?;
         shell.demand_no_module(&kernel.release)?;
 
-        shell.offer(site.packages())?;
-        let old = ["knem-dkms", "knem-tools"].map(|package| format!("{package}={this}*"));
-        shell.apt(&["install", "--no-install-recommends", "--allow-downgrades", &old[0], &old[1]])?.demand(0)?;
+        go_back(shell, site)?;
         only(shell, kernel, this, &newer)
     })?;
     machine.boot_with_driver(kernel, this)
