@@ -66,6 +66,12 @@ build_missing() {
 removing() {
     command -v dkms >/dev/null || return 0
     [ -n "$(dkms status -m knem -v "$version" 2>/dev/null)" ] || return 0
+    # What DKMS does not know to be there it would leave behind.
+    for module in /lib/modules/*/updates/dkms/knem.ko*; do
+        [ -f "$module" ] || continue
+        kernel=${module#/lib/modules/}
+        (cd "/var/lib/dkms/knem/$version/source" 2>/dev/null && sh ./leftover.sh "${kernel%%/*}")
+    done
     dkms remove -m knem -v "$version" --all ||
         say "DKMS could not remove the module from every kernel, see above; it is gone when /lib/modules/*/updates/dkms has no knem.ko"
 }

@@ -33,8 +33,7 @@ const DIRECTORIES: &str = "/usr/lib/modules-load.d /usr/share/fish/vendor_comple
                            /usr/share/man/man4 /usr/share/pkgconfig";
 
 /// Libraries that programs of ours are linked to.
-const LIBRARIES: &str =
-    "/usr/lib/x86_64-linux-gnu/libc.so.6\\n/usr/lib/x86_64-linux-gnu/libgcc_s.so.1\\n/usr/lib64/ld-linux-x86-64.so.2\\n";
+const LIBRARIES: &[&str] = &["libc.so.6", "libgcc_s.so.1", "libm.so.6", "ld-linux-x86-64.so.2"];
 
 /// Writes the bridge's description: names and versions of Debian's packages in the form RPM has, epochs and revisions left out.
 const BRIDGE: &str = r#"
@@ -42,7 +41,7 @@ set -e
 {
     printf 'Name: debian-bridge\nVersion: 1\nRelease: 1\nSummary: What dpkg has installed\nLicense: CECILL-B\nAutoReqProv: no\n'
     printf 'Provides: /bin/sh\nProvides: rtld(GNU_HASH)\n'
-    printf 'LIBRARIES' | /usr/lib/rpm/find-provides | sed 's/^/Provides: /'
+    printf '/usr/lib/x86_64-linux-gnu/%s\n' LIBRARIES | /usr/lib/rpm/find-provides | sed 's/^/Provides: /'
     dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\n' |
         sed -n 's/^ii |//p' | sed -e 's/|[0-9]*:/|/' -e 's/-[^-|]*$//' | sort -u |
         while IFS='|' read -r name version; do
@@ -68,7 +67,7 @@ pub fn machine(site: &Site, kernel: Option<&Kernel>, repository: &Path) -> Resul
     machine.inside(|shell| {
         shell.write("etc/dnf/dnf.conf", SETTINGS)?;
         shell.output(&format!("mkdir -p {DIRECTORIES}"))?;
-        shell.sh(&BRIDGE.replace("LIBRARIES", LIBRARIES))?.demand(0)?;
+        shell.sh(&BRIDGE.replace("LIBRARIES", &LIBRARIES.join(" ")))?.demand(0)?;
         offer(shell, repository)
     })?;
     Ok(machine)

@@ -22,6 +22,13 @@ pub(crate) const DRILLS: &[Drill] = &[
     },
     Drill {
         id: "D14",
+        name: "killed-before-noting",
+        claim: "DKMS is killed when it has copied the module and not yet noted that: the next attempt installs it, purging leaves nothing",
+        fast: true,
+        run: killed_before_noting,
+    },
+    Drill {
+        id: "D14",
         name: "killed-installing",
         claim: "the installation is killed at 8 moments spread over it: each time it recovers",
         fast: false,
@@ -143,6 +150,28 @@ fn killed_three_times(site: &Site) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Too short a moment to be met by a kill for sure, so what it leaves is made.
+fn killed_before_noting(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let version = site.version();
+    let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
+    machine.inside(|shell| {
+        let stopped = format!("rm /var/lib/dkms/knem/kernel-{}-x86_64", kernel.release);
+        shell.install_knem_and_witness()?;
+        shell.output(&stopped)?;
+        shell.sh(&format!("dkms autoinstall -k {}", kernel.release))?.demand(0)?;
+        shell.demand_module(&kernel.release, version)?;
+        shell.output(&stopped)?;
+        shell.note("what dpkg --configure runs")?;
+        shell.sh(&format!("sh /usr/src/knem-{version}/package.sh installed"))?.demand(0)?;
+        (INSTALL.outcome)(shell, kernel, version)?;
+        shell.output(&stopped)?;
+        shell.apt(PURGE.arguments)?.demand(0)?;
+        shell.healthy()?;
+        (PURGE.outcome)(shell, kernel, version)
+    })
 }
 
 /// Kills the action at `count` moments, spread over the time that it takes when nobody does.
