@@ -10,8 +10,8 @@ use super::cargo_tool;
 use crate::run;
 use crate::workspace::Workspace;
 
-/// The tool's name and the release that is used.
-const TOOL: (&str, &str) = ("cargo-deb", "3.8.0");
+/// The tool's name and the release that is used: the last one that Rust 1.85 builds.
+const TOOL: (&str, &str) = ("cargo-deb", "3.6.3");
 
 /// The tool, installed in the cache.
 #[derive(Debug)]
