@@ -82,7 +82,7 @@ pub fn offer(shell: &Shell<'_>, repository: &Path) -> Result<()> {
     run::quiet(Command::new("rm").arg("-rf").arg(&place))?;
     run::quiet(Command::new("cp").args(["-r", "-T"]).arg(repository).arg(&place))?;
     // dnf takes what it read within the same second for new, whatever its settings say.
-    run::quiet(Command::new("rm").arg("-rf").arg(shell.path("var/cache/dnf")))?;
+    shell.output("rm -rf /var/cache/dnf/*")?;
     let sample = shell.read(&format!("{REPOSITORY}/knem.repo"))?;
     shell.write("etc/yum.repos.d/knem.repo", &sample.replace("@URL@", &format!("file:///{REPOSITORY}")))
 }
