@@ -22,6 +22,7 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
+#include "compat.h"
 #include "knem_dma.h"
 
 unsigned int knem_param_dma = 1;
@@ -55,6 +56,10 @@ void knem_dma_work_end(void)
 {
 	destroy_workqueue(knem_dma_queue);
 }
+
+/* glue/ffi.rs, and glue/dma/flight.rs, which takes the work item for what it is in. */
+static_assert(sizeof(struct delayed_work) <= 320 && __alignof__(struct delayed_work) <= 8);
+static_assert(offsetof(struct delayed_work, work) == 0);
 
 void knem_dma_work_init(struct delayed_work *work, void (*function)(struct work_struct *))
 {
@@ -179,7 +184,10 @@ static u32 knem_dma_chan_distance(const struct dma_chan *chan, const struct knem
  */
 static bool knem_dma_whole(const struct dma_device *device)
 {
-	return list_count_nodes((struct list_head *)&device->channels) == device->chancnt;
+	size_t count = list_count_nodes((struct list_head *)&device->channels);
+
+	/* The I/OAT and PLX drivers count theirs twice before 6.12. */
+	return device->chancnt == count || device->chancnt == 2 * count;
 }
 
 /* Looks at each channel that is free, and takes none. */
@@ -239,7 +247,7 @@ struct knem_dma_channel *knem_dma_claim(int node, u32 nearer_than)
 	}
 	channel->entry = wish.entry;
 	channel->parent = wish.parent;
-	channel->mapper = channel->entry->chan_dma_dev ? &channel->entry->device : channel->parent;
+	channel->mapper = compat_chan_dma_dev(channel->entry) ? &channel->entry->device : channel->parent;
 	spin_lock_init(&channel->lock);
 	INIT_LIST_HEAD(&channel->copies);
 	channel->progress = jiffies;

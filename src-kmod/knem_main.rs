@@ -5,17 +5,18 @@
 //! any process it gives the cookie to copies from or into the region, with one copy. See knem(4).
 //!
 //! - `uapi`: the interface. `logic`: decisions, without the kernel; cargo's root `host.rs` compiles both as well.
-//! - `glue`: everything that says `kernel::`. `knem_shim.c`, `knem_table.c`: what only C can do.
+//! - `glue`: everything that says `kernel::`. `knem_*.c`: what only C can do. `kernel/`: a stand-in for the `kernel` crate,
+//!   for kernels that have none.
 
 use kernel::prelude::*;
 
 // What a room offers to cargo but not to the module is no mistake, and stays out of the object file.
 #[allow(dead_code, unreachable_pub)]
-mod logic;
+pub(crate) mod logic;
 #[allow(dead_code, unreachable_pub)]
-mod uapi;
+pub(crate) mod uapi;
 
-mod glue;
+pub(crate) mod glue;
 
 module! {
     type: Knem,
@@ -25,11 +26,9 @@ module! {
     license: "GPL",
 }
 
-/// The loaded module. Fields are dropped in the order of their declaration: first nobody can open the device
-/// any more, and then nothing is left in the table and on the account.
-#[pin_data]
+/// The loaded module. Fields are dropped in the order of their declaration: first the device goes, so that no file can be
+/// opened any more, and then nothing is left in the table and on the account.
 struct Knem {
-    #[pin]
     _device: glue::device::Registration,
     _files: glue::proc::Files,
     _engines: glue::dma::Engines,
@@ -40,17 +39,17 @@ struct Knem {
     _presence: glue::Presence,
 }
 
-impl kernel::InPlaceModule for Knem {
-    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            _presence: glue::Presence::new()?,
-            _counters: glue::stats::Counters::new()?,
-            _account: glue::charge::Account::new()?,
-            _table: glue::table::Table::new()?,
-            _registry: glue::registry::Registry::new(),
-            _engines: glue::dma::Engines::new()?,
-            _files: glue::proc::Files::new(),
-            _device <- glue::device::Registration::new(),
-        })
+impl kernel::Module for Knem {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        // In the reverse order of the fields; a failure drops those before it.
+        let _presence = glue::Presence::new()?;
+        let _counters = glue::stats::Counters::new()?;
+        let _account = glue::charge::Account::new()?;
+        let _table = glue::table::Table::new()?;
+        let _registry = glue::registry::Registry::new();
+        let _engines = glue::dma::Engines::new()?;
+        let _files = glue::proc::Files::new();
+        let _device = glue::device::Registration::new()?;
+        Ok(Self { _device, _files, _engines, _registry, _table, _account, _counters, _presence })
     }
 }

@@ -8,6 +8,12 @@
 static struct proc_dir_entry *knem_proc_directory;
 static void (*knem_proc_show)(struct seq_file *seq, const struct file *file, unsigned int which);
 
+static int knem_proc_info(struct seq_file *seq, void *unused)
+{
+	seq_puts(seq, "version " KNEM_VERSION "\nrust " KNEM_RUST "\n");
+	return 0;
+}
+
 static int knem_proc_statistics(struct seq_file *seq, void *unused)
 {
 	knem_proc_show(seq, seq->file, 0);
@@ -33,7 +39,8 @@ int knem_proc_create(void (*show)(struct seq_file *seq, const struct file *file,
 	if (!knem_proc_directory)
 		return -ENOMEM;
 	/* Readable by all: rows of other users' files are left out by who writes them. */
-	if (!proc_create_single("statistics", 0444, knem_proc_directory, knem_proc_statistics) ||
+	if (!proc_create_single("info", 0444, knem_proc_directory, knem_proc_info) ||
+	    !proc_create_single("statistics", 0444, knem_proc_directory, knem_proc_statistics) ||
 	    !proc_create_single("contexts", 0444, knem_proc_directory, knem_proc_contexts) ||
 	    !proc_create_single("regions", 0444, knem_proc_directory, knem_proc_regions)) {
 		proc_remove(knem_proc_directory);

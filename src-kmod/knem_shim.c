@@ -17,15 +17,16 @@
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
 #include <linux/poll.h>
+#include <linux/random.h>
 #include <linux/sched.h>
 #include <linux/sched/coredump.h>
-#include <linux/sched/exec_state.h>
 #include <linux/sched/signal.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/user_namespace.h>
 #include <linux/wait.h>
 
+#include "compat.h"
 #include "knem_shim.h"
 
 #ifdef CONFIG_HIGHMEM
@@ -33,6 +34,8 @@
 #endif
 
 MODULE_VERSION(KNEM_VERSION);
+/* How the Rust part was built, and why so: shown by modinfo, /proc/driver/knem/info and the command. */
+MODULE_INFO(rust, KNEM_RUST);
 const char knem_shim_version[] = KNEM_VERSION;
 const size_t knem_shim_version_len = sizeof(knem_shim_version) - 1;
 
@@ -147,11 +150,6 @@ void *knem_shim_page_address(const struct page *page)
 	return page_address(page);
 }
 
-struct page *knem_shim_page(const void *address)
-{
-	return virt_to_page(address);
-}
-
 unsigned long knem_shim_ram_pages(void)
 {
 	return totalram_pages();
@@ -171,12 +169,20 @@ static struct percpu_counter knem_pinned;
 
 int knem_shim_pinned_init(void)
 {
-	return percpu_counter_init(&knem_pinned, 0, GFP_KERNEL);
+	int error = knem_pin_begin();
+
+	if (error)
+		return error;
+	error = percpu_counter_init(&knem_pinned, 0, GFP_KERNEL);
+	if (error)
+		knem_pin_end();
+	return error;
 }
 
 void knem_shim_pinned_destroy(void)
 {
 	percpu_counter_destroy(&knem_pinned);
+	knem_pin_end();
 }
 
 static s64 knem_pinned_most;
@@ -246,22 +252,17 @@ u32 knem_shim_euid(void)
 
 u64 knem_shim_user_namespace(void)
 {
-	return current_user_ns()->ns.ns_id;
+	return compat_ns_id(&current_user_ns()->ns);
 }
 
 u64 knem_shim_pid_namespace(void)
 {
-	return task_active_pid_ns(current)->ns.ns_id;
+	return compat_ns_id(&task_active_pid_ns(current)->ns);
 }
 
 bool knem_shim_dumpable(void)
 {
-	bool dumpable;
-
-	rcu_read_lock();
-	dumpable = READ_ONCE(rcu_dereference(current->exec_state)->dumpable) == TASK_DUMPABLE_OWNER;
-	rcu_read_unlock();
-	return dumpable;
+	return compat_dumpable();
 }
 
 bool knem_shim_may_exceed_limits(void)
@@ -278,6 +279,9 @@ void knem_shim_store_release(u8 *to, u8 value)
 {
 	smp_store_release(to, value);
 }
+
+/* glue/ffi.rs. */
+static_assert(sizeof(struct wait_queue_head) <= 128 && __alignof__(struct wait_queue_head) <= 8);
 
 void knem_shim_wait_init(struct wait_queue_head *queue)
 {
@@ -315,9 +319,14 @@ bool knem_shim_file_admin(const struct file *file)
 	return file_ns_capable(file, &init_user_ns, CAP_SYS_ADMIN);
 }
 
-bool knem_shim_writable(const struct file *file)
+bool knem_shim_nonblocking(const struct file *file)
 {
-	return file->f_mode & FMODE_WRITE;
+	return READ_ONCE(file->f_flags) & O_NONBLOCK;
+}
+
+u64 knem_shim_random(void)
+{
+	return get_random_u64();
 }
 
 /*

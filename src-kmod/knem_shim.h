@@ -53,9 +53,20 @@ void knem_shim_resched(void);
 /* Whether the calling task has been killed. */
 bool knem_shim_killed(void);
 
-/* Address of a page in the direct map, and back. */
+/* Address of a page in the direct map. */
 void *knem_shim_page_address(const struct page *page);
-struct page *knem_shim_page(const void *address);
+
+/* Prepares pinning, as the account of pinned pages is opened, and ends it. */
+int knem_pin_begin(void);
+void knem_pin_end(void);
+/* Pins user pages, for writing or only reading, for the time of a call or longer; as pin_user_pages_fast(). See knem_pin.c. */
+int knem_pin(unsigned long start, int count, bool write, bool longterm, struct page **pages);
+void knem_unpin(struct page **pages, unsigned long count);
+/* Unpins pages that follow each other in the direct map. */
+void knem_unpin_range(const void *address, unsigned long count, bool dirty);
+/* Bytes between the structures of pages that follow each other in memory; 0 where they are not one array. */
+extern const size_t knem_page_stride;
+
 /* Pages of memory in the machine. */
 unsigned long knem_shim_ram_pages(void);
 /* First address after user memory. */
@@ -110,14 +121,15 @@ bool knem_shim_thread_stopping(void);
 bool knem_shim_thread_interrupted(void);
 int knem_shim_join_cgroups(struct task_struct *thread);
 void knem_shim_wake_thread(struct task_struct *thread);
-void knem_shim_later(struct file *file, void (*body)(struct file *));
+void knem_shim_later(struct file *file, void (*body)(void *private));
 unsigned long knem_shim_cpumask_words(void);
 void knem_shim_allowed_cpus(struct cpumask *mask, const struct task_struct *task);
 void knem_shim_bind(const struct cpumask *mask);
 /* The opener of the file: its real user id, and whether it is an administrator of the machine. */
 u32 knem_shim_file_uid(const struct file *file);
 bool knem_shim_file_admin(const struct file *file);
-bool knem_shim_writable(const struct file *file);
+/* Whether reads of the file must not wait (O_NONBLOCK). */
+bool knem_shim_nonblocking(const struct file *file);
 
 /* Counters, as many as Rust says, one set for each processor. */
 int knem_shim_counters_init(unsigned long number);
@@ -131,6 +143,9 @@ u64 knem_shim_now(void);
 struct pid *knem_shim_process(void);
 void knem_shim_process_put(struct pid *process);
 u32 knem_shim_process_number(struct pid *process);
+
+/* 64 random bits, which no process can predict. */
+u64 knem_shim_random(void);
 
 /* /proc/driver/knem; see knem_proc.c. */
 int knem_proc_create(void (*show)(struct seq_file *seq, const struct file *file, unsigned int which));

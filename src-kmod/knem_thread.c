@@ -15,6 +15,7 @@
 #include <linux/slab.h>
 #include <linux/task_work.h>
 
+#include "compat.h"
 #include "knem_shim.h"
 
 /* A thread that runs body(data) until it is stopped, with a reference to it. It waits to be woken. */
@@ -57,31 +58,42 @@ bool knem_shim_thread_interrupted(void)
 int knem_shim_join_cgroups(struct task_struct *thread)
 {
 #ifdef CONFIG_CGROUPS
+	int error;
+
 	/* Moving stops forks on the whole machine for a moment: not done where both are in the root groups. */
-	if (rcu_access_pointer(thread->cgroups) != rcu_access_pointer(current->cgroups))
-		return cgroup_attach_task_all(current, thread);
-#endif
+	if (rcu_access_pointer(thread->cgroups) == rcu_access_pointer(current->cgroups))
+		return 0;
+	error = cgroup_attach_task_all(current, thread);
+	/*
+	 * Before 5.16 that leaves out the unified hierarchy. Then the thread is not accounted to the groups of the task, but it
+	 * keeps to the task's CPUs, which are those of its cpuset or fewer.
+	 */
+	if (!error && rcu_access_pointer(thread->cgroups) != rcu_access_pointer(current->cgroups))
+		error = set_cpus_allowed_ptr(thread, current->cpus_ptr);
+	return error;
+#else
 	return 0;
+#endif
 }
 
 struct knem_later {
 	struct callback_head head;
 	struct file *file;
-	void (*body)(struct file *);
+	void (*body)(void *private);
 };
 
 static void knem_now(struct callback_head *head)
 {
 	struct knem_later *later = container_of(head, struct knem_later, head);
 
-	later->body(later->file);
+	later->body(later->file->private_data);
 	/* The file is closed after this has returned, if it is the last reference: the module stays until then. */
 	fput(later->file);
 	kfree(later);
 }
 
-/* Runs body(file) when the calling task is about to go back to user space; if there is no memory for that, never. */
-void knem_shim_later(struct file *file, void (*body)(struct file *))
+/* Runs body(private data of the file) when the calling task is about to go back to user space; if there is no memory for that, never. */
+void knem_shim_later(struct file *file, void (*body)(void *private))
 {
 	struct knem_later *later = kmalloc(sizeof(*later), GFP_KERNEL_ACCOUNT);
 

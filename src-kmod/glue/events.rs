@@ -4,7 +4,7 @@
 //! Lock: around the queue; a leaf.
 
 use crate::glue::task;
-use crate::glue::wait::WaitQueue;
+use crate::glue::wait::{WaitQueue, READABLE};
 use crate::logic::events::Ring;
 use crate::logic::refusal::Refusal;
 use kernel::bindings;
@@ -166,15 +166,11 @@ impl Events {
     ///
     /// # Safety
     /// As [`WaitQueue::poll`].
-    pub(crate) unsafe fn poll(
-        &self,
-        file: *mut bindings::file,
-        table: *mut bindings::poll_table,
-    ) -> bindings::__poll_t {
+    pub(crate) unsafe fn poll(&self, file: *mut bindings::file, table: *mut bindings::poll_table) -> c_uint {
         // SAFETY: The caller's promise.
         unsafe { self.readers.poll(file, table) };
         if self.any() {
-            bindings::POLLIN
+            READABLE
         } else {
             0
         }

@@ -15,11 +15,18 @@ impl Node {
     }
 }
 
+/// Memory for C's `struct wait_queue_head` in any configuration; C asserts its size.
+#[repr(C, align(8))]
+pub(crate) struct WaitQueueHead([u64; 16]);
+
+/// Memory for C's `struct delayed_work` in any configuration; C asserts its size.
+#[repr(C, align(8))]
+pub(crate) struct DelayedWork([u64; 40]);
+
 #[allow(improper_ctypes)] // bindings' structures of zero size.
 extern "C" {
-    /// The module itself, owner of its file operations. Declared here since the name and place that the `kernel`
-    /// crate gives it differ between 7.2 and 7.3.
-    pub(crate) static mut __this_module: bindings::module;
+    pub(crate) fn knem_device_register() -> c_int;
+    pub(crate) fn knem_device_deregister();
 
     pub(crate) static knem_shim_version: [c_char; 0];
     pub(crate) static knem_shim_version_len: usize;
@@ -51,7 +58,16 @@ extern "C" {
     pub(crate) fn knem_shim_killed() -> bool;
 
     pub(crate) fn knem_shim_page_address(page: *const bindings::page) -> *mut c_void;
-    pub(crate) fn knem_shim_page(address: *const c_void) -> *mut bindings::page;
+    pub(crate) static knem_page_stride: usize;
+    pub(crate) fn knem_pin(
+        start: c_ulong,
+        count: c_int,
+        write: bool,
+        longterm: bool,
+        pages: *mut *mut bindings::page,
+    ) -> c_int;
+    pub(crate) fn knem_unpin(pages: *mut *mut bindings::page, count: c_ulong);
+    pub(crate) fn knem_unpin_range(address: *const c_void, count: c_ulong, dirty: bool);
     pub(crate) fn knem_shim_ram_pages() -> c_ulong;
     pub(crate) fn knem_shim_user_end() -> c_ulong;
 
@@ -75,21 +91,21 @@ extern "C" {
     pub(crate) fn knem_shim_nospec(index: c_ulong, size: c_ulong) -> c_ulong;
     pub(crate) fn knem_shim_store_release(to: *mut u8, value: u8);
 
-    pub(crate) fn knem_shim_wait_init(queue: *mut bindings::wait_queue_head);
-    pub(crate) fn knem_shim_wake(queue: *mut bindings::wait_queue_head);
+    pub(crate) fn knem_shim_wait_init(queue: *mut WaitQueueHead);
+    pub(crate) fn knem_shim_wake(queue: *mut WaitQueueHead);
     pub(crate) fn knem_shim_wait(
-        queue: *mut bindings::wait_queue_head,
+        queue: *mut WaitQueueHead,
         ready: Option<unsafe extern "C" fn(*mut c_void) -> bool>,
         data: *mut c_void,
     ) -> c_int;
     pub(crate) fn knem_shim_wait_in_thread(
-        queue: *mut bindings::wait_queue_head,
+        queue: *mut WaitQueueHead,
         ready: Option<unsafe extern "C" fn(*mut c_void) -> bool>,
         data: *mut c_void,
     );
     pub(crate) fn knem_shim_poll(
         file: *mut bindings::file,
-        queue: *mut bindings::wait_queue_head,
+        queue: *mut WaitQueueHead,
         table: *mut bindings::poll_table,
     );
 
@@ -104,14 +120,14 @@ extern "C" {
     pub(crate) fn knem_shim_thread_interrupted() -> bool;
     pub(crate) fn knem_shim_join_cgroups(thread: *mut bindings::task_struct) -> c_int;
     pub(crate) fn knem_shim_wake_thread(thread: *mut bindings::task_struct);
-    pub(crate) fn knem_shim_later(file: *mut bindings::file, body: Option<unsafe extern "C" fn(*mut bindings::file)>);
+    pub(crate) fn knem_shim_later(file: *mut bindings::file, body: Option<unsafe extern "C" fn(*mut c_void)>);
     pub(crate) fn knem_shim_cpumask_words() -> usize;
     pub(crate) fn knem_shim_allowed_cpus(mask: *mut bindings::cpumask, task: *const bindings::task_struct);
     pub(crate) fn knem_shim_bind(mask: *const bindings::cpumask);
 
     pub(crate) fn knem_shim_file_uid(file: *const bindings::file) -> u32;
     pub(crate) fn knem_shim_file_admin(file: *const bindings::file) -> bool;
-    pub(crate) fn knem_shim_writable(file: *const bindings::file) -> bool;
+    pub(crate) fn knem_shim_nonblocking(file: *const bindings::file) -> bool;
 
     pub(crate) fn knem_shim_counters_init(number: c_ulong) -> c_int;
     pub(crate) fn knem_shim_counters_destroy();
@@ -130,6 +146,8 @@ extern "C" {
     ) -> c_int;
     pub(crate) fn knem_proc_remove();
     pub(crate) fn knem_proc_write(seq: *mut bindings::seq_file, text: *const c_void, length: c_ulong) -> bool;
+
+    pub(crate) fn knem_shim_random() -> u64;
 
     pub(crate) fn knem_table_init() -> c_int;
     pub(crate) fn knem_table_destroy();
@@ -186,18 +204,15 @@ extern "C" {
 
     pub(crate) fn knem_dma_work_begin() -> c_int;
     pub(crate) fn knem_dma_work_end();
-    pub(crate) fn knem_dma_work_init(
-        work: *mut bindings::delayed_work,
-        function: Option<unsafe extern "C" fn(*mut bindings::work_struct)>,
-    );
-    pub(crate) fn knem_dma_work_after(work: *mut bindings::delayed_work, milliseconds: u32) -> bool;
-    pub(crate) fn knem_dma_work_now(work: *mut bindings::delayed_work) -> bool;
-    pub(crate) fn knem_dma_work_cancel(work: *mut bindings::delayed_work) -> bool;
+    pub(crate) fn knem_dma_work_init(work: *mut DelayedWork, function: Option<unsafe extern "C" fn(*mut DelayedWork)>);
+    pub(crate) fn knem_dma_work_after(work: *mut DelayedWork, milliseconds: u32) -> bool;
+    pub(crate) fn knem_dma_work_now(work: *mut DelayedWork) -> bool;
+    pub(crate) fn knem_dma_work_cancel(work: *mut DelayedWork) -> bool;
 
-    pub(crate) fn knem_dma_wait_init(queue: *mut bindings::wait_queue_head);
-    pub(crate) fn knem_dma_wake(queue: *mut bindings::wait_queue_head);
+    pub(crate) fn knem_dma_wait_init(queue: *mut WaitQueueHead);
+    pub(crate) fn knem_dma_wake(queue: *mut WaitQueueHead);
     pub(crate) fn knem_dma_wait(
-        queue: *mut bindings::wait_queue_head,
+        queue: *mut WaitQueueHead,
         ready: Option<unsafe extern "C" fn(*mut c_void) -> bool>,
         data: *mut c_void,
         milliseconds: u32,

@@ -59,14 +59,6 @@ impl Pinned {
             written: (Atomic::new(u64::MAX), Atomic::new(0)),
             _charge: charge,
         };
-        let mut flags = 0;
-        if writable {
-            flags |= bindings::FOLL_WRITE;
-        }
-        if lifetime == Lifetime::Region {
-            flags |= bindings::FOLL_LONGTERM;
-        }
-
         let mut small = [core::ptr::null_mut(); SMALL];
         let mut large = KVec::new();
         let batch: &mut [*mut bindings::page] = if pages <= SMALL as u64 {
@@ -80,7 +72,7 @@ impl Pinned {
         };
         for segment in segments.as_slice() {
             let piece = Piece { addr: segment.base, len: segment.len };
-            pinned.pin(piece, flags, batch)?;
+            pinned.pin(piece, lifetime, batch)?;
         }
         drop(large);
         pinned.extents.trim();
@@ -88,7 +80,8 @@ impl Pinned {
     }
 
     /// Pins one segment.
-    fn pin(&mut self, mut piece: Piece, flags: c_uint, batch: &mut [*mut bindings::page]) -> Result {
+    fn pin(&mut self, mut piece: Piece, lifetime: Lifetime, batch: &mut [*mut bindings::page]) -> Result {
+        let longterm = lifetime == Lifetime::Region;
         let space = task::space();
         while piece.len != 0 {
             let segment = crate::uapi::ParamIovec { base: piece.addr, len: piece.len };
@@ -96,7 +89,7 @@ impl Pinned {
             let wanted = usize::try_from(pages).unwrap_or(usize::MAX).min(batch.len());
             let start = usize::try_from(piece.addr).map_err(|_| EFAULT)? & PAGE_MASK;
             // SAFETY: `batch` has room for `wanted` pointers; the kernel checks the address.
-            let got = unsafe { bindings::pin_user_pages_fast(start, wanted as c_int, flags, batch.as_mut_ptr()) };
+            let got = unsafe { ffi::knem_pin(start, wanted as c_int, self.writable, longterm, batch.as_mut_ptr()) };
             let got = match usize::try_from(got) {
                 Err(_) => return Err(Error::from_errno(got)),
                 Ok(0) => return Err(EFAULT),
@@ -181,9 +174,11 @@ impl Drop for Pinned {
 /// looked at.
 fn contiguous(pages: &[*mut bindings::page]) -> Option<&[*mut bindings::page]> {
     let mut previous = *pages.first()?;
-    let count = if cfg!(any(CONFIG_SPARSEMEM_VMEMMAP, CONFIG_FLATMEM)) {
+    // SAFETY: A constant of the kernel's configuration.
+    let stride = unsafe { ffi::knem_page_stride };
+    let count = if stride != 0 {
         let follows = |page: &&*mut bindings::page| {
-            let follows = **page == previous.wrapping_add(1);
+            let follows = **page == previous.wrapping_byte_add(stride);
             previous = **page;
             follows
         };
@@ -197,7 +192,7 @@ fn contiguous(pages: &[*mut bindings::page]) -> Option<&[*mut bindings::page]> {
 /// Unpins pages that no extent has.
 fn release(pages: &[*mut bindings::page]) {
     // SAFETY: Each was pinned, and is unpinned here once. The function does not change the array.
-    unsafe { bindings::unpin_user_pages(pages.as_ptr().cast_mut(), pages.len()) };
+    unsafe { ffi::knem_unpin(pages.as_ptr().cast_mut(), pages.len()) };
 }
 
 /// Changes a bound, where `beyond` says that the new one is.
@@ -218,10 +213,7 @@ fn unpin(whole: Piece, dirty: bool) {
         let count = pages.min(BATCH as u64);
         // SAFETY: By the invariant of `Pinned` these pages follow each other in memory and were pinned once for
         // this extent; nobody uses them any more, as its owner is being dropped.
-        unsafe {
-            let page = ffi::knem_shim_page(address as *const c_void);
-            bindings::unpin_user_page_range_dirty_lock(page, count as usize, dirty);
-        }
+        unsafe { ffi::knem_unpin_range(address as *const c_void, count as c_ulong, dirty) };
         task::resched();
         pages = pages.saturating_sub(count);
         address = address.wrapping_add(count.saturating_mul(PAGE_SIZE as u64));

@@ -8,7 +8,6 @@ use crate::glue::region::{Region, RegionRef};
 use crate::logic::refusal::Refusal;
 use crate::uapi::Cookie;
 use core::ptr::NonNull;
-use kernel::bindings;
 use kernel::prelude::*;
 
 /// Tries to find a cookie that is not taken. One is enough, but for a chance of 2^-40 with a million regions.
@@ -47,7 +46,7 @@ pub(crate) fn insert(region: KBox<Region>) -> Result<(Cookie, RegionRef)> {
     let mut result = Err(EBUSY);
     for _ in 0..TRIES {
         // SAFETY: Has no preconditions.
-        let cookie = unsafe { bindings::get_random_u64() };
+        let cookie = unsafe { ffi::knem_shim_random() };
         if cookie == 0 {
             continue;
         }

@@ -6,11 +6,16 @@ use kernel::bindings;
 use kernel::prelude::*;
 use kernel::types::Opaque;
 
+/// What a poll returns if there is something to read: `EPOLLIN`, asserted in C.
+pub(crate) const READABLE: c_uint = 1;
+/// What a poll returns if there is nothing to wait for: `EPOLLERR`, asserted in C.
+pub(crate) const FAULTY: c_uint = 8;
+
 /// Tasks that sleep until a condition holds, or poll.
 #[pin_data]
 pub(crate) struct WaitQueue {
     #[pin]
-    head: Opaque<bindings::wait_queue_head>,
+    head: Opaque<ffi::WaitQueueHead>,
 }
 
 // SAFETY: The kernel's wait queues synchronise themselves, and belong to no task.

@@ -8,7 +8,6 @@ use crate::glue::dma::transfer::{self, Transfer};
 use crate::glue::ffi;
 use crate::logic::dma::{self, Driver, Word};
 use core::mem::offset_of;
-use kernel::bindings;
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::atomic::{ordering, Atomic};
@@ -21,17 +20,14 @@ pub(crate) struct Flight {
     state: State,
     /// Where a task sleeps that drives.
     #[pin]
-    queue: Opaque<bindings::wait_queue_head>,
+    queue: Opaque<ffi::WaitQueueHead>,
     /// The work item that drives when no task does.
     #[pin]
-    work: Opaque<bindings::delayed_work>,
+    work: Opaque<ffi::DelayedWork>,
     /// The transfer, while it is left to the work item and that does not run.
     #[pin]
     left: Mutex<Option<Transfer>>,
 }
-
-// The work item that the kernel gives back is the first member of what we gave it.
-const _: () = assert!(offset_of!(bindings::delayed_work, work) == 0);
 
 // SAFETY: All members may be used by any task, and synchronise themselves.
 unsafe impl Send for Flight {}
@@ -182,7 +178,7 @@ pub(super) unsafe extern "C" fn landed(owner: *mut c_void, ok: bool) {
 }
 
 /// The work item: somebody wants the transfer to be looked at, or its time is up.
-unsafe extern "C" fn look(work: *mut bindings::work_struct) {
+unsafe extern "C" fn look(work: *mut ffi::DelayedWork) {
     // SAFETY: The kernel hands back the work item that is in a `Flight`.
     let flight = unsafe { work.byte_sub(offset_of!(Flight, work)) }.cast::<Flight>().cast_const();
     // SAFETY: A work item that is queued has a reference, which came from `into_raw`.

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What older kernels lack, and what they do otherwise: the one place that knows. Kbuild looks for each interface in the
+ * headers of the kernel that the module is built for and defines COMPAT_HAVE_...; distributions bring newer interfaces into older
+ * kernels, so that a version number proves nothing. docs/kernels.md has the table.
+ */
+#ifndef COMPAT_H
+#define COMPAT_H
+
+#include <linux/backing-dev.h>
+#include <linux/kthread.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sched/coredump.h>
+#include <linux/sched/task.h>
+#include <linux/uaccess.h>
+#include <linux/version.h>
+
+#ifndef COMPAT_HAVE_VM_FLAGS_SET /* 6.3 */
+static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	vma->vm_flags |= flags;
+}
+
+static inline void vm_flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	vma->vm_flags &= ~flags;
+}
+#endif
+
+#ifndef COMPAT_HAVE_UNPIN_RANGE /* 5.14 */
+static inline void unpin_user_page_range_dirty_lock(struct page *page, unsigned long count, bool dirty)
+{
+	while (count--) {
+		unpin_user_pages_dirty_lock(&page, 1, dirty);
+		page = nth_page(page, 1);
+	}
+}
+#endif
+
+#ifndef COMPAT_HAVE_LIST_COUNT_NODES /* 6.3 */
+static inline size_t list_count_nodes(struct list_head *head)
+{
+	struct list_head *node;
+	size_t count = 0;
+
+	list_for_each(node, head)
+		count++;
+	return count;
+}
+#endif
+
+#ifndef COMPAT_HAVE_KTHREAD_STOP_PUT /* 6.7 */
+static inline int kthread_stop_put(struct task_struct *thread)
+{
+	int result = kthread_stop(thread);
+
+	put_task_struct(thread);
+	return result;
+}
+#endif
+
+#ifndef COMPAT_HAVE_DMA_DEV_NEED_SYNC /* 6.10 */
+#define dma_dev_need_sync(device) true
+#endif
+
+#ifdef COMPAT_HAVE_CHAN_DMA_DEV /* 5.11 */
+#define compat_chan_dma_dev(entry) ((entry)->chan_dma_dev)
+#else
+#define compat_chan_dma_dev(entry) false
+#endif
+
+/*
+ * An architecture that copies inline (arm64) has these two inline before 6.12, and since then exports them only if the kernel has
+ * Rust (lib/usercopy.c). 7.x has the same definitions itself.
+ */
+#if defined(COMPAT_HAVE_INLINE_COPY) && defined(INLINE_COPY_TO_USER) && defined(INLINE_COPY_FROM_USER)
+#define _copy_to_user _inline_copy_to_user
+#define _copy_from_user _inline_copy_from_user
+#endif
+
+#ifdef COMPAT_HAVE_NS_ID /* 6.18 */
+#define compat_ns_id(ns) ((ns)->ns_id)
+#else /* which may be used again once the namespace is gone */
+#define compat_ns_id(ns) ((ns)->inum)
+#endif
+
+#ifdef COMPAT_HAVE_EXEC_STATE /* 7.2 */
+#include <linux/sched/exec_state.h>
+static inline bool compat_dumpable(void)
+{
+	bool dumpable;
+
+	rcu_read_lock();
+	dumpable = READ_ONCE(rcu_dereference(current->exec_state)->dumpable) == TASK_DUMPABLE_OWNER;
+	rcu_read_unlock();
+	return dumpable;
+}
+#else
+static inline bool compat_dumpable(void)
+{
+	return current->mm && get_dumpable(current->mm) == SUID_DUMP_USER;
+}
+#endif
+
+#ifdef COMPAT_HAVE_KMEMCG_TYPE
+/*
+ * Before 5.11 a page that is charged to a control group has a type, and vm_insert_page() refuses pages with one (mm/memory.c:
+ * validate_page_before_insert()). Such a page is mapped by its number: without a reference, so its owner has to outlive the mapping.
+ */
+#define COMPAT_VM_MIXEDMAP VM_PFNMAP
+static inline int compat_vm_insert_page(struct vm_area_struct *vma, unsigned long address, struct page *page)
+{
+	if (vmf_insert_pfn(vma, address, page_to_pfn(page)) == VM_FAULT_NOPAGE)
+		return 0;
+	/* The caller may free the pages that are mapped already. */
+	zap_vma_ptes(vma, vma->vm_start, vma->vm_end - vma->vm_start);
+	return -ENOMEM;
+}
+#else
+#define COMPAT_VM_MIXEDMAP VM_MIXEDMAP
+#define compat_vm_insert_page vm_insert_page
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 18, 0)
+/*
+ * Before 5.18 a page table entry without a page, in a VM_MIXEDMAP area of another driver, counts as pinned, and its element of
+ * the array is left alone (mm/gup.c: follow_pfn_pte() tests FOLL_GET only). So the array is filled first with a page that
+ * nothing else has, and a result ends before the first element that still has it. Where the kernel unpins the array (CMA, DAX), it
+ * unpins that page as well, whose count is kept far above 0.
+ */
+#define COMPAT_FILLER
+#define COMPAT_FILLER_COUNT (1 << 30)
+extern struct page *compat_filler; /* see knem_pin.c */
+
+static inline int compat_gup(unsigned long start, int count, unsigned int flags, struct page **pages)
+{
+	int n, good, pinned;
+
+	for (n = 0; n < count; n++)
+		pages[n] = compat_filler;
+	pinned = pin_user_pages_fast(start, count, flags, pages);
+	if (pinned <= 0)
+		return pinned;
+	for (good = 0; good < pinned && pages[good] != compat_filler; good++)
+		;
+	for (n = good; n < pinned; n++)
+		if (pages[n] != compat_filler)
+			unpin_user_page(pages[n]);
+	if (page_count(compat_filler) < COMPAT_FILLER_COUNT / 2)
+		page_ref_add(compat_filler, COMPAT_FILLER_COUNT / 2);
+	return good ? good : -EFAULT;
+}
+#else
+#define compat_gup pin_user_pages_fast
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+/* What long-term pinning has to know of an area. */
+enum compat_area { COMPAT_READ_ONLY, COMPAT_PRIVATE_READ_ONLY, COMPAT_WRITABLE, COMPAT_WRITTEN_BACK };
+
+static inline enum compat_area compat_area(const struct vm_area_struct *vma)
+{
+	if (!(vma->vm_flags & VM_WRITE))
+		return (vma->vm_flags & (VM_READ | VM_SHARED | VM_MAYWRITE)) == (VM_READ | VM_MAYWRITE) ?
+			       COMPAT_PRIVATE_READ_ONLY :
+			       COMPAT_READ_ONLY;
+	/* As vma_needs_dirty_tracking() of 6.5. */
+	if (vma->vm_flags & VM_SHARED &&
+	    ((vma->vm_ops && (vma->vm_ops->page_mkwrite || vma->vm_ops->pfn_mkwrite)) ||
+	     (vma->vm_file && mapping_can_writeback(vma->vm_file->f_mapping))))
+		return COMPAT_WRITTEN_BACK;
+	return COMPAT_WRITABLE;
+}
+
+/* The kind of the area at an address. Lowers the number of pages to where another kind begins. */
+static inline int compat_area_at(unsigned long start, int *count, enum compat_area *kind)
+{
+	unsigned long end = start, wanted = start + ((unsigned long)*count << PAGE_SHIFT);
+	const struct vm_area_struct *vma;
+
+	if (mmap_read_lock_killable(current->mm))
+		return -EINTR;
+	vma = find_vma(current->mm, start);
+	/* Where there is none, a stack may have to grow: the kernel decides. */
+	*kind = vma && vma->vm_start <= start ? compat_area(vma) : COMPAT_WRITABLE;
+	while (vma && vma->vm_start <= end && end < wanted && compat_area(vma) == *kind) {
+		end = vma->vm_end;
+		vma = find_vma(current->mm, end);
+	}
+	mmap_read_unlock(current->mm);
+	*count = (min(wanted, max(end, start + PAGE_SIZE)) - start) >> PAGE_SHIFT;
+	return 0;
+}
+#endif
+
+/* pin_user_pages_fast(), with what later kernels do themselves if FOLL_LONGTERM is among the flags. */
+static inline int compat_pin_user_pages_fast(unsigned long start, int count, unsigned int flags, struct page **pages)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+	enum compat_area kind;
+	int pinned;
+
+	if (flags & FOLL_LONGTERM) {
+		pinned = compat_area_at(start, &count, &kind);
+		if (pinned)
+			return pinned;
+		/* Before 6.5 this works, and the file system does not learn of what is written. */
+		if (flags & FOLL_WRITE && kind == COMPAT_WRITTEN_BACK)
+			return -EFAULT;
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+		/*
+		 * Memory that is pinned for reading may part from its owner's mapping when the owner writes to it next (zero
+		 * page, private mapping of a file, after a fork). It does not if it is pinned as if for writing.
+		 */
+		if (!(flags & FOLL_WRITE) && kind == COMPAT_WRITABLE) {
+			pinned = compat_gup(start, count, flags | FOLL_WRITE, pages);
+			if (pinned != -EFAULT)
+				return pinned;
+			/* Not writable for another reason, such as a protection key. What follows may be writable. */
+			count = 1;
+		}
+#ifdef COMPAT_HAVE_ANON_EXCLUSIVE
+		/* The owner may make it writable later. hugetlbfs does not know FOLL_FORCE. */
+		if (!(flags & FOLL_WRITE) && kind == COMPAT_PRIVATE_READ_ONLY) {
+			pinned = compat_gup(start, count, flags | FOLL_WRITE | FOLL_FORCE, pages);
+			if (pinned != -EFAULT)
+				return pinned;
+		}
+#endif
+#endif
+	}
+#endif
+	return compat_gup(start, count, flags, pages);
+}
+
+#endif

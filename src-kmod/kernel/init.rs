@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! In-place initialisation of structures that must not move (the `pin_init` crate's part that the driver uses).
+
+use core::convert::Infallible;
+use core::marker::PhantomData;
+
+/// An initialiser of a `T` at its final address.
+///
+/// # Safety
+/// After `Ok` the whole `T` is initialised; after `Err` nothing in the slot is live.
+pub unsafe trait PinInit<T: ?Sized, E = Infallible>: Sized {
+    /// Initialises the slot.
+    ///
+    /// # Errors
+    /// Whatever the initialisation of a field returns.
+    ///
+    /// # Safety
+    /// `slot` points to memory for a `T` that stays at its address until it is dropped.
+    unsafe fn __pinned_init(self, slot: *mut T) -> Result<(), E>;
+}
+
+/// A closure as an initialiser; made by [`pin_init_from_closure`].
+pub struct Closure<T: ?Sized, E, F>(F, PhantomData<(fn(*mut T), E)>);
+
+// SAFETY: Whoever calls `pin_init_from_closure` promises what the trait requires.
+unsafe impl<T: ?Sized, E, F: FnOnce(*mut T) -> Result<(), E>> PinInit<T, E> for Closure<T, E, F> {
+    unsafe fn __pinned_init(self, slot: *mut T) -> Result<(), E> {
+        (self.0)(slot)
+    }
+}
+
+/// Makes an initialiser of a closure.
+///
+/// # Safety
+/// The closure does with its slot what [`PinInit`] requires.
+pub const unsafe fn pin_init_from_closure<T: ?Sized, E, F: FnOnce(*mut T) -> Result<(), E>>(
+    closure: F,
+) -> Closure<T, E, F> {
+    Closure(closure, PhantomData)
+}
+
+/// Drops an initialised field, unless it is forgotten: what the initialiser of a later field needs when it fails.
+///
+/// # Invariants
+/// The pointer is to a live value that nothing else drops.
+pub struct DropGuard<T>(*mut T);
+
+impl<T> DropGuard<T> {
+    /// Guards a field.
+    ///
+    /// # Safety
+    /// `field` points to a live value that nothing else drops as long as this exists.
+    pub unsafe fn new(field: *mut T) -> Self {
+        // INVARIANT: The caller's promise.
+        Self(field)
+    }
+}
+
+impl<T> Drop for DropGuard<T> {
+    fn drop(&mut self) {
+        // SAFETY: The value is live by the invariant, and dropped here only.
+        unsafe { core::ptr::drop_in_place(self.0) }
+    }
+}
+
+/// An initialiser of a structure that cannot fail: `pin_init!(Type { field: value, field <- initialiser, field })`.
+#[macro_export]
+macro_rules! pin_init {
+    ($type:ident { $($fields:tt)* }) => { $crate::__initializer!($type, core::convert::Infallible, $($fields)*) };
+}
+
+/// An initialiser of a structure that may fail with the kernel's `Error`.
+#[macro_export]
+macro_rules! try_pin_init {
+    ($type:ident { $($fields:tt)* }) => { $crate::__initializer!($type, $crate::error::Error, $($fields)*) };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __initializer {
+    ($type:ident, $error:ty, $($fields:tt)*) => {{
+        let closure = move |slot: *mut $type| -> core::result::Result<(), $error> {
+            $crate::__fields!($type, slot, [], $($fields)*);
+            Ok(())
+        };
+        // SAFETY: `__fields` initialises every field once, which the compiler checks by the structure expression at its
+        // end; if one fails, guards drop those before it.
+        unsafe { $crate::init::pin_init_from_closure::<$type, $error, _>(closure) }
+    }};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __fields {
+    ($type:ident, $slot:ident, [$($done:ident)*], $field:ident <- $value:expr $(, $($rest:tt)*)?) => {
+        let initializer = $value;
+        // SAFETY: The slot is memory for the structure, so that this is memory for the field.
+        let field = unsafe { &raw mut (*$slot).$field };
+        // SAFETY: As above; the field stays where the structure stays.
+        unsafe { $crate::init::PinInit::__pinned_init(initializer, field)? };
+        // SAFETY: Just initialised; only this guard drops it before the structure is complete.
+        let guard = unsafe { $crate::init::DropGuard::new(field) };
+        $crate::__fields!($type, $slot, [$($done)* $field], $($($rest)*)?);
+        core::mem::forget(guard);
+    };
+    ($type:ident, $slot:ident, [$($done:ident)*], $field:ident : $value:expr $(, $($rest:tt)*)?) => {
+        let value = $value;
+        // SAFETY: The slot is memory for the structure, so that this is memory for the field.
+        let field = unsafe { &raw mut (*$slot).$field };
+        // SAFETY: As above.
+        unsafe { field.write(value) };
+        // SAFETY: Just initialised; only this guard drops it before the structure is complete.
+        let guard = unsafe { $crate::init::DropGuard::new(field) };
+        $crate::__fields!($type, $slot, [$($done)* $field], $($($rest)*)?);
+        core::mem::forget(guard);
+    };
+    ($type:ident, $slot:ident, [$($done:ident)*], $field:ident $(, $($rest:tt)*)?) => {
+        $crate::__fields!($type, $slot, [$($done)*], $field: $field, $($($rest)*)?);
+    };
+    ($type:ident, $slot:ident, [$($done:ident)*],) => {
+        // Compiles only if every field is named once. Never called.
+        let _ = |whole: &$type| {
+            let $type { $($done: _),* } = whole;
+        };
+    };
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Values by keys, in the kernel's red-black trees.
+//!
+//! Rust searches; the kernel's `rb_insert_color` and `rb_erase`, exported by every kernel, keep the tree balanced.
+
+use crate::alloc::{Flags, KBox};
+use crate::error::Error;
+use crate::ffi;
+use core::cmp::Ordering;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use core::ptr::null_mut;
+
+/// `struct rb_node`, whose layout C asserts.
+#[repr(C)]
+pub(crate) struct Links {
+    parent_and_color: usize,
+    right: *mut Links,
+    left: *mut Links,
+}
+
+/// `struct rb_root`.
+#[repr(C)]
+pub(crate) struct Root(*mut Links);
+
+/// A key and its value. `links` comes first, so that a pointer to it is one to the node.
+#[repr(C)]
+struct Node<K, V> {
+    links: Links,
+    key: K,
+    value: V,
+}
+
+/// Values by their keys, in the order of the keys.
+///
+/// # Invariants
+/// The links are null or those of a `Node<K, V>` from a [`KBox`] that the tree owns; keys are in order.
+pub struct RBTree<K, V> {
+    root: Root,
+    _nodes: PhantomData<Node<K, V>>,
+}
+
+// SAFETY: A tree owns its keys and values, so that sending it sends them.
+unsafe impl<K: Send, V: Send> Send for RBTree<K, V> {}
+// SAFETY: A shared tree gives shared references only.
+unsafe impl<K: Sync, V: Sync> Sync for RBTree<K, V> {}
+
+/// A node that is in no tree.
+pub struct RBTreeNode<K, V>(KBox<Node<K, V>>);
+
+/// Memory for a node.
+pub struct RBTreeNodeReservation<K, V>(KBox<MaybeUninit<Node<K, V>>>);
+
+impl<K, V> RBTreeNodeReservation<K, V> {
+    /// Allocates it.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn new(flags: Flags) -> Result<Self, Error> {
+        Ok(Self(KBox::<Node<K, V>>::new_uninit(flags)?))
+    }
+
+    /// Makes a node of it.
+    pub fn into_node(self, key: K, value: V) -> RBTreeNode<K, V> {
+        let links = Links { parent_and_color: 0, right: null_mut(), left: null_mut() };
+        RBTreeNode(KBox::write(self.0, Node { links, key, value }))
+    }
+}
+
+impl<K, V> RBTreeNode<K, V> {
+    /// Frees the node, but for its key and value.
+    pub fn to_key_value(self) -> (K, V) {
+        let Node { key, value, .. } = KBox::into_inner(self.0);
+        (key, value)
+    }
+}
+
+/// Where a search ends.
+enum Position<K, V> {
+    Occupied(*mut Node<K, V>),
+    /// A null link, and the node that it is in, if any.
+    Vacant {
+        parent: *mut Links,
+        link: *mut *mut Links,
+    },
+}
+
+impl<K, V> RBTree<K, V> {
+    /// An empty tree.
+    pub const fn new() -> Self {
+        // INVARIANT: The only link is null.
+        Self { root: Root(null_mut()), _nodes: PhantomData }
+    }
+}
+
+impl<K, V> RBTree<K, V> {
+    /// All values, in the order of their keys.
+    pub fn values(&self) -> impl Iterator<Item = &V> + '_ {
+        let mut next = self.root.0;
+        // SAFETY: A link that is not null is to a node of this tree, which is borrowed as long as the iterator.
+        while let Some(left) = unsafe { next.as_ref() }.map(|links| links.left).filter(|left| !left.is_null()) {
+            next = left;
+        }
+        core::iter::from_fn(move || {
+            // SAFETY: As above.
+            let node = unsafe { next.cast::<Node<K, V>>().as_ref() }?;
+            // SAFETY: As above; the tree does not change while it is borrowed.
+            next = unsafe { ffi::rb_next(next) };
+            Some(&node.value)
+        })
+    }
+}
+
+impl<K: Ord, V> RBTree<K, V> {
+    fn search(&mut self, key: &K) -> Position<K, V> {
+        let (mut parent, mut link) = (null_mut(), &raw mut self.root.0);
+        loop {
+            // SAFETY: The link of the root, or of a node of this tree, which is borrowed exclusively.
+            let node = unsafe { *link };
+            if node.is_null() {
+                return Position::Vacant { parent, link };
+            }
+            let whole = node.cast::<Node<K, V>>();
+            // SAFETY: A link that is not null is to a node of this tree, by the invariant.
+            match key.cmp(unsafe { &(*whole).key }) {
+                // SAFETY: As above.
+                Ordering::Less => link = unsafe { &raw mut (*node).left },
+                // SAFETY: As above.
+                Ordering::Greater => link = unsafe { &raw mut (*node).right },
+                Ordering::Equal => return Position::Occupied(whole),
+            }
+            parent = node;
+        }
+    }
+
+    /// # Safety
+    /// `parent` and `link` are the vacant position of the node's key, and the tree has not changed since the search.
+    unsafe fn link(&mut self, node: RBTreeNode<K, V>, parent: *mut Links, link: *mut *mut Links) -> *mut Node<K, V> {
+        let node = KBox::into_raw(node.0);
+        // SAFETY: The node comes from a box. INVARIANT: The tree owns it from here on.
+        unsafe { (*node).links.parent_and_color = parent as usize };
+        // SAFETY: The caller promises that the link is one of this tree.
+        unsafe { *link = node.cast() };
+        // SAFETY: The node is linked in the way that the kernel's `rb_link_node` links, as the function requires.
+        unsafe { ffi::rb_insert_color(node.cast(), &raw mut self.root) };
+        node
+    }
+
+    /// # Safety
+    /// The node is in this tree.
+    unsafe fn unlink(&mut self, node: *mut Node<K, V>) -> RBTreeNode<K, V> {
+        // SAFETY: The caller's promise.
+        unsafe { ffi::rb_erase(node.cast(), &raw mut self.root) };
+        // SAFETY: Nodes come from boxes. The tree owns this one no more.
+        RBTreeNode(unsafe { KBox::from_raw(node) })
+    }
+
+    /// Inserts a node; returns the one of the same key that it replaces.
+    pub fn insert(&mut self, node: RBTreeNode<K, V>) -> Option<RBTreeNode<K, V>> {
+        let replaced = self.remove_node(&node.0.key);
+        if let Position::Vacant { parent, link } = self.search(&node.0.key) {
+            // SAFETY: The position was found one line above.
+            unsafe { self.link(node, parent, link) };
+        }
+        replaced
+    }
+
+    /// Removes the node of a key.
+    pub fn remove_node(&mut self, key: &K) -> Option<RBTreeNode<K, V>> {
+        self.find_mut(key).map(OccupiedEntry::remove_node)
+    }
+
+    /// The entry of a key, if there is one.
+    pub fn find_mut(&mut self, key: &K) -> Option<OccupiedEntry<'_, K, V>> {
+        match self.search(key) {
+            // INVARIANT: Found in this tree.
+            Position::Occupied(node) => Some(OccupiedEntry { tree: self, node }),
+            Position::Vacant { .. } => None,
+        }
+    }
+
+    /// The entry of a key, whether it is there or not.
+    pub fn entry(&mut self, key: K) -> Entry<'_, K, V> {
+        match self.search(&key) {
+            // INVARIANT: Found in this tree.
+            Position::Occupied(node) => Entry::Occupied(OccupiedEntry { tree: self, node }),
+            // INVARIANT: The position of this key.
+            Position::Vacant { parent, link } => Entry::Vacant(VacantEntry { tree: self, key, parent, link }),
+        }
+    }
+
+    /// A cursor at the first node whose key is not less than `key`.
+    pub fn cursor_lower_bound(&self, key: &K) -> Option<Cursor<'_, K, V>> {
+        let (mut best, mut links) = (None, self.root.0);
+        // SAFETY: A link that is not null is to a node of this tree, which is borrowed as long as the result.
+        while let Some(node) = unsafe { links.cast::<Node<K, V>>().as_ref() } {
+            if node.key < *key {
+                links = node.links.right;
+            } else {
+                best = Some(Cursor(node));
+                links = node.links.left;
+            }
+        }
+        best
+    }
+}
+
+/// A node of a tree, to be looked at.
+pub struct Cursor<'a, K, V>(&'a Node<K, V>);
+
+impl<'a, K, V> Cursor<'a, K, V> {
+    /// Its key and value.
+    pub fn current(&self) -> (&'a K, &'a V) {
+        (&self.0.key, &self.0.value)
+    }
+}
+
+/// The entry of a key in a tree.
+pub enum Entry<'a, K, V> {
+    /// The key is there.
+    Occupied(OccupiedEntry<'a, K, V>),
+    /// The key is not there.
+    Vacant(VacantEntry<'a, K, V>),
+}
+
+/// A node of a tree, to be changed.
+///
+/// # Invariants
+/// The node is in the tree.
+pub struct OccupiedEntry<'a, K, V> {
+    tree: &'a mut RBTree<K, V>,
+    node: *mut Node<K, V>,
+}
+
+/// The position of a key that is not in the tree.
+///
+/// # Invariants
+/// `parent` and `link` are where a search for the key ends in the tree.
+pub struct VacantEntry<'a, K, V> {
+    tree: &'a mut RBTree<K, V>,
+    key: K,
+    parent: *mut Links,
+    link: *mut *mut Links,
+}
+
+impl<'a, K: Ord, V> OccupiedEntry<'a, K, V> {
+    /// The value, as long as the entry is borrowed.
+    pub fn get_mut(&mut self) -> &mut V {
+        // SAFETY: In the tree by the invariant, which is borrowed exclusively.
+        unsafe { &mut (*self.node).value }
+    }
+
+    /// The value, as long as the tree is borrowed.
+    pub fn into_mut(self) -> &'a mut V {
+        // SAFETY: As in `get_mut`.
+        unsafe { &mut (*self.node).value }
+    }
+
+    /// Removes the node.
+    pub fn remove_node(self) -> RBTreeNode<K, V> {
+        // SAFETY: In the tree by the invariant.
+        unsafe { self.tree.unlink(self.node) }
+    }
+}
+
+impl<'a, K: Ord, V> VacantEntry<'a, K, V> {
+    /// Inserts a value in memory that was reserved.
+    pub fn insert(self, value: V, memory: RBTreeNodeReservation<K, V>) -> &'a mut V {
+        let node = memory.into_node(self.key, value);
+        // SAFETY: The position is that of the key by the invariant; the tree was borrowed exclusively since the search.
+        let node = unsafe { self.tree.link(node, self.parent, self.link) };
+        // SAFETY: In the tree, which is borrowed exclusively.
+        unsafe { &mut (*node).value }
+    }
+}
+
+impl<K, V> Drop for RBTree<K, V> {
+    fn drop(&mut self) {
+        while !self.root.0.is_null() {
+            let node = self.root.0;
+            // SAFETY: The root is a node of this tree.
+            unsafe { ffi::rb_erase(node, &raw mut self.root) };
+            // SAFETY: Nodes come from boxes, and the tree owns this one no more.
+            drop(unsafe { KBox::from_raw(node.cast::<Node<K, V>>()) });
+        }
+    }
+}

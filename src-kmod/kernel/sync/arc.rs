@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Reference-counted values.
+
+use crate::alloc::{AllocError, Flags, KBox};
+use crate::error::Error;
+use crate::ffi::c_void;
+use crate::init::PinInit;
+use crate::types::ForeignOwnable;
+use core::marker::PhantomData;
+use core::mem::{offset_of, ManuallyDrop, MaybeUninit};
+use core::ops::Deref;
+use core::ptr::NonNull;
+use core::sync::atomic::{fence, AtomicI32, Ordering};
+
+#[repr(C)]
+struct ArcInner<T> {
+    /// Saturates as `refcount_t` does: once negative it stays so, and the value is leaked instead of freed too early.
+    count: AtomicI32,
+    value: T,
+}
+
+/// Where a saturated count is set: far from both ends, so that concurrent tasks cannot move it back.
+const SATURATED: i32 = i32::MIN / 2;
+
+/// A reference to a value that stays at its address until the last reference is dropped.
+///
+/// # Invariants
+/// The pointer is to an `ArcInner` in memory of a [`KBox`], and this owns one of its count.
+pub struct Arc<T>(NonNull<ArcInner<T>>, PhantomData<ArcInner<T>>);
+
+// SAFETY: References in several tasks share the value, and the last one drops it, so that it has to be both.
+unsafe impl<T: Send + Sync> Send for Arc<T> {}
+// SAFETY: As for `Send`: a shared reference can be cloned.
+unsafe impl<T: Send + Sync> Sync for Arc<T> {}
+
+/// A borrowed reference, from which an [`Arc`] can be made.
+///
+/// # Invariants
+/// The pointer is to an `ArcInner` whose count does not drop to 0 during `'a`.
+pub struct ArcBorrow<'a, T>(NonNull<ArcInner<T>>, PhantomData<&'a T>);
+
+impl<T> Arc<T> {
+    /// Allocates memory and moves `value` into it.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory.
+    pub fn new(value: T, flags: Flags) -> Result<Self, AllocError> {
+        KBox::new(ArcInner { count: AtomicI32::new(1), value }, flags).map(Self::from_box)
+    }
+
+    /// Allocates memory and initialises a value in it.
+    ///
+    /// # Errors
+    /// ENOMEM if there is no memory, or the error of the initialiser.
+    pub fn pin_init<E>(initializer: impl PinInit<T, E>, flags: Flags) -> Result<Self, Error>
+    where
+        Error: From<E>,
+    {
+        let mut memory: KBox<MaybeUninit<ArcInner<T>>> = KBox::<ArcInner<T>>::new_uninit(flags)?;
+        let inner = memory.as_mut_ptr();
+        // SAFETY: Within the memory that was just allocated.
+        let (count, value) = unsafe { (&raw mut (*inner).count, &raw mut (*inner).value) };
+        // SAFETY: Memory for a count that nothing else uses yet.
+        unsafe { count.write(AtomicI32::new(1)) };
+        // SAFETY: Memory for a value, which stays where it is until the last reference is dropped.
+        unsafe { initializer.__pinned_init(value) }?;
+        // SAFETY: The pointer comes from `into_raw`, and both fields are initialised.
+        Ok(Self::from_box(unsafe { KBox::from_raw(KBox::into_raw(memory).cast()) }))
+    }
+
+    fn from_box(inner: KBox<ArcInner<T>>) -> Self {
+        // SAFETY: The pointer of a box is not null.
+        // INVARIANT: The count is 1, and this owns it.
+        Self(unsafe { NonNull::new_unchecked(KBox::into_raw(inner)) }, PhantomData)
+    }
+
+    /// The address of the value.
+    pub fn as_ptr(this: &Self) -> *const T {
+        &raw const **this
+    }
+
+    /// Gives the reference up as the address of the value.
+    pub fn into_raw(self) -> *const T {
+        Self::as_ptr(&ManuallyDrop::new(self))
+    }
+
+    /// Takes a reference back.
+    ///
+    /// # Safety
+    /// `value` comes from [`Arc::into_raw`], whose reference this becomes.
+    pub unsafe fn from_raw(value: *const T) -> Self {
+        // SAFETY: The value is a field of an `ArcInner` at this offset, by the caller's promise.
+        let inner = unsafe { value.byte_sub(offset_of!(ArcInner<T>, value)) }.cast_mut().cast();
+        // SAFETY: Within an allocation, hence not null.
+        // INVARIANT: By the caller's promise there is a reference for this to own.
+        Self(unsafe { NonNull::new_unchecked(inner) }, PhantomData)
+    }
+
+    /// Whether both refer to the same value.
+    pub fn ptr_eq(this: &Self, other: &Self) -> bool {
+        this.0 == other.0
+    }
+
+    /// Adds a reference.
+    ///
+    /// # Safety
+    /// The count of `inner` does not drop to 0 during the call.
+    unsafe fn add(inner: NonNull<ArcInner<T>>) -> Self {
+        // SAFETY: The caller promises that the structure stays.
+        let count = unsafe { &(*inner.as_ptr()).count };
+        if count.fetch_add(1, Ordering::Relaxed) <= 0 {
+            count.store(SATURATED, Ordering::Relaxed);
+        }
+        // INVARIANT: The count that was just added.
+        Self(inner, PhantomData)
+    }
+}
+
+impl<T> Clone for Arc<T> {
+    fn clone(&self) -> Self {
+        // SAFETY: This reference is part of the count.
+        unsafe { Self::add(self.0) }
+    }
+}
+
+impl<T> Deref for Arc<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: This reference is part of the count, so that the value is live.
+        unsafe { &(*self.0.as_ptr()).value }
+    }
+}
+
+impl<T> Drop for Arc<T> {
+    fn drop(&mut self) {
+        // SAFETY: This reference is part of the count until here.
+        let before = unsafe { (*self.0.as_ptr()).count.fetch_sub(1, Ordering::Release) };
+        if before == 1 {
+            // What other tasks did before they dropped their references happens before the drop of the value.
+            fence(Ordering::Acquire);
+            // SAFETY: In memory of a `KBox` by the invariant, and this was the last reference.
+            drop(unsafe { KBox::from_raw(self.0.as_ptr()) });
+        }
+    }
+}
+
+impl<T> Deref for ArcBorrow<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: The value is live by the invariant.
+        unsafe { &(*self.0.as_ptr()).value }
+    }
+}
+
+impl<T> Clone for ArcBorrow<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for ArcBorrow<'_, T> {}
+
+impl<T> From<ArcBorrow<'_, T>> for Arc<T> {
+    fn from(borrow: ArcBorrow<'_, T>) -> Self {
+        // SAFETY: The count stays above 0 by the invariant of the borrow.
+        unsafe { Self::add(borrow.0) }
+    }
+}
+
+impl<T: 'static> ForeignOwnable for Arc<T> {
+    type Borrowed<'a> = ArcBorrow<'a, T>;
+
+    fn into_foreign(self) -> *mut c_void {
+        ManuallyDrop::new(self).0.as_ptr().cast()
+    }
+
+    unsafe fn from_foreign(pointer: *mut c_void) -> Self {
+        // SAFETY: `into_foreign` returns a pointer that is not null.
+        // INVARIANT: By the caller's promise there is a reference for this to own.
+        Self(unsafe { NonNull::new_unchecked(pointer.cast()) }, PhantomData)
+    }
+
+    unsafe fn borrow<'a>(pointer: *mut c_void) -> ArcBorrow<'a, T> {
+        // SAFETY: As in `from_foreign`.
+        // INVARIANT: The reference that C keeps is given up after `'a`, by the caller's promise.
+        ArcBorrow(unsafe { NonNull::new_unchecked(pointer.cast()) }, PhantomData)
+    }
+}

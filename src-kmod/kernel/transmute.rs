@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Types that can be copied from and to user memory as bytes.
+
+/// A type whose values can be read as bytes.
+///
+/// # Safety
+/// Every bit pattern is a value of the type.
+pub unsafe trait FromBytes {}
+
+/// A type whose values can be written as bytes.
+///
+/// # Safety
+/// The type has no padding.
+pub unsafe trait AsBytes {}
+
+// SAFETY: An integer has no padding.
+unsafe impl AsBytes for u32 {}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* /dev/knem: what knem_device.c offers to Rust, and the file operations that glue/device.rs defines and documents. */
+#ifndef KNEM_DEVICE_H
+#define KNEM_DEVICE_H
+
+#include <linux/types.h>
+
+struct file;
+struct poll_table_struct;
+struct vm_area_struct;
+
+/* 0 or a negative errno. Files can be opened before the first returns, and no more once the second has. */
+int knem_device_register(void);
+void knem_device_deregister(void);
+
+int knem_open(bool writable, void **context);
+void knem_release(void *context);
+long knem_ioctl(void *context, unsigned int command, unsigned long argument);
+ssize_t knem_read(void *context, struct file *file, void __user *to, size_t length, loff_t *position);
+ssize_t knem_write(void *context, const struct file *file, size_t length);
+unsigned int knem_poll(void *context, struct file *file, struct poll_table_struct *table);
+int knem_mmap(void *context, struct file *file, struct vm_area_struct *vma, unsigned long first_page);
+
+#endif

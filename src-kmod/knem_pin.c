@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Pinning user memory. compat.h has what older kernels need beyond the call. */
+#include <linux/mm.h>
+
+#include "compat.h"
+#include "knem_shim.h"
+
+#ifdef COMPAT_FILLER
+struct page *compat_filler;
+#endif
+
+int knem_pin_begin(void)
+{
+#ifdef COMPAT_FILLER
+	compat_filler = alloc_page(GFP_KERNEL);
+	if (!compat_filler)
+		return -ENOMEM;
+	page_ref_add(compat_filler, COMPAT_FILLER_COUNT);
+#endif
+	return 0;
+}
+
+void knem_pin_end(void)
+{
+#ifdef COMPAT_FILLER
+	init_page_count(compat_filler);
+	__free_page(compat_filler);
+#endif
+}
+
+int knem_pin(unsigned long start, int count, bool write, bool longterm, struct page **pages)
+{
+	unsigned int flags = (write ? FOLL_WRITE : 0) | (longterm ? FOLL_LONGTERM : 0);
+
+	int pinned = compat_pin_user_pages_fast(start, count, flags, pages);
+
+	/* Memory without pages, of a device, from 5.18 on. */
+	return pinned == -EEXIST ? -EFAULT : pinned;
+}
+
+void knem_unpin(struct page **pages, unsigned long count)
+{
+	unpin_user_pages(pages, count);
+}
+
+void knem_unpin_range(const void *address, unsigned long count, bool dirty)
+{
+	unpin_user_page_range_dirty_lock(virt_to_page(address), count, dirty);
+}
+
+const size_t knem_page_stride =
+	IS_ENABLED(CONFIG_SPARSEMEM_VMEMMAP) || IS_ENABLED(CONFIG_FLATMEM) ? sizeof(struct page) : 0;
