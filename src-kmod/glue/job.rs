@@ -39,7 +39,7 @@ pub(crate) struct Job {
     bytes: u64,
     completion: Option<Completion>,
     /// The job before this one in a file's queue; see `queue`.
-    pub(in crate::glue) next: Option<KBox<Job>>,
+    pub(super) next: Option<KBox<Job>>,
     engine: Option<Waits>,
     /// How it is made, and when the request began, for the statistics.
     path: Path,

@@ -66,28 +66,17 @@ impl<T> Drop for DropGuard<T> {
 /// An initialiser of a structure that cannot fail: `pin_init!(Type { field: value, field <- initialiser, field })`.
 #[macro_export]
 macro_rules! pin_init {
-    ($type:ident { $($fields:tt)* }) => { $crate::__initializer!($type, core::convert::Infallible, $($fields)*) };
-}
-
-/// An initialiser of a structure that may fail with the kernel's `Error`.
-#[macro_export]
-macro_rules! try_pin_init {
-    ($type:ident { $($fields:tt)* }) => { $crate::__initializer!($type, $crate::error::Error, $($fields)*) };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __initializer {
-    ($type:ident, $error:ty, $($fields:tt)*) => {{
-        let closure = move |slot: *mut $type| -> core::result::Result<(), $error> {
+    ($type:ident { $($fields:tt)* }) => {{
+        let closure = move |slot: *mut $type| -> core::result::Result<(), core::convert::Infallible> {
             $crate::__fields!($type, slot, [], $($fields)*);
             Ok(())
         };
-        // SAFETY: `__fields` initialises every field once, which the compiler checks by the structure expression at its
-        // end; if one fails, guards drop those before it.
-        unsafe { $crate::init::pin_init_from_closure::<$type, $error, _>(closure) }
+        // SAFETY: `__fields` initialises every field once, which the compiler checks by the pattern at its end; if one
+        // fails, guards drop those before it.
+        unsafe { $crate::init::pin_init_from_closure::<$type, core::convert::Infallible, _>(closure) }
     }};
 }
+
 
 #[doc(hidden)]
 #[macro_export]

@@ -28,4 +28,4 @@ mod types;
 mod uaccess;
 
 use knem_main::{glue, logic, uapi, __LOG_PREFIX};
-pub(crate) use module::{Module, ThisModule};
+pub use module::{Module, ThisModule};

@@ -6,9 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
+use walkdir::WalkDir;
 
-/// The Rust root of the driver.
-const ROOT: &str = "knem_main.rs";
+/// The Rust roots: of the driver, and of the stand-in for the kernel crate.
+const ROOTS: &[&str] = &["knem_main.rs", "kernel/lib.rs"];
 
 /// Checks the tree: Kbuild's objects, Rust's modules and C's own headers are all there.
 pub(crate) fn check(tree: &Path) -> Result<()> {
@@ -19,12 +20,14 @@ pub(crate) fn check(tree: &Path) -> Result<()> {
             bail!("Kbuild names {object}, but the DKMS tree has neither {source}.c nor {source}.rs: see install/files");
         }
     }
-    check_modules(&tree.join(ROOT), tree)?;
-    for entry in fs::read_dir(tree)? {
-        let path = entry?.path();
+    for root in ROOTS.iter().map(|root| tree.join(root)) {
+        check_modules(&root, root.parent().context("a root is in a directory")?)?;
+    }
+    for entry in WalkDir::new(tree) {
+        let path = entry?.into_path();
         if path.extension().is_some_and(|kind| kind == "c" || kind == "h") {
             for header in own_headers(&read(&path)?) {
-                if !tree.join(&header).is_file() {
+                if !path.with_file_name(&header).is_file() {
                     bail!("{} includes {header}, which the DKMS tree lacks: see install/files", path.display());
                 }
             }
@@ -62,13 +65,14 @@ fn declared(source: &str) -> Vec<String> {
         .collect()
 }
 
-/// The objects that make up the module.
+/// The objects that make up the module, in either way, but for the one that is not compiled on the user's machine.
 fn objects(kbuild: &str) -> Vec<String> {
     kbuild
         .lines()
-        .filter_map(|line| line.strip_prefix("knem-y"))
+        .filter(|line| line.starts_with("knem-y") || line.starts_with("knem-rust-"))
         .filter_map(|line| line.split_once('='))
         .flat_map(|(_, words)| words.split_whitespace())
+        .filter(|word| word.ends_with(".o") && *word != "knem_rust.o")
         .map(str::to_owned)
         .collect()
 }
@@ -95,7 +99,10 @@ mod tests {
     fn declarations_are_found() {
         let source = "mod a;\npub(crate) mod b; // mod c;\n#[cfg(x)] mod d;\nmod e {\n// mod f;\nuse g::mod_h;\n";
         assert_eq!(declared(source), ["a", "b", "d"]);
-        assert_eq!(objects("obj-m := knem.o\nknem-y := a.o b.o\nknem-y += c.o\n"), ["a.o", "b.o", "c.o"]);
+        assert_eq!(
+            objects("obj-m := knem.o\nknem-y := a.o b.o\nknem-rust-x := k/c.o knem_rust.o\nknem-y += $(x)\n"),
+            ["a.o", "b.o", "k/c.o"]
+        );
         assert_eq!(own_headers("#include <x.h>\n#include \"y.h\"\n"), ["y.h"]);
     }
 
@@ -104,7 +111,9 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let put = |name: &str, text: &str| fs::write(home.path().join(name), text).expect("written");
         put("Kbuild", "knem-y := knem_main.o\n");
-        put(ROOT, "mod logic;\n");
+        put("knem_main.rs", "mod logic;\n");
+        fs::create_dir(home.path().join("kernel")).expect("made");
+        put("kernel/lib.rs", "");
         let error = check(home.path()).expect_err("no logic").to_string();
         assert!(error.contains("mod logic;"), "{error}");
         fs::create_dir(home.path().join("logic")).expect("made");
@@ -112,6 +121,9 @@ mod tests {
         let error = check(home.path()).expect_err("no plan").to_string();
         assert!(error.contains("mod plan;"), "{error}");
         put("logic/plan.rs", "");
+        put("kernel/standin.c", "#include \"../compat.h\"\n");
+        assert!(check(home.path()).is_err());
+        put("compat.h", "");
         check(home.path()).expect("whole");
         put("Kbuild", "knem-y := knem_main.o shim.o\n");
         assert!(check(home.path()).is_err());
