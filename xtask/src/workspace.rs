@@ -17,6 +17,8 @@ pub struct Workspace {
     pub version: String,
     /// Kernel series the driver supports, oldest first, as in `7.2`.
     pub series: Vec<String>,
+    /// The one of them that is meant when none is named: that of the distribution itself.
+    pub default_series: String,
     /// Where images, kernels and downloads are kept between runs.
     pub cache: PathBuf,
     /// Cargo's target directory.
@@ -48,6 +50,7 @@ struct Metadata {
 #[serde(rename_all = "kebab-case")]
 struct Knem {
     kernel_series: Vec<String>,
+    kernel_default: String,
 }
 
 impl Workspace {
@@ -79,6 +82,7 @@ impl Workspace {
             root,
             version: manifest.workspace.package.version,
             series: manifest.workspace.metadata.knem.kernel_series,
+            default_series: manifest.workspace.metadata.knem.kernel_default,
             cache: cache_directory()?,
             target,
         })
