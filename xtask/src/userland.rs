@@ -68,6 +68,10 @@ const PACKAGING: &[&str] = &[
     "shellcheck",
 ];
 
+/// Makes `/bin` and its like links to those in `/usr`, in the tree `$1`.
+const MERGED_USR: &str =
+    r#"cd "$1" && for name in bin sbin lib lib32 lib64 libx32; do mkdir -p "usr/$name" && ln -s "usr/$name" "$name"; done"#;
+
 /// Where the metadata provider of knem-dkms keeps what it made: a directory for each kernel release.
 const METADATA: &str = "var/cache/knem/rust-metadata";
 
@@ -415,8 +419,8 @@ fn debootstrap(lists: &Lists, packages: &str, tree: &Path) -> Result<()> {
     }
     command.arg("--aptopt=Acquire::Languages \"none\"");
     command.arg("--aptopt=Acquire::Retries \"3\"");
-    // The installer of every release here makes such a tree, mmdebstrap only for the newer ones.
-    command.arg("--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr");
+    // As the installer of each of these releases does it, and mmdebstrap only for the newest.
+    command.arg(format!("--setup-hook={MERGED_USR}"));
     command.args([lists.distribution.name, &tree.to_string_lossy()]);
     for line in lists.sources().lines() {
         command.arg(line);

@@ -11,8 +11,8 @@ use cpio::newc::{trailer, Builder};
 
 use crate::host;
 
-/// Modules the root disk needs, where they are not built in.
-const NEEDED: &[&str] = &["virtio_pci", "virtio_blk", "ext4"];
+/// Modules that the root disk and the ports to the host need, where they are not built in.
+const NEEDED: &[&str] = &["virtio_pci", "virtio_blk", "ext4", "virtio_console"];
 
 /// Loaded too where they exist: older file systems ask for a checksum by name, which no dependency tells.
 const HELPFUL: &[&str] = &["crc32c_generic", "crc32c_cryptoapi"];
