@@ -84,9 +84,8 @@ impl Archive {
                     distribution.name
                 )),
                 Err(error) => {
-                    return Err(error.context(
-                        "the Debian archive cannot be reached; another mirror can be given in KNEM_MIRROR",
-                    ))
+                    return Err(error
+                        .context("the Debian archive cannot be reached; another mirror can be given in KNEM_MIRROR"))
                 }
             }
         }

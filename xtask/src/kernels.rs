@@ -193,8 +193,10 @@ pub fn resolve<'a>(offered: &'a [Kernel], wanted: &str) -> Result<&'a Kernel> {
     };
     let age = |kernel: &Kernel| DISTRIBUTIONS.iter().position(|known| known.name == kernel.distribution);
     // Of several that are equal the last is taken.
-    let found =
-        offered.iter().filter(|kernel| kernel.series == series && kernel.flavour == flavour).max_by_key(|kernel| age(kernel));
+    let found = offered
+        .iter()
+        .filter(|kernel| kernel.series == series && kernel.flavour == flavour)
+        .max_by_key(|kernel| age(kernel));
     match found {
         Some(kernel) => Ok(kernel),
         None => bail!("the archive does not offer kernel {wanted}; it offers {}", summary(offered)),
@@ -305,7 +307,9 @@ mod tests {
 
     #[test]
     fn other_packages_of_headers_are_no_releases() {
-        for name in ["amd64", "rt-amd64", "7.2.12+deb13-common", "6.1.0-50-common-rt", "6.1.0-50-686", "6.1.0-50-x-amd64"] {
+        for name in
+            ["amd64", "rt-amd64", "7.2.12+deb13-common", "6.1.0-50-common-rt", "6.1.0-50-686", "6.1.0-50-x-amd64"]
+        {
             assert_eq!(flavour_of(name), None, "{name}");
         }
     }

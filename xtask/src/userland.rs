@@ -69,8 +69,7 @@ const PACKAGING: &[&str] = &[
 ];
 
 /// Makes `/bin` and its like links to those in `/usr`, in the tree `$1`.
-const MERGED_USR: &str =
-    r#"cd "$1" && for name in bin sbin lib lib32 lib64 libx32; do mkdir -p "usr/$name" && ln -s "usr/$name" "$name"; done"#;
+const MERGED_USR: &str = r#"cd "$1" && for name in bin sbin lib lib32 lib64 libx32; do mkdir -p "usr/$name" && ln -s "usr/$name" "$name"; done"#;
 
 /// Where the metadata provider of knem-dkms keeps what it made: a directory for each kernel release.
 const METADATA: &str = "var/cache/knem/rust-metadata";
@@ -238,7 +237,11 @@ impl<'a> Userlands<'a> {
             key.push(file_digest(&packages.repository.join(name))?);
         }
         let key: Vec<&str> = key.iter().map(String::as_str).collect();
-        let what = format!("installing our packages for {}{}", kernel.release, if way_name.is_empty() { String::new() } else { format!(" ({way_name})") });
+        let what = format!(
+            "installing our packages for {}{}",
+            kernel.release,
+            if way_name.is_empty() { String::new() } else { format!(" ({way_name})") }
+        );
         let layer = self.cache.entry("installed", &what, &key, |entry| {
             let made = self.metadata(kernel, &below)?;
             let mut report = Installed::default();
