@@ -106,7 +106,7 @@ const EXCUSES: &[Excuse] = &[
     excuse("kinds::secret_memory_is_efault", "no secret memory", "5.14"),
     // Debian 11, where knem-tools is not installed.
     excuse("weaknesses::w", "the packages are not installed", "6.1"),
-    // No hypervisor's clock in a machine that is emulated.
+    // Before Linux 6.13 the hypervisor's clock has no mapping of its own.
     excuse("kinds::special_mappings_are_efault", "no clock's pages", "7.2"),
 ];
 
