@@ -11,8 +11,9 @@
 #   make packages         the .deb and .rpm files, in dist/
 #   make repo             repositories of them for apt and dnf, in dist/repo/; KEY=... signs
 #   make dist             the release's tarball, in dist/: builds without network, also with dpkg-buildpackage and rpmbuild -tb
-#   make demo             two processes exchange verified data through /dev/knem on a stock Debian kernel
+#   make demo             two processes exchange verified data through /dev/knem on Debian 13's kernel; KERNEL=7.3 is another one
 #   make check            everything that has to hold: format, lints, tests, packages, and the driver on every supported kernel
+#   make check-all        that, with each kernel in every way and flavour
 #   make drills           what happens to packages in a site's life: installed, upgraded, interrupted, removed
 #   make clean            removes what was built here; the cache of kernels and images stays (~/.cache/knem, or $KNEM_CACHE)
 
@@ -26,8 +27,8 @@ KDIR ?= /lib/modules/$(KVERSION)/build
 version := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 PREFIX ?= /opt/knem-$(version)
 
-.PHONY: all build module install uninstall local-install local-uninstall installed demo check packages repo dist drills clean \
-        checkout linker
+.PHONY: all build module install uninstall local-install local-uninstall installed demo check check-all packages repo dist drills \
+        clean checkout linker
 .DELETE_ON_ERROR:
 
 all: build module
@@ -60,8 +61,14 @@ local-uninstall:
 installed:
 	@test -n "$(local_install)" || { echo "nothing is installed in $(PREFIX): run make and make install, with the same PREFIX" >&2; exit 1; }
 
-demo check packages dist: | linker checkout
+check packages dist: | linker checkout
 	$(CARGO) xtask $@
+
+check-all: | linker checkout
+	$(CARGO) xtask check --all
+
+demo: | linker checkout
+	$(CARGO) xtask demo $(if $(KERNEL),--kernel $(KERNEL))
 
 repo: | linker checkout
 	$(CARGO) xtask repo $(if $(KEY),--key $(KEY))

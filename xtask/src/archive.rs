@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! The Debian archive as it is today: which mirror, and a verified copy of its package lists.
+//! The Debian archive as it is today: which mirror, and a verified copy of the package lists of each distribution.
 //!
 //! The mirror comes from the machine's own apt configuration, or from `KNEM_MIRROR`. The lists are fetched by the machine's
-//! apt into a directory of ours, so that signatures, proxies and credentials are apt's business. They are then kept as
-//! an unchangeable snapshot that every chroot reads: what was resolved is what gets installed.
+//! apt into directories of ours, so that signatures, proxies and credentials are apt's business. They are then kept as
+//! unchangeable snapshots that every chroot reads: what was resolved is what gets installed.
 
 use std::env;
 use std::fs;
@@ -17,54 +17,122 @@ use crate::cache::Cache;
 use crate::host;
 use crate::run;
 
-/// The Debian release the userland is made of, and the suites that go with it.
-pub const SUITES: [&str; 3] = ["trixie", "trixie-updates", BACKPORTS];
+/// A Debian release: its userland, and the suites of the archive that its kernels come from.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Distribution {
+    /// Its code name.
+    pub name: &'static str,
+    /// Its suites, the main one first.
+    pub suites: &'static [&'static str],
+}
 
-/// Where the newer kernels are.
+/// The releases that kernels are taken from, oldest first. A mirror may have dropped an old one; it must have the newest.
+pub const DISTRIBUTIONS: [Distribution; 3] = [
+    Distribution { name: "bullseye", suites: &["bullseye"] },
+    Distribution { name: "bookworm", suites: &["bookworm", "bookworm-backports"] },
+    Distribution { name: NEWEST, suites: &[NEWEST, "trixie-updates", BACKPORTS] },
+];
+
+/// The release that packages are built and checked in.
+pub const NEWEST: &str = "trixie";
+
+/// The suite of the newest kernels.
 pub const BACKPORTS: &str = "trixie-backports";
+
+/// Part of the snapshots' keys: to be raised when what is kept in them changes.
+const RECIPE: &str = "2";
 
 /// How long a copy of the lists counts as today's.
 const FRESH: Duration = Duration::from_secs(6 * 3600);
 
-/// A snapshot of the archive's package lists.
+/// Snapshots of the archive's package lists.
 #[derive(Debug)]
 pub struct Archive {
-    /// The mirror's address.
-    pub mirror: String,
+    /// One for each distribution that the mirror has, oldest first.
+    lists: Vec<Lists>,
+}
+
+/// A snapshot of the package lists of one distribution.
+#[derive(Debug)]
+pub struct Lists {
+    /// Whose lists.
+    pub distribution: &'static Distribution,
+    mirror: String,
     /// The snapshot: `lists/` as apt keeps them, `linux` the paragraphs of all kernel packages.
     snapshot: PathBuf,
 }
 
 impl Archive {
-    /// Today's snapshot, or the last known one if the archive cannot be reached.
+    /// Today's snapshots, or the last known ones if the archive cannot be reached.
+    ///
+    /// # Errors
+    /// When there is neither for the newest distribution. Without an older one, its kernels are missing.
     pub fn open(cache: &Cache) -> Result<Self> {
         let mirror = match env::var("KNEM_MIRROR") {
             Ok(mirror) if !mirror.is_empty() => mirror,
             _ => configured_mirror()?,
         };
-        let mirror = mirror.trim_end_matches('/').to_owned();
+        let mirror = mirror.trim_end_matches('/');
         host::need(&[host::ARCHIVE_KEYS])?;
         let _lock = cache.lock("archive", "lists")?;
-        let apt = PrivateApt::new(cache.directory("archive/apt")?, &mirror)?;
+        let mut lists = Vec::new();
+        for distribution in &DISTRIBUTIONS {
+            match Lists::open(cache, mirror, distribution) {
+                Ok(found) => lists.push(found),
+                Err(error) if distribution.name != NEWEST => run::step(&format!(
+                    "warning: no kernels of {}: its package lists cannot be fetched ({error:#})",
+                    distribution.name
+                )),
+                Err(error) => {
+                    return Err(error
+                        .context("the Debian archive cannot be reached; another mirror can be given in KNEM_MIRROR"))
+                }
+            }
+        }
+        Ok(Self { lists })
+    }
+
+    /// The lists of all distributions, oldest first.
+    pub fn all(&self) -> &[Lists] {
+        &self.lists
+    }
+
+    /// The lists of the distribution with this code name.
+    ///
+    /// # Errors
+    /// When the mirror does not have it.
+    pub fn of(&self, name: &str) -> Result<&Lists> {
+        self.lists
+            .iter()
+            .find(|lists| lists.distribution.name == name)
+            .with_context(|| format!("the archive has no package lists of Debian {name}"))
+    }
+
+    /// The distributions that the mirror does not have.
+    pub fn missing(&self) -> Vec<&'static str> {
+        DISTRIBUTIONS.iter().map(|distribution| distribution.name).filter(|name| self.of(name).is_err()).collect()
+    }
+}
+
+impl Lists {
+    fn open(cache: &Cache, mirror: &str, distribution: &'static Distribution) -> Result<Self> {
+        let with = |snapshot: PathBuf| Self { distribution, mirror: mirror.to_owned(), snapshot };
+        let home = cache.directory(&format!("archive/{}", distribution.name))?;
+        let apt = PrivateApt::new(home, mirror, distribution)?;
         let known = apt.known(cache);
         let fresh = apt.age().is_some_and(|age| age < FRESH);
         if let (true, Some(snapshot)) = (fresh, &known) {
-            return Ok(Self { mirror, snapshot: snapshot.clone() });
+            return Ok(with(snapshot.clone()));
         }
-        run::step("fetching the archive's package lists");
-        let snapshot = match (apt.update(), known) {
-            (Ok(()), _) => apt.keep(cache)?,
+        run::step(&format!("fetching the package lists of Debian {}", distribution.name));
+        match (apt.update(), known) {
+            (Ok(()), _) => Ok(with(apt.keep(cache)?)),
             (Err(error), Some(snapshot)) => {
                 run::step(&format!("warning: the archive cannot be reached, using the last lists ({error:#})"));
-                snapshot
+                Ok(with(snapshot))
             }
-            (Err(error), None) => {
-                return Err(
-                    error.context("the Debian archive cannot be reached; another mirror can be given in KNEM_MIRROR")
-                )
-            }
-        };
-        Ok(Self { mirror, snapshot })
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// The package lists, in apt's layout.
@@ -72,7 +140,7 @@ impl Archive {
         self.snapshot.join("lists")
     }
 
-    /// The paragraphs of every kernel package of every suite, as text.
+    /// The paragraphs of every kernel package of every suite, as text; the field `Suite` is ours.
     pub fn linux_packages(&self) -> Result<String> {
         let path = self.snapshot.join("linux");
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -80,7 +148,7 @@ impl Archive {
 
     /// The lines of a sources.list for the mirror.
     pub fn sources(&self) -> String {
-        sources(&self.mirror)
+        sources(&self.mirror, self.distribution)
     }
 
     /// What identifies the main suite's state: its Release file's date, which changes with a point release.
@@ -104,9 +172,9 @@ fn proxy_option(line: &str) -> Option<String> {
     (about && !value.is_empty()).then(|| format!("{name}={value}"))
 }
 
-fn sources(mirror: &str) -> String {
+fn sources(mirror: &str, distribution: &Distribution) -> String {
     let line = |suite: &&str| format!("deb [signed-by={}] {mirror} {suite} main\n", host::ARCHIVE_KEYS);
-    SUITES.iter().map(line).collect::<Vec<_>>().concat()
+    distribution.suites.iter().map(line).collect::<Vec<_>>().concat()
 }
 
 /// The address this machine takes Debian's packages from.
@@ -150,21 +218,22 @@ fn pick_mirror(text: &str) -> Option<String> {
 /// The machine's apt, working in a directory of ours with our sources only.
 struct PrivateApt {
     home: PathBuf,
+    suites: &'static [&'static str],
 }
 
 impl PrivateApt {
-    fn new(home: PathBuf, mirror: &str) -> Result<Self> {
+    fn new(home: PathBuf, mirror: &str, distribution: &'static Distribution) -> Result<Self> {
         for path in ["lists/partial", "cache", "empty"] {
             fs::create_dir_all(home.join(path))?;
         }
-        let wanted = sources(mirror);
+        let wanted = sources(mirror, distribution);
         let file = home.join("sources.list");
         if fs::read_to_string(&file).ok().as_deref() != Some(wanted.as_str()) {
             // Another mirror's lists are not this one's.
             let _ = fs::remove_file(home.join("current"));
             fs::write(&file, wanted)?;
         }
-        Ok(Self { home })
+        Ok(Self { home, suites: distribution.suites })
     }
 
     fn command(&self, program: &str) -> Command {
@@ -202,7 +271,7 @@ impl PrivateApt {
     /// The last snapshot, if it is still there.
     fn known(&self, cache: &Cache) -> Option<PathBuf> {
         let key = fs::read_to_string(self.home.join("current")).ok()?;
-        cache.find("snapshot", &[&key])
+        cache.find("snapshot", &[RECIPE, &key])
     }
 
     /// Makes a snapshot of what was fetched.
@@ -210,10 +279,10 @@ impl PrivateApt {
         let mut key = String::new();
         let mut date = String::new();
         let lists = self.home.join("lists");
-        for suite in SUITES {
+        for (index, suite) in self.suites.iter().enumerate() {
             let release = release_file(&lists, suite)?;
             key.push_str(&release);
-            if suite == SUITES[0] {
+            if index == 0 {
                 date = release
                     .lines()
                     .find_map(|line| line.strip_prefix("Date: "))
@@ -221,7 +290,7 @@ impl PrivateApt {
                     .to_owned();
             }
         }
-        let path = cache.entry("snapshot", "keeping the package lists", &[&key], |entry| {
+        let path = cache.entry("snapshot", "keeping the package lists", &[RECIPE, &key], |entry| {
             let copy = entry.join("lists");
             fs::create_dir_all(copy.join("partial"))?;
             for file in fs::read_dir(&lists)? {
@@ -243,16 +312,15 @@ impl PrivateApt {
         let files = run::output(self.command("apt-get").args([
             "indextargets",
             "--format",
-            "$(FILENAME)",
+            "$(RELEASE) $(FILENAME)",
             "Created-By: Packages",
         ]))?;
         let mut kept = String::new();
-        for file in files.lines() {
+        for (suite, file) in files.lines().filter_map(|line| line.split_once(' ')) {
             let text = run::output(Command::new("/usr/lib/apt/apt-helper").args(["cat-file", file]))?;
             for paragraph in text.split("\n\n") {
                 if paragraph.trim_start().starts_with("Package: linux-") {
-                    kept.push_str(paragraph.trim());
-                    kept.push_str("\n\n");
+                    kept.push_str(&format!("{}\nSuite: {suite}\n\n", paragraph.trim()));
                 }
             }
         }

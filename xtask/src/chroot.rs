@@ -70,7 +70,8 @@ impl Chroot {
 
         // The snapshot itself never changes; what apt adds for a local repository goes to the writable side.
         let known = lists.map_or_else(|| scratch.path().join("lists"), Path::to_owned);
-        mounts.push(above(&archive.lists(), &known, &root.join("var/lib/apt/lists"))?);
+        let lists = archive.of(&distribution_of(root)?)?.lists();
+        mounts.push(above(&lists, &known, &root.join("var/lib/apt/lists"))?);
 
         let mut apt_options = archive::proxy_options()?;
         apt_options.extend(
@@ -129,6 +130,14 @@ impl Drop for Chroot {
 
 /// The downloads of one run, in its scratch directory.
 const DEBS: &str = "debs";
+
+/// The code name of the distribution that a tree is of.
+fn distribution_of(root: &Path) -> Result<String> {
+    let path = root.join("usr/lib/os-release");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let name = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    Ok(name.with_context(|| format!("{} names no distribution", path.display()))?.trim_matches('"').to_owned())
+}
 
 /// Shows `what` at `at`, with changes going to `place`.
 fn above(what: &Path, place: &Path, at: &Path) -> Result<Mount> {

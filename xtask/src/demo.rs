@@ -4,13 +4,19 @@
 use std::time::Duration;
 
 use anyhow::{bail, Result};
+use clap::Args;
 
 use crate::lab::{words, Lab};
 use crate::vm::{Options, Outcome};
 use crate::{namespace, run};
 
-/// The series shown.
-const SERIES: &str = "7.2";
+/// What is shown.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Series such as 7.3, or full release [the kernel of Debian 13]
+    #[arg(long, value_name = "KERNEL")]
+    kernel: Option<String>,
+}
 
 /// What is exchanged: by KNEM and two of its peers, few copies of each size because the machine is emulated.
 const BENCH: &str = "knem bench --methods knem-cached,vmread,shm --sizes 4K..64M --iterations 5 --rounds 1";
@@ -18,17 +24,18 @@ const BENCH: &str = "knem bench --methods knem-cached,vmread,shm --sizes 4K..64M
 const AFTER_COPIES: &str = "\nCost of a region";
 
 /// Builds, installs, boots, shows, and checks what was shown.
-pub fn run() -> Result<()> {
+pub fn run(arguments: &Arguments) -> Result<()> {
     namespace::enter()?;
     let lab = Lab::open()?;
-    let kernel = lab.kernel(Some(SERIES))?;
+    let kernel = lab.kernel(arguments.kernel.as_deref())?;
     run::step("building the packages");
     let packages = lab.packages()?;
-    let (image, installed) = lab.image(kernel, &packages)?;
-    println!("In the userland, after apt-get install knem-dkms knem-tools:");
+    let (image, installed) = lab.image(kernel, &packages, None)?;
+    println!("In Debian {}, after apt-get install knem-dkms knem-tools:", kernel.distribution);
     for line in installed.dkms_status.lines() {
         println!("  dkms status: {line}");
     }
+    println!("  the module's Rust part: {}", installed.rust);
 
     let commands: Vec<Vec<String>> =
         ["uname -r", "dkms status", "ls -l /dev/knem", BENCH, "cat /dev/knem", "knem stat"]

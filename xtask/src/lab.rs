@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::chroot::Chroot;
 use crate::kernels::{self, Kernel};
 use crate::packages::{self, Packages};
-use crate::userland::{Installed, Userlands};
+use crate::userland::{Installed, Userlands, Way};
 use crate::vm::{self, Image, Options, Report};
 use crate::workspace::Workspace;
 
@@ -31,7 +31,12 @@ impl Lab {
         let workspace = Workspace::find()?;
         let cache = Cache::new(&workspace.cache);
         let archive = Archive::open(&cache)?;
-        let offered = kernels::offered(&archive.linux_packages()?);
+        let mut offered = Vec::new();
+        for lists in archive.all() {
+            offered.extend(kernels::offered(lists.distribution.name, &lists.linux_packages()?));
+        }
+        // Those of the newest distribution last, where two have the same series.
+        offered.sort_by(|left, right| kernels::compare(&left.release, &right.release));
         Ok(Self { workspace, cache, archive, offered })
     }
 
@@ -40,10 +45,14 @@ impl Lab {
         &self.offered
     }
 
-    /// The kernel a series or release means; without one, the newest series the driver supports.
+    /// The kernel a series or release means; without one, the default series.
     pub fn kernel(&self, wanted: Option<&str>) -> Result<&Kernel> {
-        let newest = self.workspace.series.last().context("Cargo.toml lists no supported kernel series")?;
-        kernels::resolve(&self.offered, wanted.unwrap_or(newest))
+        let found = kernels::resolve(&self.offered, wanted.unwrap_or(&self.workspace.default_series));
+        let missing = self.archive.missing();
+        if missing.is_empty() {
+            return found;
+        }
+        found.with_context(|| format!("the mirror has nothing of Debian {}", missing.join(" and ")))
     }
 
     /// The newest kernel of every supported series. One that the archive no longer has is an error, not a shorter list.
@@ -67,15 +76,10 @@ impl Lab {
     }
 
     /// A disk with our packages installed, and what the installation reported.
-    pub fn image(&self, kernel: &Kernel, packages: &Packages) -> Result<(Image, Installed)> {
-        let (stack, report) = self.userlands().with_packages(kernel, packages)?;
+    pub fn image(&self, kernel: &Kernel, packages: &Packages, way: Option<Way>) -> Result<(Image, Installed)> {
+        let (stack, report) = self.userlands().with_packages(kernel, packages, way)?;
         report.demand_module(&kernel.release)?;
         Ok((Image::of(&stack, kernel, &self.cache)?, report))
-    }
-
-    /// Installs our packages beside a kernel, without a disk to boot.
-    pub fn install(&self, kernel: &Kernel, packages: &Packages) -> Result<Installed> {
-        Ok(self.userlands().with_packages(kernel, packages)?.1)
     }
 
     /// Boots an image and runs commands in it.

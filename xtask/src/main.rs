@@ -22,7 +22,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Install the packages on a stock Debian kernel, boot it and show two processes exchanging verified data.
-    Demo,
+    Demo(demo::Arguments),
     /// Run every check: format, lints, tests, packages, and the driver on every supported kernel.
     Check(check::Scope),
     /// Build the packages: .deb and .rpm, in dist/; and have lintian and rpmlint judge them.
@@ -75,7 +75,7 @@ enum Vm {
 
 fn main() -> ExitCode {
     let (result, trouble) = match Cli::parse().command {
-        Task::Demo => (demo::run().map(|()| 0), 1),
+        Task::Demo(arguments) => (demo::run(&arguments).map(|()| 0), 1),
         Task::Check(scope) => (check::run(&scope).map(|()| 0), 1),
         Task::Packages { no_lint, reproducible } => (show_packages(!no_lint, reproducible).map(|()| 0), 1),
         Task::Repo { key } => (make_repositories(key.as_deref()).map(|()| 0), 1),
@@ -149,14 +149,20 @@ fn make_tarball(compare: bool) -> Result<()> {
 fn show_kernels() -> Result<()> {
     let lab = Lab::open()?;
     for kernel in lab.offered() {
-        let newest = lab.kernel(Some(&kernel.series)).is_ok_and(|newest| newest.release == kernel.release);
+        let series = match kernel.flavour.strip_suffix("-amd64") {
+            Some(flavour) => format!("{}-{flavour}", kernel.series),
+            None => kernel.series.clone(),
+        };
+        let newest = lab.kernel(Some(&series)).is_ok_and(|newest| newest.release == kernel.release);
+        let means = format!("is {series}");
         let notes = [
-            (newest && lab.workspace.series.contains(&kernel.series), "supported"),
-            (newest, "newest of its series"),
+            (newest, means.as_str()),
+            (newest && lab.workspace.series.contains(&series), "supported"),
+            (kernel.has_rust(), "built with Rust"),
             (!kernel.signed, "unsigned"),
         ];
         let notes: Vec<&str> = notes.iter().filter(|note| note.0).map(|note| note.1).collect();
-        println!("{:<6} {:<26} {}", kernel.series, kernel.release, notes.join(", "));
+        println!("{:<6} {:<32} {:<18} {}", kernel.series, kernel.release, kernel.suite, notes.join(", "));
     }
     // Say it if the archive has lost a series: the list alone does not show what is not in it.
     lab.supported().map(|_| ())

@@ -2,26 +2,32 @@
 //! The module as DKMS has built it: whether Rust code in it could bring the machine down.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use anyhow::{bail, Context, Result};
-use object::{Object, ObjectSymbol};
+use object::{Object, ObjectSection, ObjectSymbol};
 
-use crate::{host, run};
+use crate::run;
+use crate::vm::initramfs::decompressed;
 
-/// Where DKMS puts the module in a tree.
-pub fn path(tree: &Path, release: &str) -> PathBuf {
-    tree.join("usr/lib/modules").join(release).join("updates/dkms/knem.ko.xz")
+/// The module that DKMS has built in a tree, compressed if the kernel's own modules are.
+pub fn find(tree: &Path, release: &str) -> Option<PathBuf> {
+    let directory = tree.join("usr/lib/modules").join(release).join("updates/dkms");
+    ["knem.ko", "knem.ko.xz", "knem.ko.zst"].iter().map(|name| directory.join(name)).find(|path| path.is_file())
 }
 
-/// Names that the compressed module at `path` takes from the kernel.
+/// What the module says about itself under a name: the first such line of its `.modinfo`.
+pub fn information(path: &Path, name: &str) -> Result<Option<String>> {
+    let (_, content) = decompressed(path)?;
+    let file = object::File::parse(content.as_slice()).context("the module is no object file")?;
+    let section = file.section_by_name(".modinfo").context("the module has no .modinfo")?;
+    let text = String::from_utf8_lossy(section.data()?).into_owned();
+    Ok(text.split('\0').find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned))
+}
+
+/// Names that the module at `path` takes from the kernel.
 pub fn undefined_symbols(path: &Path) -> Result<Vec<String>> {
-    host::need(&["xz"])?;
-    let output = host::command("xz").arg("-dc").arg(path).stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        bail!("xz cannot unpack {}", path.display());
-    }
-    let file = object::File::parse(output.stdout.as_slice()).context("the module is no object file")?;
+    let (_, content) = decompressed(path)?;
+    let file = object::File::parse(content.as_slice()).context("the module is no object file")?;
     file.symbols()
         .filter(|symbol| symbol.is_undefined())
         .map(|symbol| Ok(symbol.name()?.to_owned()))

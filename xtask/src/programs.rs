@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::userland::Installed;
 use crate::vm::Add;
 use crate::workspace::Workspace;
 use crate::{host, run};
@@ -19,6 +20,12 @@ const PROFILE: &str = "machine";
 
 /// Programs in Rust: the interface against any device, the driver's life, and random sequences against a model.
 const RUST: &[&str] = &["knem-conformance", "knem-vm-tests", "knem-model"];
+
+/// The command, for machines that cannot have the package with it.
+const COMMAND: &str = "knem";
+
+/// What the machines are: named, so that what runs while something is compiled is not linked as the programs are.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Programs in C: the name, its sources, and whether it is built for 32 bits.
 const C: &[(&str, &[&str], bool)] = &[
@@ -35,21 +42,34 @@ const CROSS: [&str; 2] = ["i686-linux-gnu-gcc", "/usr/i686-linux-gnu/lib/libc.a"
 
 /// Builds all of them.
 pub fn build(workspace: &Workspace) -> Result<Vec<Add>> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(&workspace.root).args(["build", "--profile", PROFILE, "--target-dir"]).arg(workspace.target());
-    for name in RUST {
-        cargo.args(["--bin", name]);
-    }
-    run::run(&mut cargo)?;
-    let rust = RUST.iter().map(|name| workspace.target().join(PROFILE).join(name));
+    let mut programs = rust(workspace, RUST)?;
 
     host::need(&["cc", "pkg-config", CROSS[0], CROSS[1]])?;
     let flags = stage(workspace)?;
-    let mut programs: Vec<PathBuf> = rust.collect();
     for (name, sources, narrow) in C {
         programs.push(compile(workspace, name, sources, *narrow, &flags)?);
     }
     programs.into_iter().map(add).collect()
+}
+
+/// The command `knem`, if an installation has come without it.
+pub fn of_the_tools(workspace: &Workspace, installed: &Installed) -> Result<Vec<Add>> {
+    if installed.tools {
+        return Ok(Vec::new());
+    }
+    rust(workspace, &[COMMAND])?.into_iter().map(add).collect()
+}
+
+/// Builds programs in Rust. They need no C library in the machine, which may have a much older one than the host.
+fn rust(workspace: &Workspace, names: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(&workspace.root).args(["build", "--profile", PROFILE, "--target", TARGET, "--target-dir"]);
+    cargo.arg(workspace.target()).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    for name in names {
+        cargo.args(["--bin", name]);
+    }
+    run::run(&mut cargo)?;
+    Ok(names.iter().map(|name| workspace.target().join(TARGET).join(PROFILE).join(name)).collect())
 }
 
 /// Builds all of them if a command for a machine names one, in whatever of its words.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Debian userlands in layers, each made once: the distribution, a kernel on top of it, our packages on top of that.
+//! Debian userlands in layers, each made once: the distribution, Rust's toolchain where the driver is built on the `kernel` crate,
+//! a kernel on top of that, our packages on top of all.
 //!
 //! A layer above the first is what an overlay's upper side received while apt ran in the tree; the whole is never copied
 //! until a disk image is made of it.
@@ -10,10 +11,11 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use anyhow::{bail, Context, Result};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use crate::archive::{self, Archive, BACKPORTS, SUITES};
+use crate::archive::{self, Archive, Lists, NEWEST};
 use crate::cache::{file_digest, Cache};
 use crate::chroot::Chroot;
 use crate::host;
@@ -24,15 +26,18 @@ use crate::workspace::Workspace;
 use crate::{module, run};
 
 /// Part of the keys: to be raised when the way a layer is made changes and its inputs do not tell.
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
 /// What every userland has: a booted system's basics.
 const BASICS: &[&str] =
     &["busybox-static", "initramfs-tools", "iproute2", "kmod", "passwd", "procps", "systemd-sysv", "udev"];
 
-/// What knem-dkms depends on and is heavy, and what DKMS signs modules with. It stays apt's decision whether that is enough: the packages are installed with
-/// apt-get later, and bring what is missing here.
-const TOOLCHAIN: &[&str] = &["bindgen", "dkms", "gcc-14", "make", "openssl", "rust-src", "rustc", "xz-utils"];
+/// What knem-dkms depends on, and what DKMS signs modules with. It stays apt's decision whether that is enough: the packages are
+/// installed with apt-get later, which brings what is missing here.
+const BUILDING: &[&str] = &["dkms", "gcc", "make", "openssl"];
+
+/// What builds the driver on the kernel's own `kernel` crate, or its object on the node.
+const RUST: &[&str] = &["bindgen", "rust-src", "rustc", "xz-utils"];
 
 /// What User Mode Linux is built with beyond that: KASAN together with Rust needs clang.
 const UML_TOOLCHAIN: &[&str] =
@@ -63,14 +68,42 @@ const PACKAGING: &[&str] = &[
     "shellcheck",
 ];
 
+/// Makes `/bin` and its like links to those in `/usr`, in the tree `$1`.
+const MERGED_USR: &str = r#"cd "$1" && for name in bin sbin lib lib32 lib64 libx32; do mkdir -p "usr/$name" && ln -s "usr/$name" "$name"; done"#;
+
 /// Where the metadata provider of knem-dkms keeps what it made: a directory for each kernel release.
 const METADATA: &str = "var/cache/knem/rust-metadata";
 
 /// What makes it. The script that decides whether it is still good is not among them: it decides again in every tree.
 const METADATA_SCRIPTS: &[&str] = &["rust-make.sh", "rust-metadata.sh", "rust-symbols.sh"];
 
+/// The site's settings of the driver's builds.
+const SETTINGS: &str = "etc/dkms/knem.conf";
+
 /// Where the local repository is in the tree.
 const REPOSITORY: &str = "opt/knem-repository";
+
+/// How the Rust part of the driver is built, where it is forced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Way {
+    /// On the kernel's own `kernel` crate.
+    Kernel,
+    /// From the object in knem-dkms.
+    Object,
+    /// From the object, compiled on the node.
+    Compile,
+}
+
+impl Way {
+    /// Its value of `KNEM_RUST`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Object => "object",
+            Self::Compile => "compile",
+        }
+    }
+}
 
 /// What an installation of our packages left behind to be looked at.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -83,6 +116,10 @@ pub struct Installed {
     pub log: String,
     /// Names that the module takes from the kernel, if DKMS built one.
     pub symbols: Vec<String>,
+    /// How and why so the module's Rust part was built, as the module itself says: `way: why`.
+    pub rust: String,
+    /// Whether knem-tools is installed: built on a newer machine, it does not go with an old distribution's C library.
+    pub tools: bool,
 }
 
 /// Makes and finds layers.
@@ -108,83 +145,103 @@ impl<'a> Userlands<'a> {
         Self { workspace, cache, archive }
     }
 
-    /// The distribution alone.
+    /// The newest distribution alone.
+    ///
+    /// # Errors
+    /// When it cannot be made.
     pub fn base(&self) -> Result<Stack> {
-        let packages = [BASICS, TOOLCHAIN].concat().join(",");
-        let date = self.archive.date()?;
-        let key = [RECIPE, &packages, &date, &self.archive.sources()];
-        let layer = self.cache.entry("base", &format!("Debian {} userland", SUITES[0]), &key, |entry| {
-            self.debootstrap(&packages, &entry.join("tree"))
+        self.base_of(NEWEST)
+    }
+
+    /// A distribution alone: what boots, and what knem-dkms depends on.
+    ///
+    /// # Errors
+    /// When the archive does not have it, or it cannot be made.
+    pub fn base_of(&self, distribution: &str) -> Result<Stack> {
+        let lists = self.archive.of(distribution)?;
+        let packages = [BASICS, BUILDING].concat().join(",");
+        let date = lists.date()?;
+        let key = [RECIPE, &packages, &date, &lists.sources()];
+        let layer = self.cache.entry("base", &format!("Debian {distribution} userland"), &key, |entry| {
+            debootstrap(lists, &packages, &entry.join("tree"))
         })?;
         Ok(Stack { layers: vec![layer.join("tree")], key: name_of(&layer) })
     }
 
-    fn debootstrap(&self, packages: &str, tree: &Path) -> Result<()> {
-        host::need(&["mmdebstrap", host::ARCHIVE_KEYS])?;
-        let mut command = host::command("mmdebstrap");
-        command.args(["--mode=root", "--variant=apt", "--architectures=amd64"]);
-        command.arg(format!("--include={packages}"));
-        for option in archive::proxy_options()? {
-            command.arg(format!("--aptopt={option}"));
-        }
-        command.arg("--aptopt=Acquire::Languages \"none\"");
-        command.arg("--aptopt=Acquire::Retries \"3\"");
-        command.args([SUITES[0], &tree.to_string_lossy()]);
-        for line in self.archive.sources().lines() {
-            command.arg(line);
-        }
-        run::watched(&mut command, |line| {
-            if line.starts_with("I: ") {
-                eprintln!("    {line}");
-            }
-        })?;
-        // The lists are given by every run; a copy would only be carried along.
-        for file in fs::read_dir(tree.join("var/lib/apt/lists"))? {
-            let file = file?;
-            if file.file_type()?.is_file() {
-                fs::remove_file(file.path())?;
-            }
-        }
-        Ok(())
+    /// A distribution with Rust's toolchain.
+    ///
+    /// # Errors
+    /// As for [`base_of`](Self::base_of).
+    pub fn with_toolchain(&self, distribution: &str) -> Result<Stack> {
+        self.with_more(&self.base_of(distribution)?, "rust", &format!("Rust's toolchain on {distribution}"), RUST)
     }
 
-    /// The distribution with a kernel: image, headers, and its source where the driver needs that to be built.
+    /// A kernel in the userland of its distribution: image and headers, and nothing of Rust.
+    ///
+    /// # Errors
+    /// When the layer cannot be made.
     pub fn with_kernel(&self, kernel: &Kernel) -> Result<Stack> {
-        let base = self.base()?;
+        self.kernel_above(&self.base_of(kernel.distribution)?, kernel, &kernel.packages())
+    }
+
+    /// The same with Rust's toolchain, and the kernel's source where it is built with Rust.
+    ///
+    /// # Errors
+    /// When the layers cannot be made.
+    pub fn with_rust(&self, kernel: &Kernel) -> Result<Stack> {
+        let mut packages = kernel.packages();
+        packages.extend(kernel.source.iter().cloned());
+        self.kernel_above(&self.with_toolchain(kernel.distribution)?, kernel, &packages)
+    }
+
+    fn kernel_above(&self, below: &Stack, kernel: &Kernel, packages: &[String]) -> Result<Stack> {
         if !kernel.signed {
             run::step(&format!(
                 "kernel {} is in the archive only unsigned so far: using linux-binary-unsigned",
                 kernel.release
             ));
         }
-        let packages = kernel.packages();
-        let mut key = vec![RECIPE, base.key.as_str()];
+        let mut key = vec![RECIPE, below.key.as_str()];
         key.extend(packages.iter().map(String::as_str));
         let what = format!("kernel {}", kernel.release);
         let layer = self.cache.entry("kernel", &what, &key, |entry| {
-            self.layer(&base, entry, |_, chroot| {
+            self.layer(below, entry, |_, chroot| {
                 let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
-                if kernel.version.contains("~bpo") {
-                    // What such a kernel needs newer comes from backports with it.
-                    arguments.extend(["-t", BACKPORTS]);
-                }
+                // What such a kernel needs newer comes from backports with it.
+                arguments.extend(kernel.backports().into_iter().flat_map(|suite| ["-t", suite]));
                 arguments.extend(packages.iter().map(String::as_str));
                 run::quiet(&mut chroot.apt_get(&arguments))
             })
         })?;
-        Ok(base.above(&layer))
+        Ok(below.above(&layer))
     }
 
-    /// A kernel's userland with our packages, installed by apt-get from a local repository; DKMS builds the module in it.
-    pub fn with_packages(&self, kernel: &Kernel, packages: &Packages) -> Result<(Stack, Installed)> {
-        let below = self.with_kernel(kernel)?;
-        let mut key = vec![RECIPE.to_owned(), below.key.clone()];
+    /// A kernel's userland with our packages, installed by apt-get from a local repository; DKMS builds the module in it. Without a
+    /// way it is what a user gets who prepares for the best: with Rust's toolchain where the kernel is built with Rust.
+    ///
+    /// # Errors
+    /// When the layers cannot be made, or the kernel cannot be built for in this way.
+    pub fn with_packages(&self, kernel: &Kernel, packages: &Packages, way: Option<Way>) -> Result<(Stack, Installed)> {
+        let (way_name, below) = match way {
+            Some(Way::Kernel) if !kernel.has_rust() => {
+                bail!("kernel {} is built without CONFIG_RUST: there is no `kernel` crate", kernel.release)
+            }
+            Some(way @ (Way::Kernel | Way::Compile)) => (way.name(), self.with_rust(kernel)?),
+            Some(way @ Way::Object) => (way.name(), self.with_kernel(kernel)?),
+            None if kernel.has_rust() => ("", self.with_rust(kernel)?),
+            None => ("", self.with_kernel(kernel)?),
+        };
+        let mut key = vec![RECIPE.to_owned(), way_name.to_owned(), below.key.clone()];
         // The repository's own copies: those in dist/ may be another run's by now.
         for name in packages.debs.iter().filter_map(|deb| deb.file_name()) {
             key.push(file_digest(&packages.repository.join(name))?);
         }
         let key: Vec<&str> = key.iter().map(String::as_str).collect();
-        let what = format!("installing knem-dkms and knem-tools for {}", kernel.release);
+        let what = format!(
+            "installing our packages for {}{}",
+            kernel.release,
+            if way_name.is_empty() { String::new() } else { format!(" ({way_name})") }
+        );
         let layer = self.cache.entry("installed", &what, &key, |entry| {
             let made = self.metadata(kernel, &below)?;
             let mut report = Installed::default();
@@ -196,10 +253,15 @@ impl<'a> Userlands<'a> {
                     Some(known) => Some(show(&known, &kept, scratch.path())?),
                     None => None,
                 };
+                if let Some(way) = way {
+                    let settings = tree.join(SETTINGS);
+                    directory(settings.parent().context("a file is in a directory")?)?;
+                    fs::write(settings, format!("KNEM_RUST={}\n", way.name()))?;
+                }
                 report = install(tree, chroot, kernel, packages)?;
-                let module = module::path(tree, &kernel.release);
-                if module.is_file() {
+                if let Some(module) = module::find(tree, &kernel.release) {
                     report.symbols = module::undefined_symbols(&module)?;
+                    report.rust = module::information(&module, "rust")?.unwrap_or_default();
                 }
                 if shown.is_none() && kept.join(&kernel.release).is_dir() {
                     let what = format!("keeping the Rust metadata of {}", kernel.release);
@@ -224,7 +286,8 @@ impl<'a> Userlands<'a> {
     /// The distribution with what builds User Mode Linux. Beside the kernels' layers, not above them: those hold newer libraries
     /// from backports, which the compilers of the distribution do not go with.
     pub fn with_uml_toolchain(&self) -> Result<Stack> {
-        self.with_debian("uml-toolchain", "compilers for User Mode Linux", UML_TOOLCHAIN)
+        let below = self.with_toolchain(NEWEST)?;
+        self.with_more(&below, "uml-toolchain", "compilers for User Mode Linux", UML_TOOLCHAIN)
     }
 
     /// The distribution with what packages are built, checked and published with.
@@ -296,7 +359,7 @@ impl<'a> Userlands<'a> {
     /// # Errors
     /// When it cannot be made.
     pub fn rust_metadata(&self, kernel: &Kernel, packages: &Packages) -> Result<PathBuf> {
-        let below = self.with_kernel(kernel)?;
+        let below = self.with_rust(kernel)?;
         let key = self.metadata(kernel, &below)?;
         let what = format!("Rust metadata of {}", kernel.release);
         self.cache.entry("rust-metadata", &what, &words(&key), |copy| {
@@ -348,6 +411,38 @@ impl Stack {
     }
 }
 
+/// Makes a distribution's tree.
+fn debootstrap(lists: &Lists, packages: &str, tree: &Path) -> Result<()> {
+    host::need(&["mmdebstrap", host::ARCHIVE_KEYS])?;
+    let mut command = host::command("mmdebstrap");
+    command.args(["--mode=root", "--variant=apt", "--architectures=amd64"]);
+    command.arg(format!("--include={packages}"));
+    for option in archive::proxy_options()? {
+        command.arg(format!("--aptopt={option}"));
+    }
+    command.arg("--aptopt=Acquire::Languages \"none\"");
+    command.arg("--aptopt=Acquire::Retries \"3\"");
+    // As the installer of each of these releases does it, and mmdebstrap only for the newest.
+    command.arg(format!("--setup-hook={MERGED_USR}"));
+    command.args([lists.distribution.name, &tree.to_string_lossy()]);
+    for line in lists.sources().lines() {
+        command.arg(line);
+    }
+    run::watched(&mut command, |line| {
+        if line.starts_with("I: ") {
+            eprintln!("    {line}");
+        }
+    })?;
+    // The lists are given by every run; a copy would only be carried along.
+    for file in fs::read_dir(tree.join("var/lib/apt/lists"))? {
+        let file = file?;
+        if file.file_type()?.is_file() {
+            fs::remove_file(file.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Lets the tree have known metadata without copying it.
 fn show(known: &Path, at: &Path, scratch: &Path) -> Result<Mount> {
     let (upper, work) = (scratch.join("upper"), scratch.join("work"));
@@ -393,10 +488,20 @@ pub fn offer(tree: &Path, chroot: &Chroot, packages: &Packages) -> Result<()> {
 fn install(tree: &Path, chroot: &Chroot, kernel: &Kernel, packages: &Packages) -> Result<Installed> {
     offer(tree, chroot, packages)?;
     let log = Mutex::new(String::new());
-    let mut arguments = vec!["install", "-y", "-q", "knem-dkms", "knem-tools"];
+    let mut arguments = vec!["install", "-y", "-q", "knem-dkms"];
     if kernel.meta.is_empty() {
         // The recommended kernel headers are those of the newest kernel; here they would bring another kernel along.
         arguments.push("--no-install-recommends");
+    }
+    let tools = chroot.apt_get(&["install", "-s", "-q", "--no-install-recommends", "knem-tools"]).output()?;
+    if tools.status.success() {
+        arguments.push("knem-tools");
+    } else {
+        run::step(&format!("knem-tools goes with a newer C library than that of Debian {}", kernel.distribution));
+        // It is knem-tools that has the driver loaded at boot.
+        let load = tree.join("etc/modules-load.d/knem.conf");
+        directory(load.parent().context("a file is in a directory")?)?;
+        fs::write(load, "knem\n")?;
     }
     let mut command = chroot.apt_get(&arguments);
     let result = run::watched(&mut command, |line| {
@@ -424,7 +529,8 @@ fn install(tree: &Path, chroot: &Chroot, kernel: &Kernel, packages: &Packages) -
         dkms_status: run::output(chroot.command("dkms").arg("status"))?,
         audit: run::output(chroot.command("dpkg").arg("--audit"))?,
         log,
-        symbols: Vec::new(),
+        tools: tools.status.success(),
+        ..Installed::default()
     })
 }
 

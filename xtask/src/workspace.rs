@@ -17,6 +17,10 @@ pub struct Workspace {
     pub version: String,
     /// Kernel series the driver supports, oldest first, as in `7.2`.
     pub series: Vec<String>,
+    /// The one of them that is meant when none is named: that of the distribution itself.
+    pub default_series: String,
+    /// The first series whose `kernel` crate the driver can be built on.
+    pub crate_from: String,
     /// Where images, kernels and downloads are kept between runs.
     pub cache: PathBuf,
     /// Cargo's target directory.
@@ -48,6 +52,8 @@ struct Metadata {
 #[serde(rename_all = "kebab-case")]
 struct Knem {
     kernel_series: Vec<String>,
+    kernel_default: String,
+    kernel_crate_from: String,
 }
 
 impl Workspace {
@@ -75,10 +81,13 @@ impl Workspace {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let manifest: Manifest = toml::from_str(&text)
             .with_context(|| format!("{} lacks version or [workspace.metadata.knem]", path.display()))?;
+        let knem = manifest.workspace.metadata.knem;
         Ok(Self {
             root,
             version: manifest.workspace.package.version,
-            series: manifest.workspace.metadata.knem.kernel_series,
+            series: knem.kernel_series,
+            default_series: knem.kernel_default,
+            crate_from: knem.kernel_crate_from,
             cache: cache_directory()?,
             target,
         })

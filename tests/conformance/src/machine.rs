@@ -9,6 +9,21 @@ use nix::unistd::{geteuid, Pid};
 
 use crate::skip;
 
+/// Skips the test on kernels before this one, for what they do otherwise.
+pub fn need_kernel(since: (u32, u32), why: &str) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse().ok());
+    let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else { panic!("{release} is no release") };
+    if (major, minor) < since {
+        skip(format!("kernel {major}.{minor}: {why}"));
+    }
+}
+
+/// Skips the test where kernel threads stay in the root control group.
+pub fn need_threads_in_control_groups() {
+    need_kernel((5, 16), "a kernel thread cannot join a control group of the unified hierarchy");
+}
+
 /// Skips the test unless it runs as root.
 pub fn need_root() {
     if !geteuid().is_root() {

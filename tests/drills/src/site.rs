@@ -102,7 +102,7 @@ impl Site {
     /// # Errors
     /// When it cannot be made.
     pub fn with_kernel(&self, kernel: &Kernel) -> Result<Stack> {
-        self.lab().userlands().with_kernel(kernel)
+        self.lab().userlands().with_rust(kernel)
     }
 
     /// The same with our packages installed and the module built.
@@ -110,14 +110,14 @@ impl Site {
     /// # Errors
     /// When it cannot be made.
     pub fn installed(&self, kernel: &Kernel) -> Result<Stack> {
-        let (stack, report) = self.lab().userlands().with_packages(kernel, self.packages())?;
+        let (stack, report) = self.lab().userlands().with_packages(kernel, self.packages(), None)?;
         report.demand_module(&kernel.release)?;
         Ok(stack)
     }
 
     /// Whether the driver is written for this kernel.
     pub fn supports(&self, kernel: &Kernel) -> bool {
-        self.lab().workspace.series.contains(&kernel.series)
+        kernel.has_rust() && self.lab().workspace.series.contains(&kernel.series)
     }
 
     /// A kernel's Rust metadata as it was made before: a directory with one for the release.

@@ -11,8 +11,8 @@ use cpio::newc::{trailer, Builder};
 
 use crate::host;
 
-/// Modules the root disk needs, where they are not built in.
-const NEEDED: &[&str] = &["virtio_blk", "ext4"];
+/// Modules that the root disk and the ports to the host need, where they are not built in.
+const NEEDED: &[&str] = &["virtio_pci", "virtio_blk", "ext4", "virtio_console"];
 
 /// Loaded too where they exist: older file systems ask for a checksum by name, which no dependency tells.
 const HELPFUL: &[&str] = &["crc32c_generic", "crc32c_cryptoapi"];
@@ -92,8 +92,8 @@ fn module_name(file: &str) -> String {
     name.split('.').next().unwrap_or(name).replace('-', "_")
 }
 
-/// A module's plain content: the busybox that loads it knows no compression.
-fn decompressed(file: &Path) -> Result<(String, Vec<u8>)> {
+/// A module's plain name and content: the busybox that loads it knows no compression.
+pub(crate) fn decompressed(file: &Path) -> Result<(String, Vec<u8>)> {
     let name = file.file_name().context("a module has a name")?.to_string_lossy().into_owned();
     let (plain, tool) = match name.rsplit_once('.') {
         Some((plain, "xz")) => (plain, "xz"),

@@ -8,14 +8,18 @@ use clap::Args;
 
 use super::{Add, Options};
 use crate::lab::Lab;
+use crate::userland::Way;
 use crate::{kmodules, namespace, programs};
 
 /// What `run` is told on the command line.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Series such as 7.2, or full release; the newest supported series if absent.
+    /// Series such as 6.12, flavour of one such as 6.12-rt, or full release [the kernel of Debian 13]
     #[arg(long, value_name = "KERNEL")]
     pub kernel: Option<String>,
+    /// Force how the driver's Rust part is built [as on a machine that is prepared for the `kernel` crate, where the kernel has it]
+    #[arg(long, value_name = "WAY", conflicts_with = "bare")]
+    pub rust: Option<Way>,
     /// Leave our packages out.
     #[arg(long)]
     pub bare: bool,
@@ -41,11 +45,17 @@ pub struct Arguments {
 
 /// Runs the command; its exit status.
 pub fn run(arguments: Arguments) -> Result<u8> {
-    let Arguments { kernel, bare, mut adds, kmodules: modules, cpus, mem: memory, timeout, command } = arguments;
+    let Arguments { kernel, rust, bare, mut adds, kmodules: modules, cpus, mem: memory, timeout, command } = arguments;
     namespace::enter()?;
     let lab = Lab::open()?;
     let kernel = lab.kernel(kernel.as_deref())?;
-    let image = if bare { lab.bare_image(kernel)? } else { lab.image(kernel, &lab.packages()?)?.0 };
+    let image = if bare {
+        lab.bare_image(kernel)?
+    } else {
+        let (image, installed) = lab.image(kernel, &lab.packages()?, rust)?;
+        adds.extend(programs::of_the_tools(&lab.workspace, &installed)?);
+        image
+    };
     for sources in &modules {
         adds.push(kmodules::add(&lab, kernel, sources)?);
     }

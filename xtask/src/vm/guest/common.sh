@@ -13,11 +13,21 @@ login_limits() {
     ulimit -S -n 1024
 }
 
+# Ends what is in the command's control group. Before Linux 5.14 its processes have to be named.
+end_processes() {
+    if [ -e /sys/fs/cgroup/command/cgroup.kill ]; then
+        echo 1 > /sys/fs/cgroup/command/cgroup.kill
+    else
+        xargs -r kill -KILL < /sys/fs/cgroup/command/cgroup.procs 2> /dev/null
+    fi
+}
+
 # Ends whatever the command started and left. Fails if something is still there after as many tenths of a second.
 sweep() {
-    echo 1 > /sys/fs/cgroup/command/cgroup.kill
+    end_processes
     tries=0
     while grep -q 'populated 1' /sys/fs/cgroup/command/cgroup.events; do
+        [ -e /sys/fs/cgroup/command/cgroup.kill ] || end_processes
         tries=$((tries + 1))
         if [ "$tries" -ge "$1" ]; then
             say "finding processes of the command cannot be killed: $(tr '\n' ' ' < /sys/fs/cgroup/command/cgroup.procs)"
