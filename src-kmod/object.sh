@@ -61,8 +61,7 @@ aarch64 | aarch64-64k)
 esac
 # Without -Zplt and -Zdirect-access-external-data, calls and data go through a global offset table, which modules cannot have.
 flags="$flags -Copt-level=2 -Cpanic=abort -Ccodegen-units=1 -Cembed-bitcode=yes -Cforce-unwind-tables=n -Zfunction-sections=no
-    -Crelocation-model=static -Csymbol-mangling-version=v0 -Zdirect-access-external-data=yes
-    --remap-path-prefix=$here=knem --remap-path-prefix=$library=rust --sysroot=/dev/null"
+    -Crelocation-model=static -Csymbol-mangling-version=v0 -Zdirect-access-external-data=yes --sysroot=/dev/null"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -77,7 +76,7 @@ compile() {
     shift 3
     # Warnings are about features of the target that the compiler does not know by name, or are for developers.
     # shellcheck disable=SC2086
-    "$rustc" $flags --cap-lints allow --crate-name "$crate" --edition "$edition" -L. "$@" "$source" 2>log || {
+    "$rustc" $flags "--remap-path-prefix=$here=knem" "--remap-path-prefix=$library=rust" --cap-lints allow --crate-name "$crate" --edition "$edition" -L. "$@" "$source" 2>log || {
         cat log >&2
         fail "$rustc cannot compile $source"
     }

@@ -16,6 +16,7 @@ pub mod kmodules;
 pub mod lab;
 pub mod module;
 pub mod namespace;
+pub mod object;
 pub mod packages;
 pub mod programs;
 pub mod run;

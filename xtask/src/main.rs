@@ -9,7 +9,7 @@ use nix::unistd::geteuid;
 
 use xtask::lab::Lab;
 use xtask::workspace::Workspace;
-use xtask::{check, demo, dist, namespace, packages, uml, vm};
+use xtask::{check, demo, dist, namespace, object, packages, uml, vm};
 
 /// Build, package and test KNEM.
 #[derive(Parser)]
@@ -46,6 +46,8 @@ enum Task {
         #[arg(long)]
         compare: bool,
     },
+    /// Compile the driver's Rust part into the objects for kernels without Rust, and check that every kernel can take them.
+    Object(object::Arguments),
     /// Stock Debian kernels in a virtual machine.
     #[command(subcommand)]
     Vm(Vm),
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Task::Packages { no_lint, reproducible } => (show_packages(!no_lint, reproducible).map(|()| 0), 1),
         Task::Repo { key } => (make_repositories(key.as_deref()).map(|()| 0), 1),
         Task::Dist { compare } => (make_tarball(compare).map(|()| 0), 1),
+        Task::Object(arguments) => (object::run(&arguments).map(|()| 0), 1),
         Task::Vm(Vm::Kernels) => (show_kernels().map(|()| 0), 1),
         Task::Vm(Vm::Run(arguments)) => (vm::run::run(arguments), vm::TROUBLE),
         Task::Uml(Uml::Run(arguments)) => (uml::run::run(arguments), vm::TROUBLE),

@@ -50,7 +50,7 @@ pub fn demand_no_panic(symbols: &[String]) -> Result<()> {
 }
 
 /// Rust's mangled names keep the words of the paths: core::panicking, option::unwrap_failed, slice::index::..._fail.
-fn is_panic(name: &str) -> bool {
+pub(crate) fn is_panic(name: &str) -> bool {
     name == "rust_begin_unwind"
         || (name.starts_with("_R")
             && ["panic", "unwrap", "expect_failed", "_fail"].iter().any(|word| name.contains(word)))
