@@ -10,7 +10,7 @@ use anyhow::{bail, Context, Result};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
 use object::elf;
 use object::read::elf::ElfFile64;
-use object::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SectionFlags};
+use object::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SectionFlags, SymbolKind};
 
 use super::{name, ARCHITECTURES};
 
@@ -53,6 +53,9 @@ const RELOCATIONS_AARCH64: &[u32] = &[
     elf::R_AARCH64_JUMP26,
 ];
 
+/// Those of branches to an address that is known when the module is loaded.
+const BRANCHES: &[u32] = &[elf::R_X86_64_PLT32, elf::R_AARCH64_CALL26, elf::R_AARCH64_JUMP26];
+
 /// Sections with contents that the kernel's linker scripts know.
 const SECTIONS: &[&str] =
     &[".text", ".rodata", ".data", ".bss", ".modinfo", ".note.gnu.property", "__patchable_function_entries"];
@@ -93,7 +96,7 @@ struct Checked<'file, 'data> {
 impl<'file, 'data> Checked<'file, 'data> {
     fn new(file: &'file File<'data>, x86_64: bool) -> Result<Self> {
         let section = file.section_by_name(".text").context("it has no .text")?;
-        let functions = file.symbols().filter(|symbol| symbol.kind() == object::SymbolKind::Text && symbol.is_definition());
+        let functions = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_definition());
         let mut offsets = Vec::new();
         for symbol in functions {
             if symbol.section_index() != Some(section.index()) {
@@ -121,7 +124,10 @@ impl<'file, 'data> Checked<'file, 'data> {
             checks.push(("no floating point", self.no_vectors_x86_64()?));
         } else {
             // `paciasp` is a landing pad as well.
-            checks.push(("BTI, PAC", self.landing_pads(&[&[0x5f, 0x24, 0x03, 0xd5], &[0x3f, 0x23, 0x03, 0xd5]], "bti c or paciasp")?));
+            checks.push((
+                "BTI, PAC",
+                self.landing_pads(&[&[0x5f, 0x24, 0x03, 0xd5], &[0x3f, 0x23, 0x03, 0xd5]], "bti c or paciasp")?,
+            ));
             checks.push(("no floating point", self.no_vectors_aarch64()?));
         }
         Ok(checks)
@@ -169,7 +175,10 @@ impl<'file, 'data> Checked<'file, 'data> {
             for (offset, relocation) in section.relocations() {
                 let RelocationFlags::Elf { r_type } = relocation.flags() else { bail!("a relocation is not ELF's") };
                 if !known.contains(&r_type) {
-                    bail!("relocation {r_type} at {offset:#x} in {} is not one that every kernel knows", section.name()?);
+                    bail!(
+                        "relocation {r_type} at {offset:#x} in {} is not one that every kernel knows",
+                        section.name()?
+                    );
                 }
                 seen.insert(r_type);
             }
@@ -185,7 +194,9 @@ impl<'file, 'data> Checked<'file, 'data> {
             if sh_flags & u64::from(elf::SHF_ALLOC) == 0 {
                 continue;
             }
-            let known = SECTIONS.iter().find(|known| name.strip_prefix(**known).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')));
+            let known = SECTIONS
+                .iter()
+                .find(|known| name.strip_prefix(**known).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')));
             match known {
                 Some(known) => seen.insert(*known),
                 None => bail!("it has a section {name}, which the kernel's linker script does not place"),
@@ -194,15 +205,30 @@ impl<'file, 'data> Checked<'file, 'data> {
         Ok(seen.into_iter().collect::<Vec<_>>().join(" "))
     }
 
-    /// Every function starts with an instruction that indirect calls may land on.
+    /// Every function whose address is taken, or that C calls, starts with an instruction that indirect calls may land on.
     fn landing_pads(&self, pads: &[&[u8]], what: &str) -> Result<String> {
-        for function in &self.functions {
-            let start = self.text.get(*function..).unwrap_or_default();
-            if !pads.iter().any(|pad| start.starts_with(pad)) {
-                bail!("the function at {function:#x} does not start with {what}");
+        let called = self.file.symbols().filter(|symbol| symbol.is_global() && symbol.kind() == SymbolKind::Text);
+        let mut targets: BTreeSet<usize> =
+            called.map(|symbol| usize::try_from(symbol.address())).collect::<Result<_, _>>()?;
+        let text = self.file.section_by_name(".text").context("it has no .text")?.index();
+        for section in self.file.sections().filter(|section| section.name() != Ok("__patchable_function_entries")) {
+            for (_, relocation) in section.relocations() {
+                let RelocationTarget::Symbol(index) = relocation.target() else { continue };
+                let symbol = self.file.symbol_by_index(index)?;
+                let RelocationFlags::Elf { r_type } = relocation.flags() else { continue };
+                if symbol.section_index() == Some(text) && !BRANCHES.contains(&r_type) {
+                    let offset = symbol.address().wrapping_add_signed(relocation.addend());
+                    targets.insert(usize::try_from(offset)?);
+                }
             }
         }
-        Ok(format!("{} functions start with {what}", self.functions.len()))
+        for function in targets.iter().filter(|target| self.functions.contains(target)) {
+            let start = self.text.get(*function..).unwrap_or_default();
+            if !pads.iter().any(|pad| start.starts_with(pad)) {
+                bail!("the function at {function:#x}, which may be called by its address, does not start with {what}");
+            }
+        }
+        Ok(format!("{} functions that may be called by address start with {what}", targets.len()))
     }
 
     /// Before every function there is room for the code that tracks calls.
@@ -227,7 +253,9 @@ impl<'file, 'data> Checked<'file, 'data> {
             let at = instruction.ip();
             match instruction.flow_control() {
                 FlowControl::Return => bail!("there is a return at {at:#x} that no thunk makes"),
-                FlowControl::IndirectBranch | FlowControl::IndirectCall => bail!("there is an indirect branch at {at:#x}"),
+                FlowControl::IndirectBranch | FlowControl::IndirectCall => {
+                    bail!("there is an indirect branch at {at:#x}")
+                }
                 _ => {}
             }
         }
@@ -254,7 +282,10 @@ impl<'file, 'data> Checked<'file, 'data> {
         for instruction in self.instructions() {
             count += 1;
             let registers = (0..instruction.op_count()).map(|operand| instruction.op_register(operand));
-            if registers.into_iter().any(|register| register.is_vector_register() || register.is_mm() || register.is_st()) {
+            if registers
+                .into_iter()
+                .any(|register| register.is_vector_register() || register.is_mm() || register.is_st())
+            {
                 bail!("the instruction at {:#x} uses a vector register", instruction.ip());
             }
         }
