@@ -54,6 +54,21 @@ bool knem_shim_thread_interrupted(void)
 	return kthread_freezable_should_stop(NULL);
 }
 
+#ifdef CONFIG_CGROUPS
+/* Whether a task is in the cpuset of the calling one. */
+static bool knem_same_cpuset(struct task_struct *task)
+{
+	bool same = true;
+
+#ifdef CONFIG_CPUSETS
+	rcu_read_lock();
+	same = task_css(task, cpuset_cgrp_id) == task_css(current, cpuset_cgrp_id);
+	rcu_read_unlock();
+#endif
+	return same;
+}
+#endif
+
 /* Moves a thread that waits to be woken to the control groups of the calling task. */
 int knem_shim_join_cgroups(struct task_struct *thread)
 {
@@ -65,10 +80,10 @@ int knem_shim_join_cgroups(struct task_struct *thread)
 		return 0;
 	error = cgroup_attach_task_all(current, thread);
 	/*
-	 * Before 5.16 that leaves out the unified hierarchy. Then the thread is not accounted to the groups of the task, but it
-	 * keeps to the task's CPUs, which are those of its cpuset or fewer.
+	 * Before 5.16 that leaves out the unified hierarchy. Then the thread is not accounted to the task's group; but if that has
+	 * a cpuset, the thread keeps to the task's CPUs, which are those of the cpuset or fewer.
 	 */
-	if (!error && rcu_access_pointer(thread->cgroups) != rcu_access_pointer(current->cgroups))
+	if (!error && !knem_same_cpuset(thread))
 		error = set_cpus_allowed_ptr(thread, current->cpus_ptr);
 	return error;
 #else
