@@ -8,8 +8,9 @@
 #     sh attempt.sh make KERNELVER KERNEL_SOURCE_DIR     dkms.conf: builds aside; exit 0: there is a module
 #     sh attempt.sh take KERNELVER KERNEL_SOURCE_DIR     MAKE[0]: brings it here, and builds it first if it is not there
 #
-# Where the kernel crate fails, the prebuilt object is tried. Logs of what failed stay in /var/cache/knem/build, KERNELVER.log and
-# KERNELVER.crate.log, until a later attempt succeeds.
+# KNEM_ATTEMPTS: another directory than /var/cache/knem/build, for a build by a user who may not write there (install/module.sh).
+# Where the kernel crate fails, the prebuilt object is tried. Logs of what failed stay there, KERNELVER.log and KERNELVER.crate.log,
+# until a later attempt succeeds.
 set -eu
 umask 022
 
@@ -18,7 +19,7 @@ verb=$1
 kernelver=$2
 kernel_source_dir=$3
 
-attempts=/var/cache/knem/build
+attempts=${KNEM_ATTEMPTS:-/var/cache/knem/build}
 place=$attempts/$kernelver
 log=$attempts/$kernelver.log
 crate_log=$attempts/$kernelver.crate.log
@@ -26,7 +27,7 @@ crate_log=$attempts/$kernelver.crate.log
 # What a module was built from: the sources, the compiler, and the kernel's interface.
 stamp() {
     # By name, as DKMS has its own files beside these where it builds.
-    (cd "$knem_dir" && find . -type f \( -name '*.rs' -o -name '*.[cho]' -o -name '*.sh' -o -name Kbuild -o -name VERSION \) \
+    (cd "$knem_dir" && find . -type f \( -name '*.rs' -o -name '*.[ch]' -o -name '*.o_shipped' -o -name '*.sh' -o -name Kbuild -o -name VERSION \) \
         -exec cksum {} + | sort)
     cksum <"$kernel_source_dir/Module.symvers"
     cat "$kernel_source_dir/include/config/auto.conf" /etc/dkms/knem.conf 2>/dev/null | cksum

@@ -33,13 +33,14 @@ kernel)
 compile)
     mkdir compiled
     RUSTC=$knem_rustc sh ./object.sh "$knem_arch" compiled
-    if cmp compiled/"knem_rust-$knem_arch.o" "knem_rust-$knem_arch.o"; then
+    object=knem_rust-$knem_arch.o_shipped
+    if cmp "compiled/$object" "$object"; then
         knem_why="compiled here, same bytes as shipped: $knem_why"
     else
         knem_why="compiled here by rustc $knem_release, other bytes than shipped: $knem_why"
     fi
     echo "knem: $knem_why"
-    mv compiled/"knem_rust-$knem_arch.o" .
+    mv "compiled/$object" .
     rm -r compiled
     knem_way=object
     ;;

@@ -4,8 +4,8 @@
 #
 #     knem_check_kernel KERNELVER KERNEL_SOURCE_DIR    status 0: a kernel that the driver is written for, whose C compiler is here
 #
-# sets knem_kernelver, knem_build_dir (links resolved), knem_arch (x86_64, aarch64), knem_series (7.2), knem_cc (make variables that
-# name the C compiler); or knem_missing, a sentence that ends with the command that helps.
+# sets knem_kernelver, knem_build_dir (links resolved), knem_series (7.2), knem_arch (what its Rust object is called by: x86_64, aarch64,
+# aarch64-64k), knem_cc (a make variable that names the C compiler); or knem_missing, a sentence that ends with the command that helps.
 
 # The oldest kernel whose interface the C code and the stand-in for the kernel crate are written for.
 knem_oldest=5.10
@@ -63,6 +63,8 @@ knem_check_kernel() {
         knem_arch=x86_64
     elif knem_is_set CONFIG_ARM64; then
         knem_arch=aarch64
+        ! knem_is_set CONFIG_ARM64_64K_PAGES || knem_arch=aarch64-64k
+        ! knem_is_set CONFIG_ARM64_16K_PAGES || knem_arch=aarch64-16k
     else
         knem_no "this kernel is not for x86-64 or arm64 (CONFIG_X86_64 or CONFIG_ARM64), the 64-bit architectures that the driver is written for"
         return 1

@@ -60,6 +60,7 @@ knem_decide() {
     *) knem_no "KNEM_RUST=$knem_forced is $knem_set_by, and kernel, object and compile are what there is" ;;
     esac || return 1
     [ "$knem_way" != kernel ] || knem_with="kernel crate"
+    knem_why=$(knem_clean "$knem_why")
 }
 
 # knem_setting NAME: its value in the site's settings, which are shell.
@@ -71,10 +72,8 @@ knem_setting() {
 knem_check_object() {
     if knem_is_set CONFIG_CFI_CLANG || knem_is_set CONFIG_CFI; then
         knem_no "this kernel checks the types of indirect calls (CONFIG_CFI), which the Rust object has no hashes for, and it cannot be built on the kernel crate: $1${knem_remedy:+; $knem_remedy}"
-    elif [ "$knem_arch" = aarch64 ] && ! knem_is_set CONFIG_ARM64_4K_PAGES; then
-        knem_no "this kernel has pages of another size than the 4 KiB of the Rust object, and it cannot be built on the kernel crate: $1"
-    elif [ ! -r "$knem_dir/knem_rust-$knem_arch.o" ]; then
-        knem_no "there is no Rust object $knem_dir/knem_rust-$knem_arch.o, and the module cannot be built on the kernel crate: $1"
+    elif [ ! -r "$knem_dir/knem_rust-$knem_arch.o_shipped" ]; then
+        knem_no "there is no Rust object knem_rust-$knem_arch.o_shipped in $knem_dir, and the module cannot be built on the kernel crate: $1${knem_remedy:+; $knem_remedy}"
     fi
 }
 
