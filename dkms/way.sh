@@ -32,6 +32,8 @@ knem_decide() {
     knem_way=
     knem_why=
     knem_with="prebuilt object"
+    knem_metadata=
+    knem_remedy=
     knem_check_kernel "$1" "$2" || return 1
     knem_set_by=
     knem_forced=${KNEM_RUST:-}
