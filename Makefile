@@ -24,6 +24,8 @@ BUILD ?= build
 target := $(or $(CARGO_TARGET_DIR),target)
 KVERSION ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KVERSION)/build
+# Architectures whose Rust object must be there (install/objects.sh); none: this machine's, if it can be compiled here.
+OBJECTS ?=
 version := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 PREFIX ?= /opt/knem-$(version)
 
@@ -38,6 +40,7 @@ build: export RUSTFLAGS += --remap-path-prefix=$(CURDIR)=knem --remap-path-prefi
 build: | linker
 	$(CARGO) build --release --bin knem -p knem-tools
 	sh install/generate.sh $(BUILD) $(target)/release/knem
+	sh install/objects.sh $(BUILD) $(OBJECTS)
 
 module: build
 	@BUILD=$(BUILD) sh install/module.sh $(KVERSION) $(KDIR)

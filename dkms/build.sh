@@ -1,35 +1,48 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Builds knem.ko in the current directory: what dkms.conf calls.
+# Builds knem.ko in the current directory, which has the driver's tree, the way that way.sh decides.
 #
-#     sh build.sh KERNELVER KERNEL_SOURCE_DIR [MAKE-VARIABLE=VALUE...]
-#
-# The kernel's Rust metadata comes with the build directory, or from the cache, or is made now (rust-metadata.sh).
+#     sh build.sh KERNELVER KERNEL_SOURCE_DIR
 set -eu
 
 knem_dir=$(cd "$(dirname "$0")" && pwd)
 kernelver=$1
 kernel_source_dir=$2
-shift 2
 
-. "$knem_dir/rust-check.sh"
-if ! knem_rust_check "$kernelver" "$kernel_source_dir"; then
+. "$knem_dir/way.sh"
+if ! knem_decide "$kernelver" "$kernel_source_dir"; then
     echo "knem: cannot be built for kernel $kernelver: $knem_missing"
     exit 1
 fi
-
-case $knem_metadata in
-shipped)
-    build_dir=$knem_build_dir
-    ;;
-*)
-    sh "$knem_dir/rust-metadata.sh" "$kernelver" "$kernel_source_dir"
-    build_dir=$knem_cache/$kernelver/out
-    ;;
-esac
-
+echo "knem: building for kernel $kernelver with the $knem_with: $knem_why"
+build_dir=$knem_build_dir
 # An outer make's flags (a package build, for instance) are meant for that make.
 unset MAKEFLAGS MFLAGS MAKELEVEL GNUMAKEFLAGS KBUILD_OUTPUT
-# By its path: a rustup shim in PATH must not take the place of the kernel's compiler.
-make -C "$build_dir" M="$PWD" -j"${KNEM_JOBS:-$(nproc)}" RUSTC="$knem_rustc" "$@" modules
+
+set -- "$knem_cc"
+case $knem_way in
+kernel)
+    if [ "$knem_metadata" != shipped ]; then
+        sh "$knem_dir/rust-metadata.sh" "$kernelver" "$kernel_source_dir"
+        build_dir=$knem_cache/$kernelver/out
+    fi
+    # By its path: a rustup shim in PATH must not take the place of the kernel's compiler.
+    set -- "$@" RUSTC="$knem_rustc"
+    ;;
+compile)
+    mkdir compiled
+    RUSTC=$knem_rustc sh ./object.sh "$knem_arch" compiled
+    object=knem_rust-$knem_arch.o_shipped
+    if cmp "compiled/$object" "$object"; then
+        knem_why="compiled here, same bytes as shipped: $knem_why"
+    else
+        knem_why="compiled here by rustc $knem_release, other bytes than shipped: $knem_why"
+    fi
+    echo "knem: $knem_why"
+    mv "compiled/$object" .
+    rm -r compiled
+    knem_way=object
+    ;;
+esac
+make -C "$build_dir" M="$PWD" -j"${KNEM_JOBS:-$(nproc)}" "$@" KNEM_RUST="$knem_way" KNEM_WHY="$knem_why" modules

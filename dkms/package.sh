@@ -58,7 +58,7 @@ build_missing() {
             continue
         fi
         # Asked first, so that every package that comes is not followed by the reasons of every kernel.
-        sh "$knem_dir/rust-check.sh" "$kernel" >/dev/null || continue
+        sh "$knem_dir/way.sh" "$kernel" >/dev/null || continue
         dkms install -m knem -v "$version" -k "$kernel" || true
     done
 }

@@ -5,8 +5,8 @@
 #
 #     sh rust-metadata.sh KERNELVER KERNEL_SOURCE_DIR
 #
-# An entry is made beside its place and renamed when it is whole, so that whatever ends a build half-way (a signal, a full disk, a
-# power cut) leaves nothing that would be used. What the making prints goes to KERNELVER.log, which stays only after a failure.
+# An entry is made under another name and renamed when it is whole, so that whatever ends a build half-way (a signal, a full disk, a
+# power cut) leaves nothing that would be used. The output goes to KERNELVER.log, which stays only after a failure.
 set -eu
 umask 022
 
@@ -14,7 +14,7 @@ knem_dir=$(cd "$(dirname "$0")" && pwd)
 kernelver=$1
 kernel_source_dir=$2
 
-. "$knem_dir/rust-check.sh"
+. "$knem_dir/way.sh"
 
 # The last line of make.log: what failed, and where to read on.
 fail() {
@@ -38,7 +38,8 @@ flock -w 1800 9 || fail "another build of it did not end within 30 minutes"
 prune
 
 # Only now: another build may have finished it while this one waited.
-knem_rust_check "$kernelver" "$kernel_source_dir" || fail "$knem_missing"
+knem_check_kernel "$kernelver" "$kernel_source_dir" || fail "$knem_missing"
+knem_check_crate || fail "$knem_lack"
 [ "$knem_metadata" = makeable ] || exit 0
 
 echo "knem: making the Rust metadata for kernel $kernelver from $knem_tarball (about a minute)"

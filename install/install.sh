@@ -107,7 +107,7 @@ line() {
     directory=${3#\{}
     directory=$(place "${directory%%\}*}")
     [ "$directory" != - ] || return 0
-    pattern=$2
+    pattern=${2#-}
     case $pattern in
     build/*) cd "$build" && pattern=${pattern#build/} ;;
     *) cd "$top" ;;
@@ -120,7 +120,12 @@ line() {
     esac
     pattern=$(echo "$pattern" | sed -e 's|^\./||' -e 's|/\./|/|')
     found=$(sources "$pattern")
-    [ -n "$found" ] || fail "install/files: there is no file $2"
+    if [ -z "$found" ]; then
+        case $2 in
+        -*) return 0 ;;
+        *) fail "install/files: there is no file $2" ;;
+        esac
+    fi
     # Names of sources have no blanks: they are ours.
     for file in $found; do
         case $3 in

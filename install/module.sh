@@ -5,8 +5,8 @@
 #
 #     sh install/module.sh KVERSION KDIR
 #
-# Leaves BUILD/modules/KVERSION/knem.ko. That a kernel cannot carry the driver is said, and no failure: the rest is of use without
-# a module, and the kernel may be another machine's.
+# Leaves BUILD/modules/KVERSION/knem.ko. That no module can be built for the kernel is printed, and no failure: the rest is of use
+# without a module, and the kernel may be another machine's.
 set -eu
 umask 022
 
@@ -35,19 +35,19 @@ if [ "$(id -u)" != 0 ]; then
     mkdir -p "$KNEM_METADATA"
     [ ! -r "$known/stamp" ] || [ -e "$KNEM_METADATA/$kernel" ] || ln -s "$known" "$KNEM_METADATA/$kernel"
 fi
-if ! missing=$(sh "$tree/rust-check.sh" "$kernel" "$kdir"); then
-    echo "no module for kernel $kernel: $missing"
+if ! said=$(sh "$tree/way.sh" "$kernel" "$kdir"); then
+    echo "no module: $said"
     echo "everything else is built; for another kernel: make KVERSION=... [KDIR=...]"
     exit 0
 fi
-echo "building the module for kernel $kernel"
-cd "$tree"
-if ! sh ./build.sh "$kernel" "$kdir" >"$build/module.log" 2>&1; then
-    tail -n 40 "$build/module.log"
-    echo "the module could not be built for kernel $kernel; the whole log is $build/module.log" >&2
+export KNEM_ATTEMPTS="$build/attempts"
+if ! sh "$tree/attempt.sh" make "$kernel" "$kdir"; then
+    tail -n 40 "$KNEM_ATTEMPTS/$kernel.log"
+    echo "the module could not be built for kernel $kernel; the whole log is $KNEM_ATTEMPTS/$kernel.log" >&2
     exit 1
 fi
-strip --strip-debug knem.ko
 mkdir -p "$modules/$kernel"
-mv knem.ko "$modules/$kernel/"
+mv "$KNEM_ATTEMPTS/$kernel/knem.ko" "$modules/$kernel/"
+rm -r "$KNEM_ATTEMPTS"
+strip --strip-debug "$modules/$kernel/knem.ko"
 echo "built $modules/$kernel/knem.ko"

@@ -39,32 +39,26 @@ pub struct Report {
 }
 
 impl Machine {
-    /// A machine above these layers. Apt knows our packages; the Rust metadata of the supported kernels in it is there, made before.
+    /// A machine with a kernel that is built with Rust, and all that building on its crate takes, the metadata of which was made before.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn above(site: &Site, stack: &Stack) -> Result<Self> {
-        let mut machine = Self::without_metadata(site, stack)?;
+    pub fn with_rust(site: &Site, kernel: &Kernel) -> Result<Self> {
+        let mut machine = Self::above(site, &site.with_rust(kernel)?)?;
         let place = machine.home.path().join("metadata");
         directory(&place.join(METADATA))?;
-        for kernel in site.lab().offered().iter().filter(|kernel| site.supports(kernel)) {
-            let modules = Path::new("usr/lib/modules").join(&kernel.release);
-            if machine.layers.iter().any(|layer| layer.join(&modules).is_dir()) {
-                let from = site.metadata(kernel)?.join(&kernel.release);
-                let to = place.join(METADATA).join(&kernel.release);
-                // Links instead of copies: a layer is never written to.
-                run::quiet(Command::new("cp").args(["-a", "-l", "-T"]).arg(from).arg(to))?;
-            }
-        }
+        let from = site.metadata(kernel)?.join(&kernel.release);
+        // Links instead of copies: a layer is never written to.
+        run::quiet(Command::new("cp").args(["-a", "-l", "-T"]).arg(from).arg(place.join(METADATA).join(&kernel.release)))?;
         machine.layers.insert(0, place);
         Ok(machine)
     }
 
-    /// As [`above`](Self::above), but Rust metadata has to be made there.
+    /// A machine above these layers. Apt knows our packages.
     ///
     /// # Errors
-    /// As for [`above`](Self::above).
-    pub fn without_metadata(site: &Site, stack: &Stack) -> Result<Self> {
+    /// When it cannot be made.
+    pub fn above(site: &Site, stack: &Stack) -> Result<Self> {
         let machine = Self::of(site, stack.layers.clone())?;
         machine.inside(|shell| shell.offer(site.packages()))?;
         Ok(machine)

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Context, Result};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
-use xtask::archive::BACKPORTS;
 use xtask::chroot::Chroot;
 use xtask::kernels::Kernel;
 use xtask::namespace::directory;
@@ -53,6 +52,8 @@ pub struct Module {
     pub version: String,
     /// The kernel it was made for.
     pub kernel: String,
+    /// How its Rust part was built, and why so: `object: kernel built without CONFIG_RUST`.
+    pub rust: String,
 }
 
 /// What came of a command that was to be killed.
@@ -200,10 +201,8 @@ impl<'a> Shell<'a> {
     /// When apt is not.
     pub fn install_kernel(&self, kernel: &Kernel, packages: &[String]) -> Result<Said> {
         let mut arguments = vec!["install", "--no-install-recommends"];
-        if kernel.version.contains("~bpo") {
-            // What such a kernel needs newer comes from backports with it.
-            arguments.extend(["-t", BACKPORTS]);
-        }
+        // What such a kernel needs newer comes from backports with it.
+        arguments.extend(kernel.backports().into_iter().flat_map(|suite| ["-t", suite]));
         arguments.extend(packages.iter().map(String::as_str));
         let said = self.apt(&arguments)?;
         said.demand(0)?;
@@ -315,30 +314,6 @@ impl<'a> Shell<'a> {
         Ok(())
     }
 
-    /// The command that a sentence of ours advises to give, such as `apt install bindgen`.
-    ///
-    /// # Errors
-    /// When nothing that was said advises anything.
-    pub fn advice(said: &Said) -> Result<String> {
-        let lines = said.text.lines().filter(|line| line.contains("knem: not built for kernel"));
-        let found = lines.filter_map(|line| line.split_once("; apt install ")).map(|(_, rest)| rest).next();
-        let rest = found.with_context(|| format!("`{}` advises no apt install: {}", said.command, said.text))?;
-        // What follows in brackets is another way.
-        Ok(rest.split(" (").next().unwrap_or(rest).trim().to_owned())
-    }
-
-    /// Gives the command that a sentence of ours advises, and demands that apt is content.
-    ///
-    /// # Errors
-    /// When there is no advice, or apt is not content.
-    pub fn follow_advice(&self, said: &Said) -> Result<Said> {
-        let advice = Self::advice(said)?;
-        let words: Vec<&str> = ["install"].into_iter().chain(advice.split_whitespace()).collect();
-        let said = self.apt(&words)?;
-        said.demand(0)?;
-        Ok(said)
-    }
-
     /// The version of a package, if it is installed.
     ///
     /// # Errors
@@ -363,7 +338,7 @@ impl<'a> Shell<'a> {
             line.map(|value| value.trim().to_owned()).with_context(|| format!("modinfo does not say {name}"))
         };
         let kernel = field("vermagic")?.split(' ').next().unwrap_or_default().to_owned();
-        Ok(Some(Module { path: field("filename")?, version: field("version")?, kernel }))
+        Ok(Some(Module { path: field("filename")?, version: field("version")?, kernel, rust: field("rust")? }))
     }
 
     /// Fails unless the module for a kernel is there, of this version, from DKMS, and DKMS says so.
@@ -375,8 +350,24 @@ impl<'a> Shell<'a> {
         if module.version != version || module.kernel != release || !module.path.contains("/updates/dkms/") {
             bail!("the module for kernel {release} is another: {module:?}");
         }
-        self.dkms_status()?.must_say(&format!("knem/{version}, {release}, x86_64: installed"))?;
+        let status = self.dkms_status()?;
+        // DKMS before 3 has a comma where later ones have a slash.
+        if !status.says(&format!("knem, {version}, {release}, x86_64: installed")) {
+            status.must_say(&format!("knem/{version}, {release}, x86_64: installed"))?;
+        }
         Ok(module)
+    }
+
+    /// The same, and demands that the module was built in this way and for this reason, such as `object: rustc is not installed`.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn demand_built(&self, release: &str, way: &str) -> Result<()> {
+        let module = self.demand_module(release, self.site.version())?;
+        if !module.rust.starts_with(way) {
+            bail!("the module for kernel {release} says `{}` instead of `{way}`", module.rust);
+        }
+        Ok(())
     }
 
     /// Fails if there is a module for a kernel, or DKMS thinks so.
@@ -404,12 +395,23 @@ impl<'a> Shell<'a> {
         Ok(said)
     }
 
-    /// What the preflight check says about a kernel.
+    /// What way.sh says about a kernel.
     ///
     /// # Errors
     /// When it cannot be run.
-    pub fn rust_check(&self, release: &str) -> Result<Said> {
-        self.sh(&format!("sh /usr/src/knem-{}/rust-check.sh {release}", self.site.version()))
+    pub fn way(&self, release: &str) -> Result<Said> {
+        self.sh(&format!("sh /usr/src/knem-{}/way.sh {release}", self.site.version()))
+    }
+
+    /// Builds the module for a kernel again.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn rebuild(&self, release: &str) -> Result<Said> {
+        let version = self.site.version();
+        let said = self.sh(&format!("dkms remove knem/{version} -k {release}; dkms install knem/{version} -k {release}"))?;
+        said.demand(0)?;
+        Ok(said)
     }
 }
 

@@ -97,15 +97,23 @@ impl Site {
         self.lab().userlands().base()
     }
 
-    /// The distribution with a kernel, its headers, and its source where the driver needs it.
+    /// The kernel's distribution with it and its headers, and nothing of Rust.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn with_kernel(&self, kernel: &Kernel) -> Result<Stack> {
+        self.lab().userlands().with_kernel(kernel)
+    }
+
+    /// The same with what builds on the kernel crate: Rust's toolchain and the kernel's source.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn with_rust(&self, kernel: &Kernel) -> Result<Stack> {
         self.lab().userlands().with_rust(kernel)
     }
 
-    /// The same with our packages installed and the module built.
+    /// A kernel without Rust with our packages installed and the module built.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -113,11 +121,6 @@ impl Site {
         let (stack, report) = self.lab().userlands().with_packages(kernel, self.packages(), None)?;
         report.demand_module(&kernel.release)?;
         Ok(stack)
-    }
-
-    /// Whether the driver is written for this kernel.
-    pub fn supports(&self, kernel: &Kernel) -> bool {
-        kernel.has_rust() && self.lab().workspace.series.contains(&kernel.series)
     }
 
     /// A kernel's Rust metadata as it was made before: a directory with one for the release.

@@ -35,7 +35,7 @@ fn staged() -> (Workspace, tempfile::TempDir, PathBuf) {
 fn the_tree_has_what_kbuild_needs_and_nothing_for_cargo() {
     let (_workspace, _home, tree) = staged();
     for file in
-        ["Kbuild", "dkms.conf", "VERSION", "build.sh", "rust-check.sh", "knem_main.rs", "uapi.rs", "logic/mod.rs"]
+        ["Kbuild", "dkms.conf", "VERSION", "build.sh", "way.sh", "object.sh", "knem_main.rs", "uapi.rs", "logic/mod.rs", "kernel/lib.rs"]
     {
         assert!(tree.join(file).is_file(), "{file} is missing");
     }
@@ -54,15 +54,17 @@ fn the_tree_has_what_kbuild_needs_and_nothing_for_cargo() {
 }
 
 #[test]
-fn dkms_conf_is_filled_in() {
+fn what_depends_on_the_manifest_is_filled_in() {
     let (workspace, _home, tree) = staged();
     let conf = fs::read_to_string(tree.join("dkms.conf")).expect("readable");
     let line = |text: String| assert!(conf.lines().any(|line| line == text), "no line {text}");
     line(format!("PACKAGE_VERSION=\"{}\"", workspace.version));
-    line(format!("BUILD_EXCLUSIVE_KERNEL_MIN=\"{}\"", workspace.series[0]));
-    assert!(!conf.contains("@VERSION@") && !conf.contains("@KERNEL"));
+    assert!(!conf.contains("@VERSION@"));
     let version = fs::read_to_string(tree.join("VERSION")).expect("readable");
     assert_eq!(version, format!("{}\n", workspace.version));
+    let crate_ = fs::read_to_string(tree.join("crate.sh")).expect("readable");
+    let from = format!("knem_crate_from={}", workspace.series[0]);
+    assert!(crate_.lines().any(|line| line == from), "crate.sh has no line {from}");
 }
 
 #[test]

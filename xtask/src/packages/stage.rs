@@ -57,7 +57,7 @@ impl Stage {
         for name in ["knem-tools", "knem-dkms"] {
             scripts::stage(workspace, &stage, name, version)?;
         }
-        stage.control("knem-dkms", "triggers", &read(&build.join("knem-dkms.triggers"))?)?;
+        stage.control("knem-dkms", "triggers", &read(&workspace.file("debian/knem-dkms.triggers"))?)?;
         Ok(stage)
     }
 

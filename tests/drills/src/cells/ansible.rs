@@ -40,7 +40,7 @@ const INVENTORY: &str = "[compute]\n\
      localhost ansible_connection=local ansible_python_interpreter=/usr/bin/python3\n";
 
 fn role(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
         shell.install(&["ansible-core", "python3-apt"])?;

@@ -51,7 +51,7 @@ fn without(recipe: &str, words: &str) -> Result<String> {
 }
 
 fn container(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.installed(kernel)?)?;
     machine.inside(|shell| {
         // Not crun: Debian's fails with "File exists" here from the second container on, with the device or without it.

@@ -83,7 +83,7 @@ const END: &str = "set -e
     cat /sys/module/knem/version";
 
 fn upgrade(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let next = packages::next(&site.lab().workspace)?;
     let machine = Machine::above(site, &site.installed(kernel)?)?;
     let old = site.version();

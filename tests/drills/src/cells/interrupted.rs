@@ -52,7 +52,7 @@ pub(crate) const DRILLS: &[Drill] = &[
         id: "D14",
         name: "making-killed",
         claim:
-            "the making of Rust metadata is killed: what was half-made is not used, and the next build makes it anew",
+            "the making of Rust metadata is killed: what was half-made is not used, and the next build makes it again",
         fast: false,
         run: making_killed,
     },
@@ -139,7 +139,7 @@ fn recover(shell: &Shell<'_>, action: &Action, kernel: &Kernel, version: &str) -
 }
 
 fn killed_three_times(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let (start, version) = before(site, &INSTALL, kernel)?;
     for moment in ["Unpacking knem-dkms", "knem: building for kernel", "Installing /lib/modules/"] {
         let machine = start.branch()?;
@@ -154,7 +154,7 @@ fn killed_three_times(site: &Site) -> Result<()> {
 
 /// Too short a moment to be met by a kill for sure, so what it leaves is made.
 fn killed_before_noting(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let version = site.version();
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
@@ -176,7 +176,7 @@ fn killed_before_noting(site: &Site) -> Result<()> {
 
 /// Kills the action at `count` moments, spread over the time that it takes when nobody does.
 fn spread(site: &Site, action: &Action, count: u32) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let (start, version) = before(site, action, kernel)?;
     let time = start.branch()?.inside(|shell| {
         let begin = Instant::now();
@@ -207,7 +207,7 @@ fn spread(site: &Site, action: &Action, count: u32) -> Result<()> {
 
 fn making_killed(site: &Site) -> Result<()> {
     let kernel = site.kernel("7.2")?;
-    let machine = Machine::without_metadata(site, &site.with_kernel(kernel)?)?;
+    let machine = Machine::above(site, &site.with_rust(kernel)?)?;
     machine.inside(|shell| {
         let half = shell.path(format!("{METADATA}/.new-{}/out/rust", kernel.release));
         shell.killed_when(shell.apt_command(INSTALL.arguments), |_| half.join("libcore.rmeta").is_file())?;

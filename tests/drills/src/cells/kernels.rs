@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Kernels come and go, in any order: image, headers and source are three packages, and ours may be there before or after each.
+//! Kernels come and go, in any order: image and headers are two packages, and ours may be there before or after each.
 
 use anyhow::{bail, Context, Result};
 use xtask::kernels::Kernel;
@@ -13,29 +13,43 @@ use crate::site::Site;
 pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D1",
-        name: "usual-7.2",
-        claim: "kernel 7.2 with headers and source, then apt install knem-dkms: built, boots, data verified",
-        fast: false,
-        run: |site| usual(site, "7.2"),
+        name: "usual-6.12",
+        claim: "Debian 13's own kernel, then apt install knem-dkms: built without any Rust, boots, data verified",
+        fast: true,
+        run: usual,
     },
     Drill {
         id: "D1",
-        name: "usual-7.3",
-        claim: "the same with kernel 7.3",
+        name: "usual-6.1",
+        claim: "the same on Debian 12, with its DKMS",
         fast: false,
-        run: |site| usual(site, "7.3"),
+        run: |site| older(site, "6.1"),
+    },
+    Drill {
+        id: "D1",
+        name: "usual-5.10",
+        claim: "the same on Debian 11, with its DKMS",
+        fast: false,
+        run: |site| older(site, "5.10"),
+    },
+    Drill {
+        id: "D1",
+        name: "usual-crate",
+        claim: "kernel 7.3 with headers, source and Rust's toolchain: built on the kernel crate, boots, data verified",
+        fast: false,
+        run: usual_crate,
     },
     Drill {
         id: "D1",
         name: "headers-first",
-        claim: "headers and source, then knem, then the image: the module is there when the kernel is, and it boots",
+        claim: "headers, then knem, then the image: the module is there when the kernel is, and it boots",
         fast: false,
         run: headers_first,
     },
     Drill {
         id: "D2",
         name: "image-first",
-        claim: "image, then knem, then source, then headers: the headers' hook builds the module",
+        claim: "image, then knem, then headers: the headers' hook builds the module",
         fast: true,
         run: image_first,
     },
@@ -49,23 +63,30 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D4",
         name: "kernel-upgrade",
-        claim: "7.3 comes to a machine with 7.2 and knem: both have the module, and the machine boots 7.3",
+        claim: "7.3 comes to a machine with 6.12, knem and no Rust: both have the module, and the machine boots 7.3",
         fast: false,
-        run: |site| another_kernel(site, "7.2", "7.3"),
+        run: |site| another_kernel(site, "6.12", "7.3"),
+    },
+    Drill {
+        id: "D4",
+        name: "kernel-upgrade-crate",
+        claim: "7.3 comes to a machine with 7.2, knem and Rust: both are built on their crates, and the machine boots 7.3",
+        fast: false,
+        run: kernel_upgrade_crate,
     },
     Drill {
         id: "D4",
         name: "point-release",
-        claim: "apt upgrades kernel, headers and source within 7.2: new kernel built, the old one keeps its module",
+        claim: "apt upgrades kernel, headers and source within 7.2: the new kernel is built, the old one keeps crate and module",
         fast: false,
         run: point_release,
     },
     Drill {
         id: "D5",
         name: "kernel-downgrade",
-        claim: "7.2 comes to a machine with 7.3 and knem: both have the module, and the machine boots 7.2",
+        claim: "6.12 comes to a machine with 7.3, knem and no Rust: both have the module, and the machine boots 6.12",
         fast: false,
-        run: |site| another_kernel(site, "7.3", "7.2"),
+        run: |site| another_kernel(site, "7.3", "6.12"),
     },
     Drill {
         id: "D5",
@@ -77,31 +98,79 @@ pub(crate) const DRILLS: &[Drill] = &[
     },
 ];
 
-fn usual(site: &Site, series: &str) -> Result<()> {
-    let kernel = site.kernel(series)?;
+fn usual(site: &Site) -> Result<()> {
+    let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
-        if kernel.meta.is_empty() {
-            // What is recommended is the newest kernel's headers, which would be another kernel.
-            shell.install_knem_and_witness()?;
-        } else {
-            shell.apt(&["install", "knem-dkms", WITNESS])?.demand(0)?;
-        }
+        let said = shell.apt(&["install", "knem-dkms", WITNESS])?;
+        said.demand(0)?.must_say(&format!(
+            "knem: building for kernel {} with the prebuilt object: kernel built without CONFIG_RUST",
+            kernel.release
+        ))?;
         shell.healthy()?;
-        shell.demand_module(&kernel.release, site.version())?;
-        shell.rust_check(&kernel.release)?.demand(0)?;
+        for package in ["rustc", "rust-src", "bindgen", "linux-source"] {
+            if shell.version_of(package)?.is_some() {
+                bail!("{package} came along");
+            }
+        }
+        shell.demand_built(&kernel.release, "object: kernel built without CONFIG_RUST")?;
+        shell.way(&kernel.release)?.demand(0)?.must_say("with the prebuilt object: kernel built without CONFIG_RUST")?;
         Ok(())
     })?;
     machine.boot_with_driver(kernel, site.version())
 }
 
+/// An older distribution, for which the command may be too new: the guide's program, built there, exchanges the data.
+fn older(site: &Site, series: &str) -> Result<()> {
+    let kernel = site.kernel(series)?;
+    let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
+    machine.inside(|shell| {
+        shell.install(&["knem-dkms", WITNESS])?;
+        shell.healthy()?;
+        shell.demand_built(&kernel.release, "object: kernel built without CONFIG_RUST")?;
+        shell.install(&["gcc", "libc6-dev"])?;
+        for file in ["include/knem_io.h", "docs/examples/pingpong.c"] {
+            let text = std::fs::read_to_string(site.lab().workspace.file(file))?;
+            shell.write(&format!("opt/{file}"), &text)?;
+        }
+        shell.output("gcc -I/opt/include -o /opt/pingpong /opt/docs/examples/pingpong.c")?;
+        // Its headers stay, and another kernel that cannot be built for does no harm, to this DKMS either.
+        shell.output(&format!(
+            "mkdir -p /lib/modules/5.4.0-old && ln -s /lib/modules/{}/build /lib/modules/5.4.0-old/build",
+            kernel.release
+        ))?;
+        let said = shell.sh("/etc/kernel/header_postinst.d/dkms 5.4.0-old")?;
+        said.demand(0)?.must_say("knem: not built for kernel 5.4.0-old: this kernel is older than 5.10")?;
+        Ok(())
+    })?;
+    let commands = ["uname -r", "modprobe knem && cat /sys/module/knem/version", "/opt/pingpong", "rmmod knem"];
+    let report = machine.boot(kernel, &commands)?;
+    let [name, version, exchanged, unload] = report.said.as_slice() else {
+        bail!("the machine ran {} commands", report.said.len());
+    };
+    name.demand(0)?.must_be(&kernel.release)?;
+    version.demand(0)?.must_be(site.version())?;
+    exchanged.demand(0)?;
+    unload.demand(0)?;
+    Ok(())
+}
+
+fn usual_crate(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.3")?;
+    let machine = Machine::with_rust(site, kernel)?;
+    machine.inside(|shell| {
+        shell.install_knem_and_witness()?.must_say("with the kernel crate: metadata made from linux-source-7.3")?;
+        shell.healthy()?;
+        shell.demand_built(&kernel.release, "kernel: metadata made from linux-source-7.3")
+    })?;
+    machine.boot_with_driver(kernel, site.version())
+}
+
 fn headers_first(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.bare()?)?;
     machine.inside(|shell| {
         shell.install_kernel(kernel, &kernel.headers)?;
-        shell.install_kernel(kernel, std::slice::from_ref(source(kernel)?))?;
-        shell.show_metadata(kernel)?;
         shell.install_knem_and_witness()?;
         shell.healthy()?;
         shell.install_kernel(kernel, &kernel.image)?;
@@ -113,15 +182,12 @@ fn headers_first(site: &Site) -> Result<()> {
 }
 
 fn image_first(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.bare()?)?;
     machine.inside(|shell| {
         shell.install_kernel(kernel, &kernel.image)?;
         shell.install_knem_and_witness()?;
         shell.healthy()?;
-        shell.demand_no_module(&kernel.release)?;
-        shell.show_metadata(kernel)?;
-        shell.install_kernel(kernel, std::slice::from_ref(source(kernel)?))?;
         shell.demand_no_module(&kernel.release)?;
         shell.install_kernel(kernel, &kernel.headers)?;
         shell.healthy()?;
@@ -131,7 +197,7 @@ fn image_first(site: &Site) -> Result<()> {
 }
 
 fn no_headers(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.bare()?)?;
     machine.inside(|shell| {
         shell.install_kernel(kernel, &kernel.image)?;
@@ -140,7 +206,7 @@ fn no_headers(site: &Site) -> Result<()> {
         shell.healthy()?;
         shell.demand_no_module(&kernel.release)?;
         shell
-            .rust_check(&kernel.release)?
+            .way(&kernel.release)?
             .demand(77)?
             .must_say(&format!("apt install linux-headers-{}", kernel.release))?;
         Ok(())
@@ -148,48 +214,58 @@ fn no_headers(site: &Site) -> Result<()> {
     machine.boot_without_driver(kernel)
 }
 
-/// A kernel comes to a machine with another and knem, and is booted.
+/// A kernel comes to a machine with another, knem and nothing of Rust, and is booted.
 fn another_kernel(site: &Site, there: &str, comes: &str) -> Result<()> {
     let (there, comes) = (site.kernel(there)?, site.kernel(comes)?);
-    let machine = Machine::above(site, &site.installed(there)?)?;
+    let machine = Machine::above(site, &site.with_kernel(there)?)?;
     machine.inside(|shell| {
+        shell.install_knem()?;
         arrives(shell, comes)?;
-        both_built(shell, site, [there, comes])
+        both_built(shell, [there, comes], "object: ")
     })?;
     machine.boot_with_driver(comes, site.version())
 }
 
-/// What a machine sees most often: the source package of the series is replaced by the new kernel's, so that the old kernel's
-/// metadata could not be made again.
-fn point_release(site: &Site) -> Result<()> {
-    let new = site.kernel("7.2")?;
-    let older =
-        site.lab().offered().iter().rev().find(|kernel| kernel.series == new.series && kernel.release != new.release);
-    let old = older.context("the archive has only one kernel 7.2")?;
-    let machine = Machine::above(site, &site.with_kernel(old)?)?;
+fn kernel_upgrade_crate(site: &Site) -> Result<()> {
+    let (old, new) = (site.kernel("7.2")?, site.kernel("7.3")?);
+    let machine = Machine::with_rust(site, old)?;
     machine.inside(|shell| {
         shell.install_knem()?;
-        shell.demand_module(&old.release, site.version())?;
+        arrives_with_source(shell, new)?;
+        both_built(shell, [old, new], "kernel: metadata made from linux-source-7.")
+    })?;
+    machine.boot_with_driver(new, site.version())
+}
 
-        arrives(shell, new)?;
-        both_built(shell, site, [old, new])?;
+/// The source package of the series is replaced by the new kernel's, so that the old kernel's metadata could not be made again.
+fn point_release(site: &Site) -> Result<()> {
+    let new = site.kernel("7.2")?;
+    let older = site
+        .lab()
+        .offered()
+        .iter()
+        .rev()
+        .find(|kernel| kernel.series == new.series && kernel.flavour == new.flavour && kernel.release != new.release);
+    let old = older.context("the archive has only one kernel 7.2")?;
+    let machine = Machine::with_rust(site, old)?;
+    machine.inside(|shell| {
+        shell.install_knem()?;
+        arrives_with_source(shell, new)?;
+        both_built(shell, [old, new], "kernel: ")?;
         // The metadata is still good for the old kernel, though its source is gone.
-        shell.rust_check(&old.release)?.demand(0)?;
-        shell
-            .sh(&format!("dkms remove knem/{0} -k {1} && dkms install knem/{0} -k {1}", site.version(), old.release))?
-            .demand(0)?;
-        shell.demand_module(&old.release, site.version())?;
-        Ok(())
+        shell.rebuild(&old.release)?;
+        shell.demand_built(&old.release, "kernel: ")
     })
 }
 
-/// The kernel that goes is the signed one: Debian's unsigned packages do not call the hooks by which DKMS learns of it.
+/// The kernel that goes is a signed one: Debian's unsigned packages do not call the hooks by which DKMS learns of it.
 fn kernel_purged(site: &Site) -> Result<()> {
     let (gone, kept) = (site.kernel("7.2")?, site.kernel("7.3")?);
-    let machine = Machine::above(site, &site.installed(gone)?)?;
+    let machine = Machine::with_rust(site, gone)?;
     machine.inside(|shell| {
-        arrives(shell, kept)?;
-        both_built(shell, site, [gone, kept])?;
+        shell.install_knem()?;
+        arrives_with_source(shell, kept)?;
+        both_built(shell, [gone, kept], "kernel: ")?;
         let mut purge = vec!["purge", WITNESS];
         let packages = gone.packages();
         purge.extend(packages.iter().filter_map(|package| package.split('=').next()));
@@ -203,11 +279,8 @@ fn kernel_purged(site: &Site) -> Result<()> {
             .sh(&format!("find /lib/modules/{} /var/lib/dkms/knem -name '*knem.ko*' -path '*{0}*'", gone.release))?;
         left.must_not_say("knem.ko")?;
         // What was made for it goes with the next build.
-        shell.output(&format!(
-            "dkms remove knem/{0} -k {1} && dkms install knem/{0} -k {1}",
-            site.version(),
-            kept.release
-        ))?;
+        shell.rebuild(&kept.release)?;
+        shell.demand_built(&kept.release, "kernel: ")?;
         if shell.has(&format!("{METADATA}/{}", gone.release)) {
             bail!("the Rust metadata of the purged kernel is still there");
         }
@@ -215,20 +288,23 @@ fn kernel_purged(site: &Site) -> Result<()> {
     })
 }
 
-/// Installs a kernel's image, then its headers and source together with a package that has nothing to do with us.
-pub(crate) fn arrives(shell: &Shell<'_>, kernel: &Kernel) -> Result<Said> {
+/// Installs a kernel's image, then its headers together with a package that has nothing to do with us.
+fn arrives(shell: &Shell<'_>, kernel: &Kernel) -> Result<Said> {
+    shell.install_kernel(kernel, &kernel.image)?;
+    shell.install_kernel(kernel, &[kernel.headers.as_slice(), &[WITNESS.to_owned()]].concat())
+}
+
+/// The same with its source, and its metadata, which was made before.
+pub(crate) fn arrives_with_source(shell: &Shell<'_>, kernel: &Kernel) -> Result<Said> {
     shell.install_kernel(kernel, &kernel.image)?;
     shell.show_metadata(kernel)?;
     let rest = [kernel.headers.as_slice(), &[source(kernel)?.clone(), WITNESS.to_owned()]].concat();
     shell.install_kernel(kernel, &rest)
 }
 
-fn both_built(shell: &Shell<'_>, site: &Site, kernels: [&Kernel; 2]) -> Result<()> {
+fn both_built(shell: &Shell<'_>, kernels: [&Kernel; 2], way: &str) -> Result<()> {
     shell.healthy()?;
-    for kernel in kernels {
-        shell.demand_module(&kernel.release, site.version())?;
-    }
-    Ok(())
+    kernels.into_iter().try_for_each(|kernel| shell.demand_built(&kernel.release, way))
 }
 
 /// The package of a kernel's source, and its version.

@@ -37,7 +37,7 @@ const ALLOWED: &[&str] = &[
 ];
 
 fn local_install(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let (version, release) = (site.version(), &kernel.release);
     let prefix = format!("/opt/knem-{version}");
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;

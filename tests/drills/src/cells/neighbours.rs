@@ -3,7 +3,6 @@
 
 use anyhow::{bail, Result};
 
-use super::kernels::source;
 use crate::drill::Drill;
 use crate::fake::Fake;
 use crate::machine::Machine;
@@ -28,16 +27,16 @@ pub(crate) const DRILLS: &[Drill] = &[
 ];
 
 fn own_build_broken(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
         shell.install_knem()?;
         shell.demand_module(&kernel.release, site.version())?;
-        // As if the kernel's Rust interface had changed: the first kernel of a series, seen from a source of the day before.
+        // As if the kernel's interface had changed: the first kernel of a series, seen from a source of the day before.
         shell.output(&format!("dkms remove knem/{} --all && dkms add knem/{0}", site.version()))?;
-        let root = format!("usr/src/knem-{}/knem_main.rs", site.version());
+        let root = format!("usr/src/knem-{}/knem_proc.c", site.version());
         let whole = shell.read(&root)?;
-        shell.write(&root, &format!("{whole}\nfn changed() {{ kernel::no_such_function(); }}\n"))?;
+        shell.write(&root, &format!("{whole}\n#error the interface has changed\n"))?;
 
         shell.output("rm -f /var/cache/knem/build/*.log")?;
         // What the kernel's packages do when they come.
@@ -48,7 +47,7 @@ fn own_build_broken(site: &Site) -> Result<()> {
         shell.demand_no_module(&kernel.release)?;
         let log = format!("/var/cache/knem/build/{}.log", kernel.release);
         said.must_say(&log)?;
-        shell.sh(&format!("cat {log}"))?.demand(0)?.must_say("no_such_function")?;
+        shell.sh(&format!("cat {log}"))?.demand(0)?.must_say("the interface has changed")?;
 
         shell.write(&root, &whole)?;
         shell.apt(&["install", "--reinstall", &headers])?.demand(0)?;
@@ -62,7 +61,7 @@ fn own_build_broken(site: &Site) -> Result<()> {
 }
 
 fn other_module_broken(site: &Site) -> Result<()> {
-    let (old, new) = (site.kernel("7.2")?, site.kernel("7.3")?);
+    let (old, new) = (site.kernel("6.12")?, site.kernel("7.3")?);
     let machine = Machine::above(site, &site.installed(old)?)?;
     machine.inside(|shell| {
         let broken = Fake {
@@ -87,9 +86,7 @@ fn other_module_broken(site: &Site) -> Result<()> {
         shell.install(&[&broken])?;
         shell.healthy()?;
 
-        shell.install_kernel(new, std::slice::from_ref(source(new)?))?;
         let image = shell.apt(&kernel_install(&new.image))?;
-        shell.show_metadata(new)?;
         let headers = shell.apt(&kernel_install(&new.headers))?;
         // That apt fails here is the other package's doing, and DKMS's way; it must not be for our sake.
         shell.note(&format!("apt ended with {} and {} because of the other module", image.status, headers.status))?;

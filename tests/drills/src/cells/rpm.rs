@@ -14,7 +14,7 @@ use xtask::run;
 use crate::dnf::{demand_installed, dnf, machine, offer, package};
 use crate::drill::Drill;
 use crate::machine::Machine;
-use crate::shell::{Shell, METADATA};
+use crate::shell::Shell;
 use crate::site::Site;
 use crate::snapshot::Snapshot;
 
@@ -49,17 +49,17 @@ pub(crate) const DRILLS: &[Drill] = &[
     },
     Drill {
         id: "R5",
-        name: "rpm-kernel-without-rust",
-        claim: "6.12 is skipped: dnf succeeds, a sentence says why",
+        name: "rpm-kernel-skipped",
+        claim: "a kernel that cannot be built for as the site wants: dnf succeeds, a sentence says why",
         fast: false,
-        run: kernel_without_rust,
+        run: kernel_skipped,
     },
     Drill {
         id: "R6",
-        name: "rpm-compiler-later",
-        claim: "the compiler comes later, by dnf: the module is built at the end of that transaction, by a file trigger",
+        name: "rpm-headers-later",
+        claim: "headers come later, by dnf: the module is built at the end of that transaction, by a file trigger",
         fast: false,
-        run: compiler_later,
+        run: headers_later,
     },
     Drill {
         id: "R7",
@@ -120,7 +120,7 @@ fn once(known: &Mutex<Option<PathBuf>>, make: impl FnOnce() -> Result<PathBuf>) 
 }
 
 fn installed(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let machine = machine(site, Some(kernel), &repository(site)?)?;
     machine.inside(|shell| {
         let said = dnf(shell, "install knem")?;
@@ -150,7 +150,7 @@ fn installed(site: &Site) -> Result<()> {
 }
 
 fn up_and_down(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let (this, next) = (repository(site)?, next_repository(site)?);
     let newer = site.next_version()?;
     let machine = machine(site, Some(kernel), &this)?;
@@ -186,21 +186,17 @@ fn up_and_down(site: &Site) -> Result<()> {
 }
 
 fn removed(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let machine = machine(site, Some(kernel), &repository(site)?)?;
-    // What is in the cache of metadata was put there by us, before knem came.
-    let take_away = |machine: &Machine| machine.inside(|shell| shell.output("rm -rf /var/cache/knem"));
     let seen = |machine: &Machine| machine.outside(Snapshot::of);
-    take_away(&machine)?;
     let before = seen(&machine)?;
     machine.inside(|shell| {
-        shell.show_metadata(kernel)?;
         dnf(shell, "install knem")?.demand(0)?;
         shell.demand_module(&kernel.release, site.version())?;
         dnf(shell, "remove knem knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
         shell.demand_no_module(&kernel.release)?;
-        if shell.has(METADATA) {
-            bail!("the Rust metadata is left");
+        if shell.has("var/cache/knem") {
+            bail!("what was made for building is left");
         }
         Ok(())
     })?;
@@ -223,37 +219,30 @@ fn without_kernel(site: &Site) -> Result<()> {
     })
 }
 
-fn kernel_without_rust(site: &Site) -> Result<()> {
+/// What dnf brings later, in packages as Fedora has them: headers, by their place.
+fn headers_later(site: &Site) -> Result<()> {
     let kernel = site.kernel("6.12")?;
     let machine = machine(site, Some(kernel), &repository(site)?)?;
     machine.inside(|shell| {
+        let link = format!("/lib/modules/{}/build", kernel.release);
+        let headers = shell.output(&format!("readlink -f {link} && mv {link} /opt/build"))?;
         let said = dnf(shell, "install knem")?;
         said.demand(0)?.must_not_say("scriptlet failed")?;
-        said.must_say(&format!("knem: not built for kernel {}: ", kernel.release))?;
         demand_installed(shell, site.version())?;
-        shell.demand_no_module(&kernel.release)
-    })
-}
-
-fn compiler_later(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
-    let machine = machine(site, Some(kernel), &repository(site)?)?;
-    machine.inside(|shell| {
-        shell.output("mv /usr/bin/rustc /opt/rustc")?;
-        let said = dnf(shell, "install knem")?;
-        said.demand(0)?.must_say("rustc is not installed")?;
         shell.demand_no_module(&kernel.release)?;
-        // A package as Fedora has it, or two of them: the compiler in its place, and its libraries.
         build_package(
             shell,
-            "Name: rust\nVersion: 1.85.1\nRelease: 1\nSummary: The compiler\nLicense: MIT\nAutoReqProv: no\n\
-             %description\nThe compiler.\n%install\ninstall -D -m 755 /opt/rustc %{buildroot}/usr/bin/rustc\n\
-             install -D -m 644 /etc/hostname %{buildroot}/usr/lib/rustlib/x86_64-unknown-linux-gnu/lib/some\n\
-             %files\n/usr/bin/rustc\n/usr/lib/rustlib/x86_64-unknown-linux-gnu/lib/some\n",
+            &format!(
+                "Name: kernel-devel\nVersion: 6.12\nRelease: 1\nSummary: Headers\nLicense: GPL-2.0-only\nAutoReqProv: no\n\
+                 BuildArch: noarch\n%description\nHeaders.\n%install\nmkdir -p %{{buildroot}}/usr/src/kernels/{0} %{{buildroot}}/lib/modules/{0}\n\
+                 cp /etc/hostname %{{buildroot}}/usr/src/kernels/{0}/\nln -s {headers} %{{buildroot}}{link}\n\
+                 %files\n/usr/src/kernels/{0}\n{link}\n",
+                kernel.release
+            ),
         )?;
-        let said = dnf(shell, "install /opt/built/*/rust-1.85.1-1.*.rpm")?;
+        let said = dnf(shell, "install /opt/built/noarch/kernel-devel-6.12-1.noarch.rpm")?;
         said.demand(0)?.must_not_say("scriptlet failed")?;
-        shell.demand_module(&kernel.release, site.version())?;
+        shell.demand_built(&kernel.release, "object: kernel built without CONFIG_RUST")?;
         // What has nothing to do with us triggers nothing.
         build_package(
             shell,
@@ -266,8 +255,21 @@ fn compiler_later(site: &Site) -> Result<()> {
     })
 }
 
+fn kernel_skipped(site: &Site) -> Result<()> {
+    let kernel = site.kernel("6.12")?;
+    let machine = machine(site, Some(kernel), &repository(site)?)?;
+    machine.inside(|shell| {
+        shell.write("etc/dkms/knem.conf", "KNEM_RUST=kernel\n")?;
+        let said = dnf(shell, "install knem")?;
+        said.demand(0)?.must_not_say("scriptlet failed")?;
+        said.must_say(&format!("knem: not built for kernel {}: KNEM_RUST=kernel is set in ", kernel.release))?;
+        demand_installed(shell, site.version())?;
+        shell.demand_no_module(&kernel.release)
+    })
+}
+
 fn vendor(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let machine = machine(site, Some(kernel), &repository(site)?)?;
     machine.inside(|shell| {
         let place = format!("/lib/modules/{}/extra/knem/knem.ko", kernel.release);

@@ -43,7 +43,7 @@ pub(crate) const DRILLS: &[Drill] = &[
 ];
 
 /// The archive's signed kernel that the driver takes.
-const KERNEL: &str = "7.2";
+const KERNEL: &str = "6.12";
 
 /// DKMS's own certificate, and the name it gives itself.
 const CERTIFICATE: &str = "var/lib/dkms/mok.pub";

@@ -57,7 +57,7 @@ fn group_id(shell: &Shell<'_>) -> Result<u32> {
 }
 
 fn group_of_others(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let start = Machine::above(site, &site.installed(kernel)?)?;
     let others = &["ibverbs-providers", "rdma-core", WITNESS];
 
@@ -91,7 +91,7 @@ fn group_of_others(site: &Site) -> Result<()> {
 }
 
 fn group_of_the_site(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.installed(kernel)?)?;
     machine.inside(|shell| {
         shell.apt(&["purge", "knem-tools"])?.demand(0)?;
@@ -136,7 +136,7 @@ const FOREIGN: &str = "#include <linux/module.h>\n\
     MODULE_VERSION(\"1.1.4.90mlnx3\");\n";
 
 fn vendor_packages(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     let version = "1.1.4.90mlnx3-OFED.23.10.0.2.1.1";
     machine.inside(|shell| {
@@ -204,7 +204,7 @@ fn vendor_packages(site: &Site) -> Result<()> {
 }
 
 fn foreign_module(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
         shell.write("root/foreign/Makefile", "obj-m := knem.o\n")?;
@@ -227,7 +227,7 @@ fn foreign_module(site: &Site) -> Result<()> {
 }
 
 fn no_systemd(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
         shell

@@ -64,7 +64,7 @@ fn go_back(shell: &Shell<'_>, site: &Site) -> Result<()> {
 }
 
 fn up_and_down(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let (next, newer) = (site.next()?, site.next_version()?);
     let this = site.version();
     let machine = Machine::above(site, &site.installed(kernel)?)?;
@@ -79,14 +79,12 @@ fn up_and_down(site: &Site) -> Result<()> {
 }
 
 fn upgrade_two_kernels(site: &Site) -> Result<()> {
-    let kernels = [site.kernel("7.2")?, site.kernel("7.3")?];
+    let kernels = [site.kernel("6.12")?, site.kernel("7.3")?];
     let (next, newer) = (site.next()?, site.next_version()?);
     let machine = Machine::above(site, &site.installed(kernels[0])?)?;
     machine.inside(|shell| {
         let new = kernels[1];
         shell.install_kernel(new, &new.image)?;
-        shell.show_metadata(new)?;
-        shell.install_kernel(new, std::slice::from_ref(super::kernels::source(new)?))?;
         shell.install_kernel(new, &new.headers)?;
         shell.offer(&next)?;
         shell.install_knem_and_witness()?;
@@ -102,7 +100,7 @@ fn upgrade_two_kernels(site: &Site) -> Result<()> {
 }
 
 fn upgrade_that_fails(site: &Site) -> Result<()> {
-    let kernel = site.kernel("7.2")?;
+    let kernel = site.kernel("6.12")?;
     let (next, newer) = (site.next()?, site.next_version()?);
     let this = site.version();
     let machine = Machine::above(site, &site.installed(kernel)?)?;
@@ -111,7 +109,7 @@ fn upgrade_that_fails(site: &Site) -> Result<()> {
         shell.note("the next version is made one that does not compile")?;
         shell.output(&format!(
             "cd /root && apt-get download knem-dkms && dpkg-deb -R knem-dkms_{newer}*.deb broken && \
-             echo 'fn broken() {{ kernel::no_such_function(); }}' >>broken/usr/src/knem-{newer}/knem_main.rs && \
+             echo '#error broken' >>broken/usr/src/knem-{newer}/knem_proc.c && \
              dpkg-deb --root-owner-group -b broken broken.deb"
         ))?;
         let said = shell.install(&["/root/broken.deb", "knem-tools", WITNESS])?;

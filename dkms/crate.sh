@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: CECILL-B
+#
+# Whether the driver can be built here on a kernel's own `kernel` crate (Rust-for-Linux). Sourced after kernel.sh:
+#
+#     knem_check_crate     after knem_check_kernel; status 0: it can
+#
+# sets knem_rustc, knem_metadata and knem_from_where, a phrase; or knem_lack, what is missing, and knem_remedy, what helps. Metadata is
+#     shipped   in the build directory
+#     cached    made before, and still valid
+#     makeable  by rust-metadata.sh, from the linux-source package
+
+# The first series whose crate the driver is written for: the first of kernel-series in Cargo.toml.
+knem_crate_from=7.2
+
+# KNEM_METADATA: another directory, for a build by a user who may not write there (install/module.sh).
+knem_cache=${KNEM_METADATA:-/var/cache/knem/rust-metadata}
+# The layout of what rust-metadata.sh makes. Raise it when a module needs something else: older entries are then made again. A number
+# and not a hash of the script, because linux-source may be gone by then.
+knem_cache_format=1
+# MiB that making the metadata needs for a minute; half of it stays.
+knem_disk_needed=400
+
+# knem_lacks LACK [REMEDY]
+knem_lacks() {
+    knem_lack=$(knem_clean "$1")
+    knem_remedy=$(knem_clean "${2:-}")
+    return 1
+}
+
+knem_check_crate() {
+    knem_lack=
+    knem_remedy=
+    knem_metadata=
+    knem_is_set CONFIG_RUST || {
+        knem_lacks "kernel built without CONFIG_RUST"
+        return 1
+    }
+    knem_from "$knem_series" "$knem_crate_from" || {
+        knem_lacks "kernel crate of $knem_series, older than $knem_crate_from"
+        return 1
+    }
+    # Debian's headers lack the metadata; it can be made from the source of exactly this kernel.
+    knem_source=linux-source-$knem_series
+    knem_headers_version=$(knem_package_version "linux-headers-$knem_kernelver")
+    knem_from_where="metadata made from $knem_source"
+    if knem_has_metadata "$knem_build_dir"; then
+        knem_metadata=shipped
+        knem_from_where="metadata shipped with the kernel headers"
+    elif knem_is_cached; then
+        knem_metadata=cached
+    else
+        knem_check_source || return 1
+        knem_metadata=makeable
+    fi
+    knem_check_rustc || return 1
+    [ "$knem_metadata" != makeable ] || knem_check_makeable
+}
+
+# knem_package_version PACKAGE: the version of the source package it was built from (a rebuild of a binary package adds a suffix
+# to its own), or nothing where there is no such package, or no dpkg.
+knem_package_version() {
+    dpkg-query -W -f='${source:Version}' "$1" 2>/dev/null || :
+}
+
+# knem_has_metadata BUILD_DIR
+knem_has_metadata() {
+    [ -r "$1/rust/libkernel.rmeta" ] && [ -r "$1/rust/libcore.rmeta" ] && [ -r "$1/rust/libmacros.so" ]
+}
+
+# What must be true of cached metadata: it is compared with the file `stamp` beside it.
+knem_stamp() {
+    echo "format $knem_cache_format"
+    echo "headers $knem_headers_version"
+    echo "rustc $(knem_config CONFIG_RUSTC_VERSION_TEXT)"
+}
+
+knem_is_cached() {
+    knem_entry=$knem_cache/$knem_kernelver
+    [ -r "$knem_entry/stamp" ] && [ "$(cat "$knem_entry/stamp")" = "$(knem_stamp)" ] && knem_has_metadata "$knem_entry/out"
+}
+
+knem_check_source() {
+    case $knem_build_dir in
+    /usr/src/linux-headers-*) ;;
+    *) knem_headers_version= ;;
+    esac
+    [ -n "$knem_headers_version" ] || {
+        knem_lacks "kernel headers without Rust metadata (rust/libkernel.rmeta)" \
+            "install what your distribution has it in (Ubuntu: linux-lib-rust-$knem_kernelver)"
+        return 1
+    }
+    knem_remedy="apt install --no-install-recommends $knem_source=$knem_headers_version"
+    knem_tarball=/usr/src/$knem_source.tar.xz
+    [ -r "$knem_tarball" ] || {
+        knem_lacks "$knem_source is not installed" "$knem_remedy"
+        return 1
+    }
+    knem_source_version=$(knem_package_version "$knem_source")
+    [ "$knem_source_version" = "$knem_headers_version" ] ||
+        knem_lacks "$knem_source is ${knem_source_version:-unknown}, the kernel headers are $knem_headers_version" "$knem_remedy"
+}
+
+# The compiler must be the very one the kernel was built with. It is, in order, the site's choice, or where distributions install it;
+# never from PATH, where a rustup shim may answer.
+knem_check_rustc() {
+    knem_wanted=$(knem_config CONFIG_RUSTC_VERSION_TEXT)
+    knem_release=$(printf %s "$knem_wanted" | sed -n 's/^rustc \([0-9]*\.[0-9]*\).*/\1/p')
+    knem_site=$(knem_setting RUSTC)
+    knem_found=
+    for knem_rustc in ${knem_site:-/usr/bin/rustc "/usr/bin/rustc-$knem_release" "/usr/lib/rust-$knem_release/bin/rustc"}; do
+        [ -x "$knem_rustc" ] || continue
+        # The kernel's makefile drops # from this text too.
+        knem_text=$("$knem_rustc" --version 2>/dev/null | tr -d '#') || knem_text=
+        [ "$knem_text" != "$knem_wanted" ] || return 0
+        knem_found="$knem_found, $knem_rustc is ${knem_text:-broken}"
+    done
+    knem_rustc=
+    if [ -n "$knem_found" ]; then
+        knem_lacks "kernel built with $knem_wanted, but${knem_found#,}" \
+            "install that version, and name it by a line RUSTC=/path/to/rustc in $knem_conf if it is in another directory"
+    elif [ -n "$knem_site" ]; then
+        knem_lacks "there is no compiler $knem_site, which $knem_conf names"
+    else
+        knem_lacks "rustc is not installed" "$(knem_get "rustc rust-src bindgen" "rust rust-src")"
+    fi
+}
+
+# The rest of what making the metadata needs.
+knem_check_makeable() {
+    knem_has_core "$knem_rustc" || {
+        knem_lacks "rust-src is not installed" "$(knem_get rust-src)"
+        return 1
+    }
+    knem_bindgen=/usr/bin/bindgen
+    knem_wanted=$(knem_config CONFIG_BINDGEN_VERSION_TEXT)
+    [ -x "$knem_bindgen" ] || {
+        knem_lacks "bindgen is not installed" "$(knem_get bindgen)"
+        return 1
+    }
+    knem_text=$("$knem_bindgen" --version 2>/dev/null) || knem_text=
+    [ -z "$knem_wanted" ] || [ "$knem_text" = "$knem_wanted" ] || {
+        knem_lacks "kernel built with $knem_wanted, but $knem_bindgen is ${knem_text:-broken}" "install that version"
+        return 1
+    }
+    for knem_tool in nm:binutils tar:tar xz:xz-utils flock:util-linux; do
+        command -v "${knem_tool%%:*}" >/dev/null || {
+            knem_lacks "${knem_tool%%:*} is not installed" "$(knem_get "${knem_tool##*:}")"
+            return 1
+        }
+    done
+    # The cache's directory may not be there yet: ask for its file system.
+    knem_disk=$(df -Pm "$knem_cache" 2>/dev/null || df -Pm "${knem_cache%/*}" 2>/dev/null || df -Pm "${knem_cache%/*/*}")
+    knem_disk=$(printf '%s\n' "$knem_disk" | awk 'NR == 2 { print $4 }')
+    [ "${knem_disk:-0}" -ge "$knem_disk_needed" ] ||
+        knem_lacks "Rust metadata needs $knem_disk_needed MiB below ${knem_cache%/*/*}, and $knem_disk are free" "apt clean may help"
+}

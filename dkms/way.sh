@@ -1,0 +1,116 @@
+#!/bin/sh
+# SPDX-License-Identifier: CECILL-B
+#
+# Decides how the module is built for a kernel here, and says why in one sentence:
+#
+#     kernel    on the kernel's own `kernel` crate, where its metadata is here or can be made here
+#     object    with the prebuilt Rust object that is shipped beside this file: in every other case
+#     compile   as object, but the object is compiled here from the sources: only if the site sets it
+#
+#     sh way.sh KERNELVER [KERNEL_SOURCE_DIR]     prints the sentence; exit 0: it can be built, 77: it cannot
+#
+# A site sets the way by a line KNEM_RUST=kernel, object or compile in /etc/dkms/knem.conf. In the environment, KNEM_RUST, and KNEM_WHY
+# for its reason, go before that.
+#
+# Sourced by dkms.conf (bash) and the other scripts, with this directory in knem_dir, it gives
+#
+#     knem_decide KERNELVER KERNEL_SOURCE_DIR     status 0, or 1 with the sentence in knem_missing
+#
+# which sets knem_way, knem_why and knem_with (`prebuilt object`), and what kernel.sh and crate.sh set.
+
+case ${0##*/} in
+way.sh) knem_dir=$(cd "$(dirname "$0")" && pwd) ;;
+esac
+. "$knem_dir/kernel.sh"
+. "$knem_dir/crate.sh"
+
+knem_conf=/etc/dkms/knem.conf
+# The release that the stand-in for the kernel crate is written for.
+knem_rustc_from=1.85
+
+knem_decide() {
+    knem_way=
+    knem_why=
+    knem_with="prebuilt object"
+    knem_metadata=
+    knem_remedy=
+    knem_check_kernel "$1" "$2" || return 1
+    knem_set_by=
+    knem_forced=${KNEM_RUST:-}
+    [ -z "$knem_forced" ] || knem_set_by="set by KNEM_RUST in the environment"
+    [ -n "$knem_forced" ] || knem_forced=$(knem_setting KNEM_RUST)
+    [ -z "$knem_forced" ] || knem_set_by=${KNEM_WHY:-${knem_set_by:-set in $knem_conf}}
+    knem_way=$knem_forced
+    knem_why=$knem_set_by
+    case $knem_forced in
+    '')
+        if knem_check_crate; then
+            knem_way=kernel
+            knem_why=$knem_from_where
+        else
+            knem_way=object
+            knem_why=$knem_lack
+            knem_check_object "$knem_lack"
+        fi
+        ;;
+    kernel) knem_check_crate || knem_no "KNEM_RUST=kernel is $knem_set_by: $knem_lack${knem_remedy:+; $knem_remedy}" ;;
+    object) knem_check_object "KNEM_RUST=object is $knem_set_by" ;;
+    compile)
+        knem_with="object compiled here"
+        knem_check_object "KNEM_RUST=compile is $knem_set_by" && knem_check_compile
+        ;;
+    *) knem_no "KNEM_RUST=$knem_forced is $knem_set_by, and kernel, object and compile are what there is" ;;
+    esac || return 1
+    [ "$knem_way" != kernel ] || knem_with="kernel crate"
+    knem_why=$(knem_clean "$knem_why")
+}
+
+# knem_setting NAME: its value in the site's settings, which are shell.
+knem_setting() {
+    sed -n "s/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}$1=[\"']\{0,1\}\([^\"' ]*\).*/\2/p" "$knem_conf" 2>/dev/null | tail -n 1
+}
+
+# knem_check_object REASON: whether an object fits the kernel; the reason is why the kernel crate is not used.
+knem_check_object() {
+    if knem_is_set CONFIG_CFI_CLANG || knem_is_set CONFIG_CFI; then
+        knem_no "this kernel checks the types of indirect calls (CONFIG_CFI), which the Rust object has no hashes for, and it cannot be built on the kernel crate: $1${knem_remedy:+; $knem_remedy}"
+    elif [ ! -r "$knem_dir/knem_rust-$knem_arch.o_shipped" ]; then
+        knem_no "there is no Rust object knem_rust-$knem_arch.o_shipped in $knem_dir, and the module cannot be built on the kernel crate: $1${knem_remedy:+; $knem_remedy}"
+    fi
+}
+
+# What compiling the object here needs.
+knem_check_compile() {
+    knem_rustc=$(knem_setting RUSTC)
+    knem_rustc=${knem_rustc:-/usr/bin/rustc}
+    knem_release=$("$knem_rustc" --version 2>/dev/null | sed -n 's/^rustc \([0-9]*\.[0-9]*\).*/\1/p')
+    if [ -z "$knem_release" ] || ! knem_from "$knem_release" "$knem_rustc_from"; then
+        knem_no "KNEM_RUST=compile is $knem_set_by, and $knem_rustc is ${knem_release:-not here}: rustc $knem_rustc_from or later is needed; $(knem_get "rustc rust-src" "rust rust-src")"
+    elif ! knem_has_core "$knem_rustc"; then
+        knem_no "KNEM_RUST=compile is $knem_set_by, and the source of the Rust core library is not installed; $(knem_get rust-src)"
+    fi
+}
+
+# knem_has_core RUSTC: whether the source of its core library is here.
+knem_has_core() {
+    knem_sysroot=$("$1" --print sysroot 2>/dev/null) || knem_sysroot=
+    [ -r "$knem_sysroot/lib/rustlib/src/rust/library/core/src/lib.rs" ]
+}
+
+# Run, not sourced.
+case ${0##*/} in
+way.sh)
+    [ -n "${1:-}" ] || {
+        echo "usage: way.sh KERNELVER [KERNEL_SOURCE_DIR]" >&2
+        exit 2
+    }
+    if ! knem_decide "$1" "${2:-/lib/modules/$1/build}"; then
+        echo "knem cannot be built for kernel $1: $knem_missing"
+        exit 77
+    fi
+    echo "knem can be built for kernel $1 with the $knem_with: $knem_why"
+    # attempt.sh leaves a log without a module where a build failed that should not have.
+    knem_attempt=/var/cache/knem/build/$1
+    [ ! -e "$knem_attempt.log" ] || [ -e "$knem_attempt" ] || echo "the last attempt failed, though: see $knem_attempt.log"
+    ;;
+esac
