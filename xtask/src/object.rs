@@ -31,7 +31,7 @@ const RECIPE: &str = "1";
 const COMPILER: &[&str] = &["rustc", "rust-src"];
 
 /// A directory that has the objects already, for all that build packages.
-const GIVEN: &str = "KNEM_OBJECTS";
+pub const GIVEN: &str = "KNEM_OBJECTS";
 
 /// What `cargo xtask object` is told on the command line.
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 
 use super::{modules, scripts};
 use crate::workspace::Workspace;
-use crate::{host, run};
+use crate::{host, object, run};
 
 /// What is staged: the layout and the package as install.sh knows them, and the name it has for users.
 const PACKAGES: &[(&str, &str, &str)] = &[
@@ -91,6 +91,8 @@ fn make(workspace: &Workspace, build: &Path, version: &str) -> Result<()> {
     host::need(&["make", "cc"])?;
     let mut command = host::command("make");
     command.current_dir(&workspace.root).arg("build").arg(format!("BUILD={}", build.display()));
+    command.arg(format!("OBJECTS={}", object::ARCHITECTURES.join(" ")));
+    command.env(object::GIVEN, object::for_packages(workspace)?);
     if let Some(cargo) = env::var_os("CARGO") {
         command.env("CARGO", cargo);
     }
