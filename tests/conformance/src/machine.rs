@@ -19,11 +19,6 @@ pub fn need_kernel(since: (u32, u32), why: &str) {
     }
 }
 
-/// Skips the test where kernel threads stay in the root control group.
-pub fn need_threads_in_control_groups() {
-    need_kernel((5, 16), "a kernel thread cannot join a control group of the unified hierarchy");
-}
-
 /// Skips the test unless it runs as root.
 pub fn need_root() {
     if !geteuid().is_root() {

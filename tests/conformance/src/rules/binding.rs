@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use crate::children::in_child;
 use crate::device::Knem;
-use crate::machine::{need_processors, need_threads_in_control_groups, on_processors, processors, ControlGroup};
+use crate::machine::{need_kernel, need_processors, on_processors, processors, ControlGroup};
 use crate::memory::{hole, Mapping, PAGE};
 use crate::parameters::{get, with_parameter};
 use crate::slots::{Asynchronous, Slots, DONE, PENDING, THREAD};
@@ -231,7 +231,6 @@ fn bound_threads_work() {
 
 /// Runs `work` in a process whose cpuset has one processor; gives it, and another one.
 fn in_a_cpuset(work: impl FnOnce(usize, usize)) {
-    need_threads_in_control_groups();
     let all = need_processors();
     let group = ControlGroup::new(&["cpuset"]);
     group.set("cpuset.cpus", &all[1].to_string());
@@ -266,7 +265,7 @@ fn custom_mask_outside_the_cpuset_stays_inside_it() {
 }
 
 fn thread_is_in_the_callers_control_group() {
-    need_threads_in_control_groups();
+    need_kernel((5, 16), "a kernel thread cannot join a control group of the unified hierarchy");
     let group = ControlGroup::new(&[]);
     in_child(|| {
         group.join();

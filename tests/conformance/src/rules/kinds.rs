@@ -10,10 +10,14 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags};
 
 use crate::children::Child;
 use crate::device::{segment, Knem, READ, SUCCESS, WRITE};
+use crate::machine::need_kernel;
 use crate::memory::{both, memory_file, Mapping, PAGE};
 
 crate::trials![
     "5.6 R30" untouched_memory_follows_its_owner,
+    "5.6 R30" read_only_memory_follows_its_owner,
+    "5.6 R30" memory_after_read_only_memory_follows_its_owner,
+    "5.6 R30" memory_whose_protection_changes_follows_its_owner,
     "R30" shared_files_in_memory,
     "R30" private_files_can_be_read,
     "R30" shared_files_on_disk_can_be_read_only,
@@ -40,6 +44,46 @@ fn untouched_memory_follows_its_owner() {
     assert_eq!(contents(&knem, region, 4 * PAGE), [0; 4 * PAGE]);
     memory.bytes_mut().fill(9);
     assert!(contents(&knem, region, 4 * PAGE) == [9; 4 * PAGE], "what the owner has written since");
+}
+
+/// Pages of zeros that were only read, and pages of a private mapping of a file; both read-only.
+fn read_only_memory() -> [Mapping; 2] {
+    let file = memory_file(PAGE);
+    let mapping = Mapping::of_file(file.as_fd(), PAGE, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE);
+    let zeros = Mapping::new(PAGE);
+    zeros.protect(0, PAGE, ProtFlags::PROT_READ);
+    assert_eq!((zeros.bytes()[0], mapping.bytes()[0]), (0, 0));
+    [zeros, mapping]
+}
+
+fn read_only_memory_follows_its_owner() {
+    need_kernel((5, 19), "a pinned page is copied when its owner writes after its protection was changed");
+    for mut memory in read_only_memory() {
+        let knem = Knem::open();
+        let region = knem.create(&[memory.segment()], READ, 0).expect("created");
+        memory.protect(0, PAGE, both());
+        memory.bytes_mut().fill(9);
+        assert!(contents(&knem, region, PAGE) == [9; PAGE], "what the owner has written since");
+    }
+}
+
+fn memory_after_read_only_memory_follows_its_owner() {
+    let (knem, mut memory) = (Knem::open(), Mapping::new(8 * PAGE));
+    memory.protect(0, 4 * PAGE, ProtFlags::PROT_READ);
+    assert!(memory.bytes() == [0; 8 * PAGE]);
+    let region = knem.create(&[memory.segment()], READ, 0).expect("created");
+    memory.bytes_mut()[4 * PAGE..].fill(9);
+    assert!(contents(&knem, region, 8 * PAGE)[4 * PAGE..] == [9; 4 * PAGE], "what the owner has written since");
+}
+
+fn memory_whose_protection_changes_follows_its_owner() {
+    need_kernel((5, 19), "a pinned page is copied when its owner writes after its protection was changed");
+    let (knem, mut memory) = (Knem::open(), Mapping::holding(&[1; PAGE]));
+    let region = knem.create(&[memory.segment()], READ | WRITE, 0).expect("created");
+    memory.protect(0, PAGE, ProtFlags::PROT_READ);
+    memory.protect(0, PAGE, both());
+    memory.bytes_mut().fill(9);
+    assert!(contents(&knem, region, PAGE) == [9; PAGE], "what the owner has written since");
 }
 
 fn shared_files_in_memory() {

@@ -5,8 +5,10 @@ use knem_core::uapi;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags};
 
+use crate::children::in_child;
 use crate::counters::{counts, OFFLOADED, PINNED, PROCESSED, SUBMITTED, USER_COPY};
 use crate::device::{segment, Inline, Knem, FAILED, READ, SUCCESS};
+use crate::machine::ControlGroup;
 use crate::memory::{both, hole, Mapping, PAGE};
 use crate::slots::{poll_now, Asynchronous, Slots, DONE, NOTIFY, PENDING, POISON, THREAD};
 
@@ -40,6 +42,7 @@ crate::trials![
     "2.7" without_an_engine_the_status_is_in_both_places,
     "2.7" zero_bytes_are_done_in_the_slot_and_pending_in_the_command,
     "2.7" queued_requests_are_pending_in_the_command,
+    "7.1 R23" mapping_works_in_a_control_group,
     "10" forked_process_sees_the_same_slots,
     "R8" wild_indices_are_einval,
 ];
@@ -381,6 +384,18 @@ fn queued_requests_are_pending_in_the_command() {
         });
         assert_eq!(setting.slots.wait(0), DONE);
     }
+}
+
+fn mapping_works_in_a_control_group() {
+    // Memory that is charged to a group is not the same to each kernel as memory of the root group.
+    let group = ControlGroup::new(&["memory"]);
+    in_child(|| {
+        group.join();
+        let setting = Asynchronous::new(2 * PAGE, b"contents");
+        assert_eq!(setting.read(PAGE as u32, THREAD), Ok(u32::from(PENDING)));
+        assert_eq!(setting.slots.wait(PAGE as u32), DONE);
+        assert_eq!(setting.local.bytes(), b"contents");
+    });
 }
 
 fn forked_process_sees_the_same_slots() {

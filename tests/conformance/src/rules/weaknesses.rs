@@ -370,7 +370,6 @@ fn w20_work_of_the_dead_is_drained() {
 }
 
 fn w21_thread_obeys_the_cpuset() {
-    crate::machine::need_threads_in_control_groups();
     let all = crate::machine::need_processors();
     let group = crate::machine::ControlGroup::new(&["cpuset"]);
     group.set("cpuset.cpus", &all[0].to_string());
