@@ -5,7 +5,7 @@
 #
 #     sh install/objects.sh BUILD [ARCHITECTURE...]
 #
-# ARCHITECTURE is x86_64, aarch64 or aarch64-64k. Without any: this machine's; then it is no failure that it cannot be compiled here, as the rest is
+# ARCHITECTURE is x86_64, aarch64, aarch64-16k or aarch64-64k. Without any: this machine's; then it is no failure that it cannot be compiled here, as the rest is
 # of use without it. KNEM_OBJECTS in the environment is a directory that has them already; otherwise src-kmod/object.sh compiles them,
 # and only if the sources or the compiler ($RUSTC) are others than last time.
 set -eu
@@ -34,6 +34,9 @@ stamp() {
     (cd "$driver" && find . -name '*.rs' -exec cksum {} + | sort && cksum object.sh)
 }
 
+# The core library is compiled once for architectures that differ in their pages.
+core=$(mktemp -d)
+trap 'rm -rf "$core"' EXIT
 for arch in ${demanded:-$(uname -m)}; do
     object=$build/knem_rust-$arch.o_shipped
     if [ -n "${KNEM_OBJECTS:-}" ]; then
@@ -49,6 +52,6 @@ for arch in ${demanded:-$(uname -m)}; do
     fi
     stamp=$(stamp)
     [ ! -f "$object" ] || [ "$(cat "$object.stamp" 2>/dev/null)" != "$stamp" ] || continue
-    RUSTC=$rustc sh "$driver/object.sh" "$arch" "$build"
+    OBJECT_CORE=$core RUSTC=$rustc sh "$driver/object.sh" "$arch" "$build"
     echo "$stamp" >"$object.stamp"
 done

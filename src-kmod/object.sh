@@ -3,7 +3,9 @@
 #
 # Compiles the driver's Rust part into one object that fits every kernel of an architecture.
 #
-#     sh object.sh x86_64|aarch64|aarch64-64k DIRECTORY     makes DIRECTORY/knem_rust-ARCHITECTURE.o_shipped
+#     sh object.sh x86_64|aarch64|aarch64-16k|aarch64-64k DIRECTORY     makes DIRECTORY/knem_rust-ARCHITECTURE.o_shipped
+#
+# OBJECT_CORE in the environment is a directory that keeps the compiled core library, which takes most of the time, for the next call.
 #
 # Takes rustc (RUSTC; 1.85 or newer) and the sources of its core library (package rust-src), nothing of a kernel. The same compiler
 # gives the same bytes, wherever the sources and DIRECTORY are.
@@ -53,11 +55,15 @@ x86_64)
         flags="$flags -Zno-jump-tables"
     fi
     ;;
-aarch64 | aarch64-64k)
+aarch64 | aarch64-16k | aarch64-64k)
     flags="--target aarch64-unknown-none-softfloat -Zbranch-protection=bti,pac-ret -Zfixed-x18 -Cforce-frame-pointers=y"
-    [ "$architecture" = aarch64 ] || flags="$flags --cfg page_shift=\"16\""
     ;;
-*) fail "there is no architecture $architecture: x86_64, aarch64 (4 KiB pages), aarch64-64k" ;;
+*) fail "there is no architecture $architecture: x86_64, aarch64 (4 KiB pages), aarch64-16k, aarch64-64k" ;;
+esac
+case $architecture in
+*-16k) pages="page_shift=\"14\"" ;;
+*-64k) pages="page_shift=\"16\"" ;;
+*) pages="page_shift=\"12\"" ;;
 esac
 # Without -Zplt and -Zdirect-access-external-data, calls and data go through a global offset table, which modules cannot have.
 flags="$flags -Copt-level=2 -Cpanic=abort -Ccodegen-units=1 -Cembed-bitcode=yes -Cforce-unwind-tables=n -Zfunction-sections=no
@@ -82,13 +88,20 @@ compile() {
     }
 }
 
+core=${OBJECT_CORE:+$OBJECT_CORE/libcore-${architecture%%-*}.rlib}
 edition=$(sed -n 's/^edition = "\(.*\)"/\1/p' "$library/core/Cargo.toml")
 # Overflow is checked in the driver's crates, as in the kernel's; in core, whose formatting would bring a panic along, it is not.
-compile core "$edition" "$library/core/src/lib.rs" -Coverflow-checks=n --cfg no_fp_fmt_parse --crate-type rlib
+if [ -f "$core" ]; then
+    cp "$core" libcore.rlib
+else
+    compile core "$edition" "$library/core/src/lib.rs" -Coverflow-checks=n --cfg no_fp_fmt_parse --crate-type rlib
+    [ -z "$core" ] || cp libcore.rlib "$core"
+fi
 printf '#![feature(compiler_builtins)]\n#![compiler_builtins]\n#![no_builtins]\n#![no_std]\n' >compiler_builtins.rs
 compile compiler_builtins 2021 compiler_builtins.rs --crate-type rlib
 "$rustc" --edition 2021 --crate-name macros --crate-type proc-macro "$here/kernel/macros/lib.rs"
-compile kernel 2021 "$here/kernel/lib.rs" -Coverflow-checks=y --crate-type rlib --extern macros=libmacros.so
+compile kernel 2021 "$here/kernel/lib.rs" --cfg "$pages" -Coverflow-checks=y --crate-type rlib --extern macros=libmacros.so
 # All crates are optimised as one: what C does not call is left out.
-compile knem 2021 "$here/knem_main.rs" -Coverflow-checks=y --crate-type staticlib -Clto=fat -Zcrate-attr=no_std '-Zcrate-attr=feature(arbitrary_self_types)' --extern kernel --emit obj
+compile knem 2021 "$here/knem_main.rs" -Coverflow-checks=y --crate-type staticlib -Clto=fat --extern kernel --emit obj \
+    -Zcrate-attr=no_std '-Zcrate-attr=feature(arbitrary_self_types)'
 mv knem.o "$out/knem_rust-$architecture.o_shipped"

@@ -22,9 +22,7 @@
 #include "standin.h"
 
 /* page.rs. */
-#ifdef STANDIN_PAGE_SHIFT
 static_assert(PAGE_SHIFT == STANDIN_PAGE_SHIFT);
-#endif
 /* sync/lock.rs. */
 static_assert(sizeof(spinlock_t) <= 128 && __alignof__(spinlock_t) <= 8);
 static_assert(sizeof(struct mutex) <= 192 && __alignof__(struct mutex) <= 8);

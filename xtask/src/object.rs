@@ -22,7 +22,7 @@ use crate::{namespace, run};
 pub use judge::judge;
 
 /// Architectures and page sizes, as `object.sh` names them.
-pub const ARCHITECTURES: [&str; 3] = ["x86_64", "aarch64", "aarch64-64k"];
+pub const ARCHITECTURES: [&str; 4] = ["x86_64", "aarch64", "aarch64-16k", "aarch64-64k"];
 
 /// Part of the keys: to be raised when the way an object is made changes and its inputs do not tell.
 const RECIPE: &str = "1";
@@ -131,7 +131,10 @@ fn compile(lab: &Lab, place: &str, architectures: &[&str], out: &Path) -> Result
     workshop.bind(&lab.workspace.file("src-kmod"), place)?;
     workshop.bind(out, "/root/out")?;
     for architecture in architectures {
-        run::quiet(workshop.command("sh").arg(format!("{place}/object.sh")).args([architecture, "/root/out"]))?;
+        let mut command = workshop.command("sh");
+        run::quiet(
+            command.env("OBJECT_CORE", "/tmp").arg(format!("{place}/object.sh")).args([architecture, "/root/out"]),
+        )?;
     }
     Ok(())
 }

@@ -35,6 +35,8 @@ struct Report {
     node_owner: String,
     node_group: String,
     module_file: Option<ModuleFile>,
+    /// How the Rust part was built, and why so. `None` for another driver.
+    rust: Option<String>,
     /// Limits of the caller; `None` is unlimited.
     memlock_soft_bytes: Option<u64>,
     memlock_hard_bytes: Option<u64>,
@@ -102,6 +104,7 @@ impl Report {
             node_owner: node.owner,
             node_group: node.group,
             module_file: ModuleFile::of(machine),
+            rust: machine.rust_part(),
             memlock_soft_bytes: machine.caller.memlock,
             memlock_hard_bytes: machine.caller.memlock_hard,
             pinned_bytes: read("pinned_bytes"),
@@ -158,6 +161,9 @@ impl fmt::Display for Report {
         writeln!(f, "Module          {}", self.module_version)?;
         let file = self.module_file.as_ref().map_or_else(|| "none for this kernel".to_owned(), ModuleFile::told);
         writeln!(f, "Module file     {file}")?;
+        if let Some(rust) = &self.rust {
+            writeln!(f, "Rust part       {rust}")?;
+        }
         writeln!(f, "Command         {}", self.command_version)?;
         writeln!(f, "Kernel          {}", self.kernel)?;
         writeln!(f, "Interface       {:#x}", self.abi)?;

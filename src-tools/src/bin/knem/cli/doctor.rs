@@ -48,12 +48,12 @@ Findings:
   module.present        the module's file for the running kernel
   module.loaded         whether the module is loaded
   module.version        versions of the loaded module, of its file, and of this command
+  module.rust           how the Rust part of the module was built, and why
   module.kernels        which installed kernels have the module
   module.vendor         another KNEM, of a vendor, in the way
   module.autoload       whether the module is loaded at boot
   module.options        parameters that are set for it
   kernel.series         whether the running kernel is one the driver is written for
-  kernel.rust           whether the running kernel has Rust
   kernel.secure_boot    Secure Boot, lockdown, and enforced signatures
   kernel.signature      whether the module is signed by a key that the machine trusts
   building.dkms         DKMS, and the driver's source

@@ -65,7 +65,7 @@ fn buildable(machine: &Machine, version: &str, kernel: &str) -> Finding {
     // Where one is loaded from elsewhere, that is what counts now.
     let running = kernel == machine.kernel && !machine.exists("/sys/module/knem");
     let present = machine.module_files(kernel).iter().any(|file| file.chosen);
-    let script = format!("/usr/src/knem-{version}/rust-check.sh");
+    let script = format!("/usr/src/knem-{version}/way.sh");
     let finding = match machine.run("sh", &[&script, kernel]) {
         Ran::Ended { success, output, complaint } => {
             let said = if output.trim().is_empty() { complaint } else { output };
@@ -143,7 +143,7 @@ mod tests {
     use crate::doctor::tests::{found, states};
     use crate::machine::fake::Fake;
 
-    const CHECK: &str = "sh /usr/src/knem-2.0.0/rust-check.sh 7.2.6";
+    const CHECK: &str = "sh /usr/src/knem-2.0.0/way.sh 7.2.6";
 
     fn of(fake: &Fake) -> Finding {
         found(&check(&fake.machine()), "building.kernel").clone()

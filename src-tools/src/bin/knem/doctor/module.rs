@@ -30,6 +30,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     };
     let mut findings = vec![present(machine, &seen), loaded(machine, &seen)];
     findings.extend(version(&seen));
+    findings.extend(rust(machine));
     findings.extend(kernels(machine, &seen));
     findings.push(vendor(machine));
     findings.extend(autoload(machine, &seen));
@@ -121,6 +122,14 @@ fn version(seen: &Seen) -> Option<Finding> {
             .mend("install knem-dkms and knem-tools of the same release"),
         _ => Finding::ok(ID, format!("module and command are both {OURS}")),
     })
+}
+
+fn rust(machine: &Machine) -> Option<Finding> {
+    const ID: &str = "module.rust";
+    let told = machine.rust_part()?;
+    let (way, why) = told.split_once(": ").unwrap_or((&told, ""));
+    let way = if way == "kernel" { "built on the kernel crate" } else { "built with the prebuilt Rust object" };
+    Some(Finding::ok(ID, format!("the module is {way}: {why}")))
 }
 
 fn kernels(machine: &Machine, seen: &Seen) -> Option<Finding> {
@@ -292,7 +301,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_to_be_built() {
-        let fake = Fake::new().file("/usr/src/knem-2.0.0/rust-check.sh", "");
+        let fake = Fake::new().file("/usr/src/knem-2.0.0/way.sh", "");
         assert!(found(&check(&fake.machine()), "module.present").remedies[0].contains("install dkms"));
         let fake = fake.says("dkms --version", "3\n");
         assert_eq!(found(&check(&fake.machine()), "module.present").remedies, ["dkms autoinstall -k 7.2.6"]);

@@ -143,7 +143,7 @@ mod tests {
             .variable("UCX_TLS", "tcp")
             .file("/lib/modules/7.3.1/modules.dep", "")
             .fails(
-                "sh /usr/src/knem-2.0.0/rust-check.sh 7.3.1",
+                "sh /usr/src/knem-2.0.0/way.sh 7.3.1",
                 "knem cannot be built for kernel 7.3.1: bindgen is not installed; apt install bindgen\n",
                 "",
             )

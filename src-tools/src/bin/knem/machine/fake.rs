@@ -84,11 +84,11 @@ impl Fake {
             .says(&format!("modinfo -F version {dkms}"), "2.0.0\n")
             .says(&format!("modinfo -F signer {dkms}"), "DKMS module signing key\n")
             .file("/lib/modules/7.2.6/build/include/config/auto.conf", "CONFIG_RUST=y\n")
-            .file("/usr/src/knem-2.0.0/rust-check.sh", "")
+            .file("/usr/src/knem-2.0.0/way.sh", "")
             .file("/usr/src/knem-2.0.0/secure-boot.sh", "")
             .says(
-                "sh /usr/src/knem-2.0.0/rust-check.sh 7.2.6",
-                "knem can be built for kernel 7.2.6: Rust metadata cached, compiler /usr/bin/rustc\n",
+                "sh /usr/src/knem-2.0.0/way.sh 7.2.6",
+                "knem can be built for kernel 7.2.6 with the kernel crate: metadata made from linux-source-7.2\n",
             )
             .says("sh /usr/src/knem-2.0.0/secure-boot.sh", "")
             .says("dkms --version", "dkms-3.2.0\n")
@@ -107,6 +107,7 @@ impl Fake {
             .file("/etc/security/limits.d/knem.conf", "@rdma  -  memlock  unlimited\n")
             .says("systemctl show -p DefaultLimitMEMLOCK --value", "infinity\n")
             .file("/proc/self/status", "CapEff:\t0000000000000000\n")
+            .file("/proc/driver/knem/info", "version 2.0.0\nrust kernel: metadata made from linux-source-7.2\n")
             .file(
                 "/proc/driver/knem/statistics",
                 "version 1\nage_ns 3600000000000\npinned_bytes 4096\npinned_bytes_peak 1048576\ncontexts 2\nregions 1\n\

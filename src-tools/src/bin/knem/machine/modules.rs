@@ -44,7 +44,7 @@ impl Machine {
     pub(crate) fn source_version(&self) -> Option<String> {
         let trees = self.names("/usr/src").into_iter().filter_map(|name| name.strip_prefix("knem-").map(str::to_owned));
         trees
-            .filter(|version| self.exists(&format!("/usr/src/knem-{version}/rust-check.sh")))
+            .filter(|version| self.exists(&format!("/usr/src/knem-{version}/way.sh")))
             .max_by_key(|version| numbers(version))
     }
 
@@ -75,6 +75,17 @@ impl Machine {
                 self.search(&path, depth - 1, files);
             }
         }
+    }
+
+    /// How the Rust part of the module was built, and why so, as in `object: kernel built without CONFIG_RUST`: of the loaded
+    /// module, or else of the file that modprobe takes. `None` for another driver.
+    pub(crate) fn rust_part(&self) -> Option<String> {
+        let loaded = self.text("/proc/driver/knem/info").unwrap_or_default();
+        let told = loaded.lines().find_map(|line| line.strip_prefix("rust ")).map(str::to_owned);
+        let file = || self.module_files(&self.kernel).into_iter().find(|file| file.chosen);
+        told.or_else(|| self.ask("modinfo", &["-F", "rust", &file()?.path]))
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty())
     }
 
     /// What is written in a file: asked of modinfo, or read from the file where that is not there and it is not compressed.
