@@ -17,7 +17,7 @@ mod tree;
 use std::path::{Path, PathBuf};
 
 use crate::lines::{licence, version, version_literals};
-use crate::one_place::{foreign_blocks, version_cfgs};
+use crate::one_place::{bindings, conditions, driver_names, driver_prefixes, foreign_blocks, kernel_versions};
 use crate::redefinitions::redefinitions;
 use crate::room::Room;
 use crate::tree::{enforce, files, parse, rust_files, text};
@@ -40,13 +40,41 @@ fn driver_files(except: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn kernel_versions_are_looked_at_in_one_file() {
-    enforce(&driver_files("src-kmod/glue/compat.rs"), |path| version_cfgs(&text(path)));
+fn glue_is_one_source_without_a_condition() {
+    enforce(&rust_files(&["src-kmod/glue"]), |path| conditions(&text(path)));
+}
+
+#[test]
+fn kernels_differ_in_one_header() {
+    let c = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "c" || kind == "h");
+    let paths = files("src-kmod").into_iter().filter(c).filter(|path| path != Path::new("src-kmod/compat.h"));
+    enforce(&paths.collect::<Vec<_>>(), |path| kernel_versions(&text(path)));
+}
+
+#[test]
+fn the_stand_in_knows_nothing_of_the_driver() {
+    let rust = rust_files(&["src-kmod/kernel"]);
+    // Its purpose is to compile both together.
+    let rust: Vec<PathBuf> = rust.into_iter().filter(|path| path != Path::new("src-kmod/kernel/unused.rs")).collect();
+    enforce(&rust, |path| driver_names(&text(path)));
+    enforce(&["src-kmod/kernel/standin.c".into(), "src-kmod/kernel/standin.h".into()], |path| {
+        driver_prefixes(&text(path))
+    });
+}
+
+#[test]
+fn the_kernels_structures_are_named_in_glue_only() {
+    let mut paths = rust_files(&["src-kmod/logic"]);
+    paths.extend(["src-kmod/knem_main.rs".into(), "src-kmod/uapi.rs".into()]);
+    enforce(&paths, |path| bindings(&text(path)));
 }
 
 #[test]
 fn foreign_functions_are_in_one_file() {
     enforce(&driver_files("src-kmod/glue/ffi.rs"), |path| foreign_blocks(&text(path)));
+    let mut standin = rust_files(&["src-kmod/kernel"]);
+    standin.retain(|path| path != Path::new("src-kmod/kernel/ffi.rs"));
+    enforce(&standin, |path| foreign_blocks(&text(path)));
 }
 
 #[test]

@@ -1,24 +1,52 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! What belongs into one file of `glue`: looking at the kernel's version, and declaring functions of C.
+//! What belongs into one file, or into none: conditions, functions of C, the kernel's structures, kernel versions.
 
 use proc_macro2::{Delimiter, TokenTree};
 
 use crate::tokens::{token_rule, tokens_of};
 use crate::tree::Violations;
 
-/// Version cfgs, anywhere in the source, macros included.
-pub(crate) fn version_cfgs(source: &str) -> Violations {
-    let what = "a cfg for kernel versions belongs into glue/compat.rs";
-    token_rule(tokens_of(source), what, &|tokens| {
-        let TokenTree::Ident(ident) = &tokens[0] else { return false };
-        let name = ident.to_string();
-        name.strip_prefix("knem_k").is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
-    })
+/// Conditional compilation, anywhere in the source, macros included.
+pub(crate) fn conditions(source: &str) -> Violations {
+    any_of(source, &["cfg", "cfg_attr"], "one source for every kernel has no condition")
+}
+
+/// The kernel's structures, by the module that names them.
+pub(crate) fn bindings(source: &str) -> Violations {
+    any_of(source, &["bindings"], "the kernel's structures are for glue and the stand-in")
+}
+
+/// What only the driver has, in the stand-in.
+pub(crate) fn driver_names(source: &str) -> Violations {
+    let mut found = any_of(source, &["glue", "logic", "uapi"], "the stand-in knows nothing of the driver");
+    found.extend(driver_prefixes(source));
+    found
+}
+
+/// Names that start with the driver's, in Rust or C. Text of comments counts.
+pub(crate) fn driver_prefixes(source: &str) -> Violations {
+    let lines = source.lines().enumerate().filter(|(_, line)| line.to_lowercase().contains("knem"));
+    lines.map(|(number, _)| (number + 1, "the stand-in knows nothing of the driver".to_owned())).collect()
+}
+
+/// Kernel versions, and probes of a kernel's headers, in C.
+pub(crate) fn kernel_versions(source: &str) -> Violations {
+    const SIGNS: [&str; 3] = ["LINUX_VERSION_CODE", "KERNEL_VERSION(", "COMPAT_HAVE_"];
+    let lines = source.lines().enumerate().filter(|(_, line)| SIGNS.iter().any(|sign| line.contains(sign)));
+    lines.map(|(number, _)| (number + 1, "what kernels differ in belongs into compat.h".to_owned())).collect()
+}
+
+fn any_of(source: &str, names: &[&str], what: &str) -> Violations {
+    token_rule(
+        tokens_of(source),
+        what,
+        &|tokens| matches!(&tokens[0], TokenTree::Ident(ident) if names.iter().any(|name| ident == name)),
+    )
 }
 
 /// Blocks of foreign functions. Functions with a body for C to call are something else.
 pub(crate) fn foreign_blocks(source: &str) -> Violations {
-    token_rule(tokens_of(source), "foreign functions belong into glue/ffi.rs", &|tokens| {
+    token_rule(tokens_of(source), "foreign functions belong into ffi.rs", &|tokens| {
         let is_extern = matches!(&tokens[0], TokenTree::Ident(ident) if ident == "extern");
         let block = |token: Option<&TokenTree>| matches!(token, Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace);
         is_extern
@@ -27,11 +55,21 @@ pub(crate) fn foreign_blocks(source: &str) -> Violations {
 }
 
 #[test]
-fn version_cfgs_are_noticed() {
-    for source in ["#[cfg(knem_k7_3)] fn f() {}", "m! { #[cfg(not(knem_k7_3))] x: 1 }", "fn f() { cfg!(knem_k8_0); }"] {
-        assert_eq!(version_cfgs(source).len(), 1, "{source}");
+fn conditions_are_noticed() {
+    for source in ["#[cfg(x)] fn f() {}", "m! { #[cfg_attr(not(x), y)] x: 1 }", "fn f() { cfg!(CONFIG_X); }"] {
+        assert_eq!(conditions(source).len(), 1, "{source}");
     }
-    assert!(version_cfgs("fn knem_kernel() {}").is_empty());
+    assert!(conditions("fn config() {}").is_empty());
+}
+
+#[test]
+fn names_of_others_are_noticed() {
+    assert_eq!(bindings("use kernel::bindings;").len(), 1);
+    assert_eq!(driver_names("use crate::glue;\nfn knem_x() {}").len(), 2);
+    assert_eq!(driver_prefixes("#include \"knem_shim.h\"\n#define KNEM_X").len(), 2);
+    assert!(driver_names("fn standin_load() {}").is_empty());
+    assert_eq!(kernel_versions("#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)\n#ifdef COMPAT_HAVE_X").len(), 2);
+    assert!(kernel_versions("return compat_vm_insert_page(vma);").is_empty());
 }
 
 #[test]
