@@ -34,9 +34,18 @@ fn staged() -> (Workspace, tempfile::TempDir, PathBuf) {
 #[test]
 fn the_tree_has_what_kbuild_needs_and_nothing_for_cargo() {
     let (_workspace, _home, tree) = staged();
-    for file in
-        ["Kbuild", "dkms.conf", "VERSION", "build.sh", "way.sh", "object.sh", "knem_main.rs", "uapi.rs", "logic/mod.rs", "kernel/lib.rs"]
-    {
+    for file in [
+        "Kbuild",
+        "dkms.conf",
+        "VERSION",
+        "build.sh",
+        "way.sh",
+        "object.sh",
+        "knem_main.rs",
+        "uapi.rs",
+        "logic/mod.rs",
+        "kernel/lib.rs",
+    ] {
         assert!(tree.join(file).is_file(), "{file} is missing");
     }
     let allowed = ["rs", "c", "h", "sh", "txt", "conf"];
