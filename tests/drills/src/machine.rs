@@ -49,7 +49,9 @@ impl Machine {
         directory(&place.join(METADATA))?;
         let from = site.metadata(kernel)?.join(&kernel.release);
         // Links instead of copies: a layer is never written to.
-        run::quiet(Command::new("cp").args(["-a", "-l", "-T"]).arg(from).arg(place.join(METADATA).join(&kernel.release)))?;
+        run::quiet(
+            Command::new("cp").args(["-a", "-l", "-T"]).arg(from).arg(place.join(METADATA).join(&kernel.release)),
+        )?;
         machine.layers.insert(0, place);
         Ok(machine)
     }

@@ -409,7 +409,8 @@ impl<'a> Shell<'a> {
     /// When that fails.
     pub fn rebuild(&self, release: &str) -> Result<Said> {
         let version = self.site.version();
-        let said = self.sh(&format!("dkms remove knem/{version} -k {release}; dkms install knem/{version} -k {release}"))?;
+        let said =
+            self.sh(&format!("dkms remove knem/{version} -k {release}; dkms install knem/{version} -k {release}"))?;
         said.demand(0)?;
         Ok(said)
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 
 use super::initramfs;
+use crate::archive::DISTRIBUTIONS;
 use crate::cache::Cache;
 use crate::host;
 use crate::kernels::Kernel;
@@ -46,7 +47,7 @@ const LEFT_OUT_ONCE: &[&str] = &[
 const SPARE: u64 = 2 << 30;
 
 /// How many images are kept: each takes some gigabytes. What they are made from is kept with the same measure.
-const KEPT: usize = 6;
+const KEPT: usize = 8;
 
 /// What qemu is given.
 #[derive(Debug, Clone)]
@@ -69,8 +70,10 @@ impl Image {
         let entry = cache.entry("image", &what, &key, |entry| {
             Self::once(&stack.paths(), kernel, entry, Without::Compilers).map(|_| ())
         })?;
+        // Each distribution has a base, with the last point release's beside it.
+        let bases = 2 * DISTRIBUTIONS.len();
         for (kind, count) in
-            [("image", KEPT), ("installed", 2 * KEPT), ("kernel", KEPT), ("rust-metadata", KEPT), ("base", 2)]
+            [("image", KEPT), ("installed", 2 * KEPT), ("kernel", 2 * KEPT), ("rust-metadata", KEPT), ("base", bases)]
         {
             cache.keep_newest(kind, count)?;
         }

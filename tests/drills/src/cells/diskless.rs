@@ -56,9 +56,7 @@ fn diskless(site: &Site) -> Result<()> {
             .must_say(&format!("./usr/lib/modules/{release}/updates/knem/knem.ko"))?;
 
         run(shell, "image-strip")?;
-        for gone in
-            ["usr/bin/gcc-14", "usr/sbin/dkms", "var/lib/dkms/knem"]
-        {
+        for gone in ["usr/bin/gcc-14", "usr/sbin/dkms", "var/lib/dkms/knem"] {
             if shell.has(gone) {
                 bail!("/{gone} is still in the image");
             }

@@ -114,7 +114,10 @@ fn usual(site: &Site) -> Result<()> {
             }
         }
         shell.demand_built(&kernel.release, "object: kernel built without CONFIG_RUST")?;
-        shell.way(&kernel.release)?.demand(0)?.must_say("with the prebuilt object: kernel built without CONFIG_RUST")?;
+        shell
+            .way(&kernel.release)?
+            .demand(0)?
+            .must_say("with the prebuilt object: kernel built without CONFIG_RUST")?;
         Ok(())
     })?;
     machine.boot_with_driver(kernel, site.version())
@@ -205,10 +208,7 @@ fn no_headers(site: &Site) -> Result<()> {
         said.must_say("headers")?;
         shell.healthy()?;
         shell.demand_no_module(&kernel.release)?;
-        shell
-            .way(&kernel.release)?
-            .demand(77)?
-            .must_say(&format!("apt install linux-headers-{}", kernel.release))?;
+        shell.way(&kernel.release)?.demand(77)?.must_say(&format!("apt install linux-headers-{}", kernel.release))?;
         Ok(())
     })?;
     machine.boot_without_driver(kernel)
@@ -240,12 +240,10 @@ fn kernel_upgrade_crate(site: &Site) -> Result<()> {
 /// The source package of the series is replaced by the new kernel's, so that the old kernel's metadata could not be made again.
 fn point_release(site: &Site) -> Result<()> {
     let new = site.kernel("7.2")?;
-    let older = site
-        .lab()
-        .offered()
-        .iter()
-        .rev()
-        .find(|kernel| kernel.series == new.series && kernel.flavour == new.flavour && kernel.release != new.release);
+    let older =
+        site.lab().offered().iter().rev().find(|kernel| {
+            kernel.series == new.series && kernel.flavour == new.flavour && kernel.release != new.release
+        });
     let old = older.context("the archive has only one kernel 7.2")?;
     let machine = Machine::with_rust(site, old)?;
     machine.inside(|shell| {

@@ -153,7 +153,9 @@ fn forced_ways(site: &Site) -> Result<()> {
         set("kernel")?;
         skipped(&format!("KNEM_RUST=kernel is set in /{SETTINGS}: kernel built without CONFIG_RUST"))?;
         set("nonsense")?;
-        skipped(&format!("KNEM_RUST=nonsense is set in /{SETTINGS}, and kernel, object and compile are what there is"))?;
+        skipped(&format!(
+            "KNEM_RUST=nonsense is set in /{SETTINGS}, and kernel, object and compile are what there is"
+        ))?;
         set("compile")?;
         skipped(&format!("KNEM_RUST=compile is set in /{SETTINGS}, and /usr/bin/rustc is not here"))?;
         shell.install(&["rustc", "rust-src"])?;
