@@ -1,3 +1,4 @@
+#!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
 # Whether the driver can be built here on a kernel's own `kernel` crate (Rust-for-Linux). Sourced after kernel.sh:

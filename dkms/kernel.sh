@@ -1,3 +1,4 @@
+#!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
 # Facts of a kernel, from its build directory. Sourced (bash and POSIX shells):

@@ -64,6 +64,7 @@ const PACKAGING: &[&str] = &[
     "python3-virt-firmware",
     "rpm",
     "rpmlint",
+    "rust-src",
     "sbsigntool",
     "shellcheck",
 ];

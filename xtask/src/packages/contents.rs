@@ -72,7 +72,7 @@ fn what_depends_on_the_manifest_is_filled_in() {
     let version = fs::read_to_string(tree.join("VERSION")).expect("readable");
     assert_eq!(version, format!("{}\n", workspace.version));
     let crate_ = fs::read_to_string(tree.join("crate.sh")).expect("readable");
-    let from = format!("knem_crate_from={}", workspace.series[0]);
+    let from = format!("knem_crate_from={}", workspace.crate_from);
     assert!(crate_.lines().any(|line| line == from), "crate.sh has no line {from}");
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
 //! `dist/stage/`: one directory for each package, laid out like the root of the user's machine, and one for its scripts.
 //!
-//! Nothing is decided here: `make build` makes what is generated, and install/install.sh copies what install/files lists, as for
-//! everybody who installs from the sources. The place is fixed, whatever cargo's target directory is, because the sections for
-//! packages in `src-*/Cargo.toml` name it.
+//! Nothing is decided here: `make build` makes what is generated, with the Rust objects that a Debian 13 tree has compiled, and
+//! install/install.sh copies what install/files lists, as for everybody who installs from the sources. The place is fixed, whatever
+//! cargo's target directory is, because the sections for packages in `src-*/Cargo.toml` name it.
 
 use std::env;
 use std::fs;
