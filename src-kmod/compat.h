@@ -236,4 +236,30 @@ static inline int compat_pin_user_pages_fast(unsigned long start, int count, uns
 	return compat_gup(start, count, flags, pages);
 }
 
+/*
+ * The Rust object calls by register and returns through the kernel's thunks, which a kernel patches or not. One that is built
+ * without them, or is from before they were, exports none: then the module has its own, which do what an unpatched one does.
+ */
+#define COMPAT_THUNK(name, branch) \
+	asm(".pushsection .text\n" \
+	    ".globl " #name "\n" \
+	    ".type " #name ", @function\n" \
+	    #name ":\n" \
+	    "\t" branch "\n" \
+	    "\tint3\n" \
+	    ".size " #name ", . - " #name "\n" \
+	    ".popsection\n")
+
+#if defined(CONFIG_X86_64) && !defined(COMPAT_HAVE_INDIRECT_THUNK) /* CONFIG_MITIGATION_RETPOLINE */
+#define COMPAT_INDIRECT_THUNK COMPAT_THUNK(__x86_indirect_thunk_r11, "jmp *%r11")
+#else
+#define COMPAT_INDIRECT_THUNK static_assert(true)
+#endif
+
+#if defined(CONFIG_X86_64) && !defined(COMPAT_HAVE_RETURN_THUNK) /* 5.19, CONFIG_MITIGATION_RETHUNK */
+#define COMPAT_RETURN_THUNK COMPAT_THUNK(__x86_return_thunk, "ret")
+#else
+#define COMPAT_RETURN_THUNK static_assert(true)
+#endif
+
 #endif

@@ -36,6 +36,9 @@ static_assert(ARCH_KMALLOC_MINALIGN >= 8);
 static_assert(EINTR == 4 && EIO == 5 && EAGAIN == 11 && ENOMEM == 12 && EFAULT == 14 && EBUSY == 16 && EEXIST == 17);
 static_assert(ENODEV == 19 && EINVAL == 22 && MAX_ERRNO == 4095);
 
+COMPAT_INDIRECT_THUNK;
+COMPAT_RETURN_THUNK;
+
 void standin_print(unsigned int level, const char *text, size_t length)
 {
 	printk("%c%c%.*s", KERN_SOH_ASCII, '0' + level, (int)length, text);
