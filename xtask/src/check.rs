@@ -18,7 +18,7 @@ use crate::uml::{Flavour, DEFAULT_KERNEL};
 use crate::userland::{Installed, Way};
 use crate::vm::{Add, Options};
 use crate::workspace::Workspace;
-use crate::{host, kmodules, module, namespace, programs, run};
+use crate::{host, kmodules, module, namespace, object, programs, run};
 
 /// One boot of a kernel with the driver, and what runs there.
 struct Lane {
@@ -98,9 +98,6 @@ struct Excuse {
 }
 
 const EXCUSES: &[Excuse] = &[
-    // Kernel threads stay in the root control group.
-    excuse("binding::", "kernel 5.10: a kernel thread", "5.16"),
-    excuse("weaknesses::w21_", "kernel 5.10: a kernel thread", "5.16"),
     // A long-term pin of what userfaultfd has not filled in yet fails at once.
     excuse("stalls::pinning_stalled_memory_stops_nobody", "kernel ", "6.3"),
     excuse("kinds::secret_memory_is_efault", "no secret memory", "5.14"),
@@ -196,6 +193,7 @@ pub fn run(scope: &Scope) -> Result<()> {
     if scope.host {
         steps.run("packages", || packages::build(&workspace));
     } else if let Some(lab) = steps.run("the archive", Lab::open) {
+        steps.run("the Rust object", || object::check(&lab));
         if let Some(built) = steps.run("packages", || built(&workspace)) {
             if !scope.kernels {
                 of_the_packages(&lab, &built, &mut steps);

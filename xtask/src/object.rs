@@ -51,10 +51,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     namespace::enter()?;
     let lab = Lab::open()?;
-    let directory = objects(&lab)?;
-    if arguments.again {
-        again(&lab, &directory)?;
-    }
+    let directory = if arguments.again { check(&lab)? } else { objects(&lab)? };
     judge(&directory, &mut std::io::stdout())?;
     if let Some(out) = &arguments.out {
         fs::create_dir_all(out)?;
@@ -63,6 +60,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Compiles the objects, and one a second time: it must be the same. Judges all of them.
+///
+/// # Errors
+/// When one cannot be compiled, differs the second time, or fails a check.
+pub fn check(lab: &Lab) -> Result<PathBuf> {
+    let directory = objects(lab)?;
+    again(lab, &directory)?;
+    judge(&directory, &mut std::io::sink())?;
+    Ok(directory)
 }
 
 /// The file of an object.
