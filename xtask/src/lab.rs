@@ -45,6 +45,11 @@ impl Lab {
         &self.offered
     }
 
+    /// The old distributions that the mirror has no more.
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.archive.missing()
+    }
+
     /// The kernel a series or release means; without one, the default series.
     pub fn kernel(&self, wanted: Option<&str>) -> Result<&Kernel> {
         let found = kernels::resolve(&self.offered, wanted.unwrap_or(&self.workspace.default_series));
