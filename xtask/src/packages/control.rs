@@ -110,22 +110,6 @@ mod tests {
         assert!(substituted("${perl:Depends}", "", "1").is_err());
     }
 
-    /// Cargo.toml has the one list of kernel series; debian/control cannot read it, so it is compared.
-    #[test]
-    fn the_relations_name_the_supported_series() {
-        let workspace = Workspace::find().expect("the workspace");
-        let fields = binary(&text(&workspace).expect("readable"), "knem-dkms").expect("there");
-        let value = |name: &str| {
-            fields.iter().find(|field| field.0 == name).map(|field| field.1.clone()).expect("the field is there")
-        };
-        let sources: Vec<String> = workspace.series.iter().map(|series| format!("linux-source-{series}")).collect();
-        assert_eq!(value("Suggests"), sources.join(", "), "Suggests of knem-dkms in debian/control");
-        let oldest = format!("(>= {}~)", workspace.series.first().expect("a series"));
-        for headers in value("Recommends").split(['|', ',']).filter(|relation| relation.contains("linux-headers-")) {
-            assert!(headers.trim().ends_with(&oldest), "Recommends of knem-dkms in debian/control: {headers}");
-        }
-    }
-
     /// The version is repeated in one place only, where Debian wants a history.
     #[test]
     fn the_changelog_is_of_this_version() {
