@@ -5,7 +5,7 @@
 #
 #     sh install/objects.sh BUILD [ARCHITECTURE...]
 #
-# ARCHITECTURE is x86_64, aarch64 or aarch64-64k. Without any: this machine's; then it is no failure that it cannot be compiled here, as the rest is
+# ARCHITECTURE is x86_64, aarch64, aarch64-16k or aarch64-64k. Without any: this machine's; then it is no failure that it cannot be compiled here, as the rest is
 # of use without it. KNEM_OBJECTS in the environment is a directory that has them already; otherwise src-kmod/object.sh compiles them,
 # and only if the sources or the compiler ($RUSTC) are others than last time.
 set -eu

@@ -3,7 +3,7 @@
 #
 # Compiles the driver's Rust part into one object that fits every kernel of an architecture.
 #
-#     sh object.sh x86_64|aarch64|aarch64-64k DIRECTORY     makes DIRECTORY/knem_rust-ARCHITECTURE.o_shipped
+#     sh object.sh x86_64|aarch64|aarch64-16k|aarch64-64k DIRECTORY     makes DIRECTORY/knem_rust-ARCHITECTURE.o_shipped
 #
 # Takes rustc (RUSTC; 1.85 or newer) and the sources of its core library (package rust-src), nothing of a kernel. The same compiler
 # gives the same bytes, wherever the sources and DIRECTORY are.
@@ -53,11 +53,14 @@ x86_64)
         flags="$flags -Zno-jump-tables"
     fi
     ;;
-aarch64 | aarch64-64k)
+aarch64 | aarch64-16k | aarch64-64k)
     flags="--target aarch64-unknown-none-softfloat -Zbranch-protection=bti,pac-ret -Zfixed-x18 -Cforce-frame-pointers=y"
-    [ "$architecture" = aarch64 ] || flags="$flags --cfg page_shift=\"16\""
+    case $architecture in
+    *-16k) flags="$flags --cfg page_shift=\"14\"" ;;
+    *-64k) flags="$flags --cfg page_shift=\"16\"" ;;
+    esac
     ;;
-*) fail "there is no architecture $architecture: x86_64, aarch64 (4 KiB pages), aarch64-64k" ;;
+*) fail "there is no architecture $architecture: x86_64, aarch64 (4 KiB pages), aarch64-16k, aarch64-64k" ;;
 esac
 # Without -Zplt and -Zdirect-access-external-data, calls and data go through a global offset table, which modules cannot have.
 flags="$flags -Copt-level=2 -Cpanic=abort -Ccodegen-units=1 -Cembed-bitcode=yes -Cforce-unwind-tables=n -Zfunction-sections=no

@@ -6,7 +6,13 @@ use crate::{bindings, ffi};
 
 /// Bits of an address within a page. `standin.c` asserts that it is the kernel's; where an architecture has several page
 /// sizes there is an object for each.
-pub const PAGE_SHIFT: usize = if cfg!(page_shift = "16") { 16 } else { 12 };
+pub const PAGE_SHIFT: usize = if cfg!(page_shift = "16") {
+    16
+} else if cfg!(page_shift = "14") {
+    14
+} else {
+    12
+};
 /// Bytes of a page.
 pub const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
 /// Clears the bits of an address within a page.

@@ -22,7 +22,7 @@ use crate::{namespace, run};
 pub use judge::judge;
 
 /// Architectures and page sizes, as `object.sh` names them.
-pub const ARCHITECTURES: [&str; 3] = ["x86_64", "aarch64", "aarch64-64k"];
+pub const ARCHITECTURES: [&str; 4] = ["x86_64", "aarch64", "aarch64-16k", "aarch64-64k"];
 
 /// Part of the keys: to be raised when the way an object is made changes and its inputs do not tell.
 const RECIPE: &str = "1";
