@@ -6,7 +6,7 @@
 #     knem_check_kernel KERNELVER KERNEL_SOURCE_DIR    status 0: a kernel that the driver is written for, whose C compiler is here
 #
 # sets knem_kernelver, knem_build_dir (links resolved), knem_series (7.2), knem_arch (what its Rust object is called by: x86_64, aarch64,
-# aarch64-64k), knem_cc (a make variable that names the C compiler); or knem_missing, a sentence that ends with the command that helps.
+# aarch64-16k, aarch64-64k), knem_cc (a make variable that names the C compiler); or knem_missing, a sentence that ends with the command that helps.
 
 # The oldest kernel whose interface the C code and the stand-in for the kernel crate are written for.
 knem_oldest=5.10

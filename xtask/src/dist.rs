@@ -167,7 +167,7 @@ fn edit(path: &Path, change: impl FnOnce(&mut Table) -> Result<()>) -> Result<()
 }
 
 /// The cargo that runs us.
-fn cargo(directory: &Path) -> Command {
+pub(crate) fn cargo(directory: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(directory);
     command

@@ -32,6 +32,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("nm", "binutils"),
     ("pkg-config", "pkgconf"),
+    ("qemu-system-aarch64", "qemu-system-arm"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("rpmsign", "rpm"),
     ("rustfmt", "rustfmt"),

@@ -5,6 +5,7 @@
 //! machines booting those; and on top the checks and the demonstration. The packages stand beside all that.
 
 pub mod archive;
+pub mod arm64;
 pub mod cache;
 pub mod check;
 pub mod chroot;

@@ -9,7 +9,7 @@ use nix::unistd::geteuid;
 
 use xtask::lab::Lab;
 use xtask::workspace::Workspace;
-use xtask::{check, demo, dist, namespace, object, packages, uml, vm};
+use xtask::{arm64, check, demo, dist, namespace, object, packages, uml, vm};
 
 /// Build, package and test KNEM.
 #[derive(Parser)]
@@ -48,6 +48,8 @@ enum Task {
     },
     /// Compile the driver's Rust part into the objects for kernels without Rust, and check that every kernel can take them.
     Object(object::Arguments),
+    /// Build the module for Debian's arm64 kernels, and boot them in an emulator.
+    Arm64(arm64::Arguments),
     /// Stock Debian kernels in a virtual machine.
     #[command(subcommand)]
     Vm(Vm),
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         Task::Repo { key } => (make_repositories(key.as_deref()).map(|()| 0), 1),
         Task::Dist { compare } => (make_tarball(compare).map(|()| 0), 1),
         Task::Object(arguments) => (object::run(&arguments).map(|()| 0), 1),
+        Task::Arm64(arguments) => (arm64::run(&arguments).map(|()| 0), 1),
         Task::Vm(Vm::Kernels) => (show_kernels().map(|()| 0), 1),
         Task::Vm(Vm::Run(arguments)) => (vm::run::run(arguments), vm::TROUBLE),
         Task::Uml(Uml::Run(arguments)) => (uml::run::run(arguments), vm::TROUBLE),

@@ -16,7 +16,7 @@ use crate::{host, run};
 const PLACE: &str = "/usr/local/bin";
 
 /// The profile in the top Cargo.toml that they are built with.
-const PROFILE: &str = "machine";
+pub(crate) const PROFILE: &str = "machine";
 
 /// Programs in Rust: the interface against any device, the driver's life, and random sequences against a model.
 const RUST: &[&str] = &["knem-conformance", "knem-vm-tests", "knem-model"];
@@ -35,7 +35,10 @@ const C: &[(&str, &[&str], bool)] = &[
     ("knem-pingpong32", &["docs/examples/pingpong.c"], true),
 ];
 
-const CONFORMANCE: &[&str] = &["tests/conformance/c/knem-conformance.c", "tests/conformance/c/tap.c"];
+pub(crate) const CONFORMANCE: &[&str] = &["tests/conformance/c/knem-conformance.c", "tests/conformance/c/tap.c"];
+
+/// Programs in C need no library in the machine.
+pub(crate) const C_FLAGS: [&str; 6] = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-static"];
 
 /// The compiler of 32-bit programs beside any compiler of the host, and the C library for it.
 const CROSS: [&str; 2] = ["i686-linux-gnu-gcc", "/usr/i686-linux-gnu/lib/libc.a"];
@@ -119,7 +122,7 @@ fn compile(workspace: &Workspace, name: &str, sources: &[&str], narrow: bool, fl
     run::run(
         host::command(if narrow { CROSS[0] } else { "cc" })
             .current_dir(&workspace.root)
-            .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-static"])
+            .args(C_FLAGS)
             .args(flags)
             .arg("-o")
             .arg(&program)

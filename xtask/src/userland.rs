@@ -309,15 +309,28 @@ impl<'a> Userlands<'a> {
     /// # Errors
     /// When the layer cannot be made; it is then not kept.
     pub fn with_more(&self, below: &Stack, kind: &str, what: &str, packages: &[&str]) -> Result<Stack> {
-        let mut key = vec![RECIPE, below.key.as_str()];
-        key.extend(packages);
-        let layer = self.cache.entry(kind, what, &key, |entry| {
-            self.layer(below, entry, |_, chroot| {
-                let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
-                arguments.extend(packages);
-                run::quiet(&mut chroot.apt_get(&arguments))
-            })
-        })?;
+        self.filled(below, kind, what, packages, |_, chroot| {
+            let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
+            arguments.extend(packages);
+            run::quiet(&mut chroot.apt_get(&arguments))
+        })
+    }
+
+    /// These layers with one of this kind, filled by `fill`, whose inputs are the key.
+    ///
+    /// # Errors
+    /// When the layer cannot be made; it is then not kept.
+    pub fn filled(
+        &self,
+        below: &Stack,
+        kind: &str,
+        what: &str,
+        key: &[&str],
+        fill: impl FnOnce(&Path, &Chroot) -> Result<()>,
+    ) -> Result<Stack> {
+        let mut full = vec![RECIPE, below.key.as_str()];
+        full.extend(key);
+        let layer = self.cache.entry(kind, what, &full, |entry| self.layer(below, entry, fill))?;
         self.cache.keep_newest(kind, 4)?;
         Ok(below.above(&layer))
     }

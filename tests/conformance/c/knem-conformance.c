@@ -133,10 +133,19 @@ static uint8_t wait_slot(volatile uint8_t *slot)
 	}
 }
 
+/* Bytes of a page, which are also the slots of the smallest status array. */
+static uint32_t page(void)
+{
+	return (uint32_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The largest of all architectures. */
+#define LARGEST_PAGE 65536
+
 /* An address where nothing is mapped. */
 static void *hole(void)
 {
-	size_t length = 16 * (size_t)sysconf(_SC_PAGESIZE);
+	size_t length = 16 * (size_t)page();
 	void *place = mmap(NULL, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	munmap(place, length);
@@ -238,11 +247,11 @@ static void opening_modes(void)
 	expect_errno(ioctl(fd, 0x12345678, NULL), EBADF);
 	expect(read(fd, text, sizeof(text)) == sizeof(text));
 	expect(strncmp(text, "knem ", 5) == 0);
-	expect(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EBADF);
+	expect(mmap(NULL, page(), PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EBADF);
 	close(fd);
 	fd = open_device(O_WRONLY);
 	expect_ok(ioctl(fd, KNEM_CMD_GET_INFO, &info));
-	expect(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EACCES);
+	expect(mmap(NULL, page(), PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EACCES);
 	close(fd);
 	fd = open_device(O_RDWR);
 	expect_errno(ioctl(fd, 0x12345678, NULL), ENOSYS);
@@ -441,16 +450,16 @@ static void status_array(void)
 	int fd = open_device(O_RDWR);
 	knem_cookie_t cookie = region(fd, memory, sizeof(memory), PROT_READ, 0);
 	volatile uint8_t *slots = map_slots(fd, 1);
-	struct way way = { .flags = KNEM_FLAG_MEMCPYTHREAD, .index = 4095 };
+	struct way way = { .flags = KNEM_FLAG_MEMCPYTHREAD, .index = page() - 1 };
 
 	memset(memory, 'm', sizeof(memory));
 	if (!slots)
 		return;
 	expect_ok(inline_copy(fd, cookie, local, sizeof(local), way, &status));
 	expect(status == KNEM_STATUS_PENDING);
-	expect(wait_slot(slots + 4095) == KNEM_STATUS_SUCCESS);
+	expect(wait_slot(slots + page() - 1) == KNEM_STATUS_SUCCESS);
 	expect(memcmp(memory, local, sizeof(local)) == 0);
-	way.index = 4096;
+	way.index = page();
 	expect_errno(inline_copy(fd, cookie, local, 8, way, &status), EINVAL);
 	/* Without an engine: at once, and in both places. */
 	struct knem_cmd_info facts;
@@ -458,9 +467,9 @@ static void status_array(void)
 	way = (struct way){ .flags = KNEM_FLAG_ASYNCDMACOMPLETE, .index = 7 };
 	expect_ok(inline_copy(fd, cookie, local, 8, way, &status));
 	expect(status == KNEM_STATUS_SUCCESS && slots[7] == KNEM_STATUS_SUCCESS);
-	expect(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EBUSY);
-	munmap((void *)slots, 4096);
-	expect(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EBUSY);
+	expect(mmap(NULL, page(), PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EBUSY);
+	munmap((void *)slots, page());
+	expect(mmap(NULL, page(), PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EBUSY);
 	close(fd);
 }
 
@@ -468,10 +477,10 @@ static void mapping_rules(void)
 {
 	int fd = open_device(O_RDWR);
 
-	expect(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 4096) == MAP_FAILED && errno == EINVAL);
+	expect(mmap(NULL, page(), PROT_READ, MAP_SHARED, fd, page()) == MAP_FAILED && errno == EINVAL);
 	/* Beyond 32 bits: the whole offset counts. */
-	expect(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, (off_t)1 << 32) == MAP_FAILED && errno == EINVAL);
-	expect(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, (off_t)1 << 40) == MAP_FAILED && errno == EINVAL);
+	expect(mmap(NULL, page(), PROT_READ, MAP_SHARED, fd, (off_t)1 << 32) == MAP_FAILED && errno == EINVAL);
+	expect(mmap(NULL, page(), PROT_READ, MAP_SHARED, fd, (off_t)1 << 40) == MAP_FAILED && errno == EINVAL);
 #if UINTPTR_MAX > UINT32_MAX
 	expect(mmap(NULL, ((size_t)1 << 32) + 1, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EINVAL);
 #endif
@@ -489,7 +498,7 @@ static void events(void)
 
 	expect(poll(&poller, 1, 0) == 1 && poller.revents == POLLERR);
 	expect(read(fd, event, 4) == -1 && errno == EINVAL);
-	if (!map_slots(fd, 4096))
+	if (!map_slots(fd, page()))
 		return;
 	expect(poll(&poller, 1, 0) == 0);
 	for (uint32_t index = 0; index < 3; index++) {
@@ -516,7 +525,7 @@ static void events(void)
 static void capacity(void)
 {
 	char memory[8] = "abcdefgh", local[8];
-	static uint32_t list[4096];
+	static uint32_t list[LARGEST_PAGE];
 	uint32_t status;
 	int fd = open_device(O_RDWR);
 	knem_cookie_t cookie = region(fd, memory, 8, PROT_READ, 0);
@@ -524,12 +533,12 @@ static void capacity(void)
 
 	if (!map_slots(fd, 1))
 		return;
-	for (way.index = 0; way.index < 4096; way.index++)
+	for (way.index = 0; way.index < page(); way.index++)
 		expect_ok(inline_copy(fd, cookie, local, 8, way, &status));
 	way.index = 0;
 	expect_errno(inline_copy(fd, cookie, local, 8, way, &status), EBUSY);
-	expect(read(fd, list, sizeof(list)) == sizeof(list));
-	for (uint32_t n = 0; n < 4096; n++)
+	expect(read(fd, list, page() * sizeof(list[0])) == (ssize_t)(page() * sizeof(list[0])));
+	for (uint32_t n = 0; n < page(); n++)
 		expect(list[n] == n);
 	expect_ok(inline_copy(fd, cookie, local, 8, way, &status));
 	close(fd);
@@ -689,7 +698,7 @@ static void closing_ends_regions(void)
 	close(fd);
 	/* The mapping keeps it. */
 	expect_ok(read_region(other, cookie, local, 8, 0, &status));
-	munmap((void *)slots, 4096);
+	munmap((void *)slots, page());
 	expect_errno(read_region(other, cookie, local, 8, 0, &status), EINVAL);
 	close(other);
 }

@@ -110,17 +110,17 @@ pub(crate) fn decompressed(file: &Path) -> Result<(String, Vec<u8>)> {
 }
 
 /// A cpio archive in the making.
-struct Archive {
+pub(crate) struct Archive {
     file: Option<File>,
     number: u32,
 }
 
 impl Archive {
-    fn new(path: &Path) -> Result<Self> {
+    pub(crate) fn new(path: &Path) -> Result<Self> {
         Ok(Self { file: Some(File::create(path)?), number: 0 })
     }
 
-    fn add(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<()> {
+    pub(crate) fn add(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<()> {
         use std::io::Write;
         let file = self.file.take().context("the archive is still open")?;
         self.number += 1;
@@ -131,11 +131,11 @@ impl Archive {
         Ok(())
     }
 
-    fn link(&mut self, name: &str, target: &str) -> Result<()> {
+    pub(crate) fn link(&mut self, name: &str, target: &str) -> Result<()> {
         self.add(name, 0o120_777, target.as_bytes())
     }
 
-    fn finish(&mut self) -> Result<()> {
+    pub(crate) fn finish(&mut self) -> Result<()> {
         let file = self.file.take().context("the archive is still open")?;
         trailer(file)?;
         Ok(())

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: CECILL-B
+//! The driver on arm64: linked with the prebuilt object against Debian's headers, and booted in an emulator.
+//!
+//! A Debian 13 tree of this machine's architecture compiles everything, with Debian's cross compilers. What boots is Debian's kernel with an
+//! initramfs: busybox, the module, and static test programs.
+
+mod boot;
+mod module;
+mod programs;
+mod tree;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::lab::Lab;
+use crate::{namespace, object};
+
+use tree::{Tree, FLAVOURS};
+
+/// What `cargo xtask arm64` is told on the command line.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// A series, or one with pages of 16 KiB (6.12-16k); may be repeated [default: both page sizes of the default and of the newest series].
+    #[arg(long = "kernel", value_name = "KERNEL")]
+    kernels: Vec<String>,
+    /// Boot each kernel in qemu and run the conformance programs there.
+    #[arg(long)]
+    boot: bool,
+}
+
+/// Builds the module for each kernel, and boots it.
+///
+/// # Errors
+/// When something cannot be built, the kernel or the driver has problems, or a test fails.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    namespace::enter()?;
+    let lab = Lab::open()?;
+    let objects = object::objects(&lab)?;
+    let mut wanted = arguments.kernels.clone();
+    if wanted.is_empty() {
+        let series = [Some(&lab.workspace.default_series), lab.workspace.series.last()];
+        wanted = series
+            .into_iter()
+            .flatten()
+            .flat_map(|series| FLAVOURS.map(|flavour| format!("{series}{}", flavour.0)))
+            .collect();
+    }
+    for name in &wanted {
+        let tree = Tree::of(&lab, name)?;
+        let module = module::build(&lab, &tree, &objects)?;
+        if arguments.boot {
+            boot::run(&lab, &tree, &module)?;
+        }
+    }
+    Ok(())
+}
