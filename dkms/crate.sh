@@ -10,7 +10,7 @@
 #     cached    made before, and still valid
 #     makeable  by rust-metadata.sh, from the linux-source package
 
-# The first series whose crate the driver is written for: the first of kernel-series in Cargo.toml.
+# The first series whose crate the driver is written for: kernel-crate-from in Cargo.toml.
 knem_crate_from=7.2
 
 # KNEM_METADATA: another directory, for a build by a user who may not write there (install/module.sh).

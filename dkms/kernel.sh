@@ -8,7 +8,7 @@
 # sets knem_kernelver, knem_build_dir (links resolved), knem_series (7.2), knem_arch (what its Rust object is called by: x86_64, aarch64,
 # aarch64-16k, aarch64-64k), knem_cc (a make variable that names the C compiler); or knem_missing, a sentence that ends with the command that helps.
 
-# The oldest kernel whose interface the C code and the stand-in for the kernel crate are written for.
+# The oldest kernel that the driver is written for: the first of kernel-series in Cargo.toml.
 knem_oldest=5.10
 
 # knem_clean SENTENCE: sentences travel through regular expressions, make and C strings: no quotes, dollars or newlines.
@@ -85,13 +85,13 @@ knem_check_cc() {
             knem_no "this kernel is built by clang, and clang and lld are not installed; $(knem_get "clang lld llvm")"
         return
     fi
-    knem_cc=$(knem_config CONFIG_CC_VERSION_TEXT)
-    knem_cc=${knem_cc%% *}
-    # Debian's headers insist on the very compiler.
-    if ! command -v "${knem_cc:-gcc}" >/dev/null && ! grep -qs '^override CC' "$knem_build_dir/.kernelvariables"; then
-        knem_cc=gcc
-    fi
-    knem_cc=CC=${knem_cc:-gcc}
-    command -v "${knem_cc#CC=}" >/dev/null ||
-        knem_no "the C compiler ${knem_cc#CC=} is not installed; $(knem_get "${knem_cc##*[=-]linux-gnu-}" gcc)"
+    knem_named=$(knem_config CONFIG_CC_VERSION_TEXT)
+    knem_named=${knem_named%% *}
+    knem_cc=${knem_named:-gcc}
+    command -v "$knem_cc" >/dev/null || knem_cc=gcc
+    command -v "$knem_cc" >/dev/null || {
+        knem_no "there is no C compiler: neither $knem_named, which built the kernel, nor gcc is installed; $(knem_get gcc)"
+        return 1
+    }
+    knem_cc=CC=$knem_cc
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Decides how the module is built for a kernel here, and says why in one sentence:
+# Decides how the module is built for a kernel here, and gives the reason in one sentence:
 #
 #     kernel    on the kernel's own `kernel` crate, where its metadata is here or can be made here
 #     object    with the prebuilt Rust object that is shipped beside this file: in every other case

@@ -71,9 +71,14 @@ fn what_depends_on_the_manifest_is_filled_in() {
     assert!(!conf.contains("@VERSION@"));
     let version = fs::read_to_string(tree.join("VERSION")).expect("readable");
     assert_eq!(version, format!("{}\n", workspace.version));
-    let crate_ = fs::read_to_string(tree.join("crate.sh")).expect("readable");
-    let from = format!("knem_crate_from={}", workspace.crate_from);
-    assert!(crate_.lines().any(|line| line == from), "crate.sh has no line {from}");
+    let oldest = workspace.series.first().expect("a series");
+    for (script, name, series) in
+        [("kernel.sh", "knem_oldest", oldest), ("crate.sh", "knem_crate_from", &workspace.crate_from)]
+    {
+        let text = fs::read_to_string(tree.join(script)).expect("readable");
+        let setting = format!("{name}={series}");
+        assert!(text.lines().any(|line| line == setting), "{script} has no line {setting}");
+    }
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(crate) const DRILLS: &[Drill] = &[
         id: "D7",
         name: "forced-ways",
         claim: "KNEM_RUST=object, kernel, compile and nonsense in /etc/dkms/knem.conf: that way, or skipped with the setting named",
-        fast: true,
+        fast: false,
         run: forced_ways,
     },
     Drill {
@@ -57,7 +57,7 @@ pub(crate) const DRILLS: &[Drill] = &[
         id: "D9",
         name: "compiler-arrives",
         claim: "no C compiler of the kernel's: skipped with a sentence; when gcc comes, a trigger builds",
-        fast: true,
+        fast: false,
         run: compiler_arrives,
     },
     Drill {
@@ -142,7 +142,7 @@ fn forced_ways(site: &Site) -> Result<()> {
     machine.inside(|shell| {
         let set = |way: &str| shell.write(SETTINGS, &format!("KNEM_RUST={way}\n"));
         let skipped = |why: &str| -> Result<()> {
-            shell.output(&format!("dkms remove knem/{} -k {release} || true", site.version()))?;
+            shell.sh(&format!("dkms unbuild knem/{} -k {release}", site.version()))?;
             let said = shell.sh(&format!("dkms autoinstall -k {release}"))?;
             said.demand(0)?.must_say(&format!("knem: not built for kernel {release}: {why}"))?;
             shell.demand_no_module(release)?;
@@ -220,8 +220,8 @@ fn compiler_arrives(site: &Site) -> Result<()> {
         let compiler = shell.output("command -v x86_64-linux-gnu-gcc-14")?;
         shell.output(&format!("mv {compiler} {compiler}.away"))?;
         let said = shell.install_knem_and_witness()?;
-        said.must_say(&format!("knem: not built for kernel {}: the C compiler ", kernel.release))?;
-        said.must_say("is not installed; apt install gcc-14")?;
+        said.must_say(&format!("knem: not built for kernel {}: there is no C compiler: ", kernel.release))?;
+        said.must_say("nor gcc is installed; apt install gcc")?;
         shell.healthy()?;
         shell.demand_no_module(&kernel.release)?;
         shell.output(&format!("mv {compiler}.away {compiler}"))?;

@@ -22,7 +22,7 @@ pub(crate) const DRILLS: &[Drill] = &[Drill {
 }];
 
 /// What the release is built with, beside what the machine has to build modules.
-const COMPILERS: &[&str] = &["cargo", "gcc", "libc6-dev", "make"];
+const COMPILERS: &[&str] = &["cargo", "gcc", "libc6-dev", "make", "rust-src"];
 
 /// The home of who builds.
 const HOME: &str = "/home/builder";
