@@ -46,3 +46,4 @@ compile)
     ;;
 esac
 make -C "$build_dir" M="$PWD" -j"${KNEM_JOBS:-$(nproc)}" "$@" KNEM_RUST="$knem_way" KNEM_WHY="$knem_why" modules
+[ -f knem.ko ]

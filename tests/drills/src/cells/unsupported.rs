@@ -44,6 +44,7 @@ fn headers(shell: &Shell<'_>, known: &str, release: &str, change: &str) -> Resul
                  cd /usr/src/linux-headers-{release}\n\
                  sed -i '{change}' include/config/auto.conf .config\n\
                  sed -i 's/{known}/{release}/' include/config/kernel.release include/generated/utsrelease.h\n\
+                 sed -i '/^KBUILD_OUTPUT/s/{known}/{release}/' Makefile\n\
                  ln -sfn /usr/src/linux-headers-{release} /lib/modules/{release}/build\n\
                  run-parts --report --exit-on-error --arg={release} /etc/kernel/header_postinst.d\n",
             ),
