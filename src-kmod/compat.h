@@ -176,9 +176,10 @@ static inline enum compat_area compat_area(const struct vm_area_struct *vma)
 }
 
 /* The kind of the area at an address. Lowers the number of pages to where another kind begins. */
-static inline int compat_area_at(unsigned long start, int *count, enum compat_area *kind)
+static inline int compat_area_at(unsigned long tagged, int *count, enum compat_area *kind)
 {
-	unsigned long end = start, wanted = start + ((unsigned long)*count << PAGE_SHIFT);
+	unsigned long start = untagged_addr(tagged), end = start;
+	unsigned long wanted = start + ((unsigned long)*count << PAGE_SHIFT);
 	const struct vm_area_struct *vma;
 
 	if (mmap_read_lock_killable(current->mm))

@@ -160,6 +160,15 @@ unsigned long knem_shim_user_end(void)
 	return TASK_SIZE_MAX;
 }
 
+unsigned long knem_shim_address_tags(void)
+{
+#ifdef CONFIG_ARM64_TAGGED_ADDR_ABI
+	return test_thread_flag(TIF_TAGGED_ADDR) ? 0xffUL << 56 : 0;
+#else
+	return 0;
+#endif
+}
+
 static struct percpu_counter knem_pinned;
 /*
  * As many pages, 1 MiB, a processor counts by itself before it touches what all share. Regions that come and go cancel out; and to pin

@@ -71,6 +71,8 @@ extern const size_t knem_page_stride;
 unsigned long knem_shim_ram_pages(void);
 /* First address after user memory. */
 unsigned long knem_shim_user_end(void);
+/* Bits that are no part of the calling task's addresses: arm64's tags, if the task has turned them on. */
+unsigned long knem_shim_address_tags(void);
 
 /* Pages that are pinned through the driver: a sum over the processors, exact wherever that matters. */
 int knem_shim_pinned_init(void);

@@ -70,6 +70,7 @@ extern "C" {
     pub(crate) fn knem_unpin_range(address: *const c_void, count: c_ulong, dirty: bool);
     pub(crate) fn knem_shim_ram_pages() -> c_ulong;
     pub(crate) fn knem_shim_user_end() -> c_ulong;
+    pub(crate) fn knem_shim_address_tags() -> c_ulong;
 
     pub(crate) fn knem_shim_pinned_init() -> c_int;
     pub(crate) fn knem_shim_pinned_destroy();

@@ -92,5 +92,7 @@ pub(crate) fn resched() {
 pub(crate) fn space() -> Space {
     // SAFETY: A constant of the machine.
     let end = unsafe { ffi::knem_shim_user_end() };
-    Space { end: end as u64, page_shift: PAGE_SHIFT as u32 }
+    // SAFETY: Looks at the calling task only.
+    let tags = unsafe { ffi::knem_shim_address_tags() };
+    Space { end: end as u64, tags: tags as u64, page_shift: PAGE_SHIFT as u32 }
 }

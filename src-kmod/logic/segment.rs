@@ -19,6 +19,8 @@ pub struct Measure {
 pub struct Space {
     /// First address after user memory.
     pub end: u64,
+    /// Bits that are no part of an address. The kernel's own copying and pinning leave them out.
+    pub tags: u64,
     /// Binary logarithm of the page size.
     pub page_shift: u32,
 }
@@ -38,14 +40,15 @@ impl Space {
     /// # Errors
     /// [`Refusal::BadAddress`] (EFAULT) if the segment wraps or leaves user memory.
     pub const fn pages(&self, segment: &ParamIovec) -> Result<(u64, u64), Refusal> {
+        let base = segment.base & !self.tags;
         let last = match segment.len.checked_sub(1) {
             None => return Ok((0, 0)),
-            Some(more) => match segment.base.checked_add(more) {
+            Some(more) => match base.checked_add(more) {
                 Some(last) if last < self.end => last,
                 _ => return Err(Refusal::BadAddress),
             },
         };
-        let (first, last) = match (segment.base.checked_shr(self.page_shift), last.checked_shr(self.page_shift)) {
+        let (first, last) = match (base.checked_shr(self.page_shift), last.checked_shr(self.page_shift)) {
             (Some(first), Some(last)) => (first, last),
             _ => return Err(Refusal::BadAddress),
         };
@@ -85,7 +88,7 @@ mod tests {
     use crate::logic::refusal::Refusal;
     use crate::uapi::ParamIovec;
 
-    const SPACE: Space = Space { end: 0x7fff_ffff_f000, page_shift: 12 };
+    const SPACE: Space = Space { end: 0x7fff_ffff_f000, tags: 0, page_shift: 12 };
 
     fn measure(segments: &[(u64, u64)]) -> Result<Measure, Refusal> {
         let mut all = [ParamIovec::default(); 8];
@@ -125,8 +128,18 @@ mod tests {
     }
 
     #[test]
+    fn tags_are_no_part_of_an_address() {
+        let tagged = Space { tags: 0xff << 56, ..SPACE };
+        let segment = |base, len| tagged.pages(&ParamIovec { base, len });
+        assert_eq!(segment(0xab00_0000_0000_1fff, 2), Ok((1, 2)));
+        assert_eq!(segment(0xab00_0000_0000_0000 | SPACE.end, 1), Err(Refusal::BadAddress));
+        assert_eq!(segment(u64::MAX, 2), Err(Refusal::BadAddress));
+        assert_eq!(SPACE.pages(&ParamIovec { base: 0xab00_0000_0000_1fff, len: 2 }), Err(Refusal::BadAddress));
+    }
+
+    #[test]
     fn sums_stay_within_63_bits() {
-        let wide = Space { end: u64::MAX, page_shift: 12 };
+        let wide = Space { end: u64::MAX, tags: 0, page_shift: 12 };
         let half = ParamIovec { base: 0, len: 1 << 62 };
         assert_eq!(wide.measure(&[half; 2]), Err(Refusal::LengthOverflow));
         assert!(wide.measure(&[half; 1]).is_ok());

@@ -15,7 +15,7 @@ const PAGE_SHIFT: u32 = 4;
 const PAGE: u64 = 1 << PAGE_SHIFT;
 const PAGES: u64 = 64;
 const END: u64 = PAGES * PAGE;
-const SPACE: Space = Space { end: END, page_shift: PAGE_SHIFT };
+const SPACE: Space = Space { end: END, tags: 0, page_shift: PAGE_SHIFT };
 
 /// Where each page of user memory lies in the direct map.
 #[derive(Clone, Debug)]
@@ -176,7 +176,7 @@ proptest! {
         end in any::<u64>(),
         page_shift in 12..=16u32,
     ) {
-        let measure = Space { end, page_shift }.measure(&segments);
+        let measure = Space { end, tags: 0, page_shift }.measure(&segments);
         let used = || segments.iter().filter(|segment| segment.len != 0);
         let inside = used().all(|segment| u128::from(segment.base) + u128::from(segment.len) <= u128::from(end));
         let bytes: u128 = used().map(|segment| u128::from(segment.len)).sum();

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -569,6 +570,36 @@ static void bind_offload(void)
 	close(fd);
 }
 
+#ifdef __aarch64__
+/* The top byte of an address may be a tag, if the process says so: HWASan, MTE. */
+static void tagged_addresses(void)
+{
+	static char memory[100000], local[100000];
+	const uint64_t tag = (uint64_t)0xab << 56;
+	uint32_t status;
+	int fd = open_device(O_RDWR);
+	const void *tagged = (void *)(tag | address(memory)), *tagged_local = (void *)(tag | address(local));
+	struct knem_cmd_param_iovec list = segment(tagged, sizeof(memory));
+	struct way way = { .flags = KNEM_FLAG_PINLOCAL };
+	knem_cookie_t cookie;
+
+	expect_errno(create(fd, &list, 1, PROT_READ, 0, &cookie), EFAULT);
+	if (prctl(PR_SET_TAGGED_ADDR_CTRL, PR_TAGGED_ADDR_ENABLE, 0, 0, 0)) {
+		skip("this kernel takes no tagged addresses");
+		return;
+	}
+	memset(memory, 't', sizeof(memory));
+	cookie = region(fd, tagged, sizeof(memory), PROT_READ, 0);
+	expect_ok(inline_copy(fd, cookie, tagged_local, sizeof(local), (struct way){ 0 }, &status));
+	expect(memcmp(memory, local, sizeof(local)) == 0);
+	memset(local, 0, sizeof(local));
+	expect_ok(inline_copy(fd, cookie, tagged_local, sizeof(local), way, &status));
+	expect(memcmp(memory, local, sizeof(local)) == 0);
+	expect_ok(prctl(PR_SET_TAGGED_ADDR_CTRL, 0, 0, 0, 0));
+	close(fd);
+}
+#endif
+
 static void old_commands(void)
 {
 	char memory[8] = "abcdefgh", local[8] = "........";
@@ -726,6 +757,9 @@ int main(int argc, char **argv)
 		{ "INIT_SEND, INIT_ASYNC_RECV, SYNC_RECV (2.8, 2.9, 2.10)", old_commands },
 		{ "large offsets (5.3)", large_offsets },
 		{ "high addresses (2)", high_addresses },
+#ifdef __aarch64__
+		{ "tagged addresses (5.1)", tagged_addresses },
+#endif
 		{ "another process reads and writes (4)", another_process },
 		{ "closing ends regions, unless mapped (10)", closing_ends_regions },
 	};
