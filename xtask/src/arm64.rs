@@ -35,22 +35,27 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     namespace::enter()?;
     let lab = Lab::open()?;
-    let objects = object::objects(&lab)?;
-    let mut wanted = arguments.kernels.clone();
-    if wanted.is_empty() {
-        let series = [Some(&lab.workspace.default_series), lab.workspace.series.last()];
-        wanted = series
-            .into_iter()
-            .flatten()
-            .flat_map(|series| FLAVOURS.map(|flavour| format!("{series}{}", flavour.0)))
-            .collect();
-    }
-    for name in &wanted {
-        let tree = Tree::of(&lab, name)?;
-        let module = module::build(&lab, &tree, &objects)?;
-        if arguments.boot {
-            boot::run(&lab, &tree, &module)?;
-        }
+    let all = kernels(&lab);
+    let wanted = if arguments.kernels.is_empty() { &all } else { &arguments.kernels };
+    wanted.iter().try_for_each(|kernel| run_on(&lab, kernel, arguments.boot))
+}
+
+/// Both page sizes of the default and of the newest series.
+pub fn kernels(lab: &Lab) -> Vec<String> {
+    let series = [Some(&lab.workspace.default_series), lab.workspace.series.last()];
+    let names = |series: &String| FLAVOURS.map(|flavour| format!("{series}{}", flavour.0));
+    series.into_iter().flatten().flat_map(names).collect()
+}
+
+/// Builds the module for one kernel, and boots it.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on(lab: &Lab, kernel: &str, boot: bool) -> Result<()> {
+    let tree = Tree::of(lab, kernel)?;
+    let module = module::build(lab, &tree, &object::objects(lab)?)?;
+    if boot {
+        boot::run(lab, &tree, &module)?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::uml::{Flavour, DEFAULT_KERNEL};
 use crate::userland::{Installed, Way};
 use crate::vm::{Add, Options};
 use crate::workspace::Workspace;
-use crate::{host, kmodules, module, namespace, object, programs, run};
+use crate::{arm64, host, kmodules, module, namespace, object, programs, run};
 
 /// One boot of a kernel with the driver, and what runs there.
 struct Lane {
@@ -260,6 +260,11 @@ fn on_the_kernels(lab: &Lab, packages: &Packages, scope: &Scope, steps: &mut Ste
             continue;
         }
         steps.run(&lane.name(), || lane.run(lab, packages, &programs));
+    }
+    if scope.all && scope.lanes.is_empty() {
+        for kernel in arm64::kernels(lab) {
+            steps.run(&format!("driver on kernel {kernel} of arm64 (object)"), || arm64::run_on(lab, &kernel, true));
+        }
     }
     if scope.lanes.is_empty() {
         steps.run("driver on the debug kernel", || debug_kernel(lab, &programs));
