@@ -77,7 +77,6 @@ macro_rules! pin_init {
     }};
 }
 
-
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __fields {
