@@ -112,14 +112,12 @@ fn modprobe_d_has_every_parameter_with_its_default() {
 #[test]
 fn the_administrators_table_has_every_parameter() {
     let mut listed = BTreeMap::new();
-    for line in text("docs/admin.md").lines() {
-        let Some((name, rest)) = line.strip_prefix("| `").and_then(|row| row.split_once('`')) else { continue };
+    let page = text("docs/admin.md");
+    let table = page.lines().skip_while(|line| *line != "| Name | Default | Meaning |").skip(2);
+    for line in table.take_while(|line| line.starts_with('|')) {
+        let (name, rest) = line.strip_prefix("| `").and_then(|row| row.split_once('`')).expect("a parameter's name");
         let fields: Vec<&str> = rest.split('|').map(str::trim).collect();
-        // Rows of the other table, of messages, have no default.
-        let [star @ ("" | "*"), default, _, ""] = fields[..] else { continue };
-        if name.contains([' ', '/']) {
-            continue;
-        }
+        let [star @ ("" | "*"), default, _, ""] = fields[..] else { panic!("{line}") };
         let default = if default == "a page" { "PAGE_SIZE" } else { default };
         listed.insert(name.to_owned(), Parameter { default: default.to_owned(), writable: star == "*" });
     }
