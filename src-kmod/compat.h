@@ -157,12 +157,14 @@ static inline int compat_gup(unsigned long start, int count, unsigned int flags,
 #define compat_gup pin_user_pages_fast
 #endif
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
-/* What long-term pinning has to know of an area. */
+/* What long-term pinning has to know of an area. COMPAT_READ_ONLY needs nothing. */
 enum compat_area { COMPAT_READ_ONLY, COMPAT_PRIVATE_READ_ONLY, COMPAT_WRITABLE, COMPAT_WRITTEN_BACK };
 
 static inline enum compat_area compat_area(const struct vm_area_struct *vma)
 {
+	/* From 6.5 on only private mappings of files. */
+	if (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0) && (!vma->vm_file || vma->vm_flags & VM_SHARED))
+		return COMPAT_READ_ONLY;
 	if (!(vma->vm_flags & VM_WRITE))
 		return (vma->vm_flags & (VM_READ | VM_SHARED | VM_MAYWRITE)) == (VM_READ | VM_MAYWRITE) ?
 			       COMPAT_PRIVATE_READ_ONLY :
@@ -195,26 +197,27 @@ static inline int compat_area_at(unsigned long tagged, int *count, enum compat_a
 	*count = (min(wanted, max(end, start + PAGE_SIZE)) - start) >> PAGE_SHIFT;
 	return 0;
 }
-#endif
 
 /* pin_user_pages_fast(), with what later kernels do themselves if FOLL_LONGTERM is among the flags. */
 static inline int compat_pin_user_pages_fast(unsigned long start, int count, unsigned int flags, struct page **pages)
 {
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
 	enum compat_area kind;
 	int pinned;
 
-	if (flags & FOLL_LONGTERM) {
+	if (flags & FOLL_LONGTERM && (LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0) || !(flags & FOLL_WRITE))) {
 		pinned = compat_area_at(start, &count, &kind);
 		if (pinned)
 			return pinned;
 		/* Before 6.5 this works, and the file system does not learn of what is written. */
 		if (flags & FOLL_WRITE && kind == COMPAT_WRITTEN_BACK)
 			return -EFAULT;
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
 		/*
 		 * Memory that is pinned for reading may part from its owner's mapping when the owner writes to it next (zero
 		 * page, private mapping of a file, after a fork). It does not if it is pinned as if for writing.
+		 *
+		 * From 6.2 on the kernel copies such pages itself (FAULT_FLAG_UNSHARE). But where a huge page maps a private
+		 * mapping of a file, such as constants of a program, the fault splits that, maps it again whole, and is repeated
+		 * for ever (mm/memory.c: wp_huge_pmd(), then do_read_fault(); seen on 7.3). A fault for writing copies at once.
 		 */
 		if (!(flags & FOLL_WRITE) && kind == COMPAT_WRITABLE) {
 			pinned = compat_gup(start, count, flags | FOLL_WRITE, pages);
@@ -231,9 +234,7 @@ static inline int compat_pin_user_pages_fast(unsigned long start, int count, uns
 				return pinned;
 		}
 #endif
-#endif
 	}
-#endif
 	return compat_gup(start, count, flags, pages);
 }
 

@@ -93,7 +93,7 @@ struct Excuse {
     test: &'static str,
     /// What it says it is skipped for, from its start.
     reason: &'static str,
-    /// Kernels before this series only; all if empty.
+    /// Kernels before this series only; those with PREEMPT_RT if empty.
     before: &'static str,
 }
 
@@ -108,6 +108,9 @@ const EXCUSES: &[Excuse] = &[
     excuse("kinds::secret_memory_is_efault", "no secret memory", "5.14"),
     // Debian 11, where knem-tools is not installed.
     excuse("weaknesses::w", "the packages are not installed", "6.1"),
+    // PREEMPT_RT has none.
+    excuse("kinds::transparent_huge_pages", "this kernel has no transparent huge pages", ""),
+    excuse("kinds::private_mapping_of_huge_pages_can_be_read", "files in memory cannot have huge pages", ""),
     // Before Linux 6.13 the hypervisor's clock has no mapping of its own.
     excuse("kinds::special_mappings_are_efault", "no clock's pages", "7.2"),
 ];
@@ -319,7 +322,7 @@ impl Lane {
         for (line, outcome) in self.tests.iter().zip(&report.outcomes) {
             println!("  kernel {}: {line}: {}", kernel.release, counts(&outcome.stdout));
             for (test, reason) in skipped(&outcome.stdout) {
-                if *line == MEMBER || excused(&kernel.series, &test, &reason) {
+                if *line == MEMBER || excused(kernel, &test, &reason) {
                     println!("    skipped: {test}: {reason}");
                 } else {
                     left_out.push(format!("{test}: {reason}"));
@@ -361,11 +364,14 @@ fn skipped(output: &[u8]) -> Vec<(String, String)> {
     tests.collect()
 }
 
-fn excused(series: &str, test: &str, reason: &str) -> bool {
+fn excused(kernel: &Kernel, test: &str, reason: &str) -> bool {
     EXCUSES.iter().any(|excuse| {
         test.starts_with(excuse.test)
             && reason.starts_with(excuse.reason)
-            && (excuse.before.is_empty() || compare(series, excuse.before) == Ordering::Less)
+            && match excuse.before {
+                "" => kernel.flavour.starts_with("rt-"),
+                before => compare(&kernel.series, before) == Ordering::Less,
+            }
     })
 }
 
@@ -385,6 +391,7 @@ fn cargo(workspace: &Workspace) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::offered;
 
     #[test]
     fn every_series_has_its_lanes() {
@@ -409,9 +416,17 @@ mod tests {
     #[test]
     fn excuses_end_with_a_series() {
         let test = "binding::thread_is_in_the_callers_control_group (R23 W21)";
-        assert!(excused("5.10", test, "kernel 5.10: x"));
-        assert!(!excused("6.1", test, "kernel 5.10: x"));
-        assert!(!excused("5.10", test, "it takes root"));
-        assert!(!excused("5.10", "copies::x", "kernel 5.10: x"));
+        let kernel = |release: &str| {
+            let text = |part: &str| format!("Package: linux-{part}-{release}\nVersion: 1\nSuite: s\n\n");
+            offered("s", &(text("headers") + &text("image"))).pop().expect("a kernel")
+        };
+        let (old, new, rt) = ("5.10.0-32-amd64", "6.1.0-50-amd64", "6.12.117+deb13-rt-amd64");
+        assert!(excused(&kernel(old), test, "kernel 5.10: x"));
+        assert!(!excused(&kernel(new), test, "kernel 5.10: x"));
+        assert!(!excused(&kernel(old), test, "it takes root"));
+        assert!(!excused(&kernel(old), "copies::x", "kernel 5.10: x"));
+        let huge = "this kernel has no transparent huge pages";
+        assert!(excused(&kernel(rt), "kinds::transparent_huge_pages (R30)", huge));
+        assert!(!excused(&kernel(new), "kinds::transparent_huge_pages (R30)", huge));
     }
 }

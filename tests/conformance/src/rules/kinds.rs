@@ -23,6 +23,7 @@ crate::trials![
     "R30" shared_files_on_disk_can_be_read_only,
     "R30" huge_pages_of_their_own,
     "R30" transparent_huge_pages,
+    "R30" private_mapping_of_huge_pages_can_be_read,
     "R33 W17" forking_owner_is_still_seen,
     "R33 W17" forked_child_is_not_written,
     "R30" secret_memory_is_efault,
@@ -177,6 +178,29 @@ fn transparent_huge_pages() {
     let before = memory.bytes().to_vec();
     memory.protect(PAGE, PAGE, ProtFlags::PROT_READ);
     assert!(contents(&knem, region, LENGTH) == before);
+}
+
+fn private_mapping_of_huge_pages_can_be_read() {
+    const LENGTH: usize = 8 << 20;
+    const SETTING: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+    let before = std::fs::read_to_string(SETTING).unwrap_or_default();
+    if let Err(error) = std::fs::write(SETTING, "force") {
+        crate::skip(format!("files in memory cannot have huge pages: {error}"));
+    }
+    let file = memory_file(LENGTH);
+    let mut shared = Mapping::of_file(&file, LENGTH, both(), MapFlags::MAP_SHARED);
+    shared.bytes_mut().fill(6);
+    let private = [ProtFlags::PROT_READ, both()]
+        .map(|protection| Mapping::of_file(&file, LENGTH, protection, MapFlags::MAP_PRIVATE));
+    let chosen = before.split(['[', ']']).nth(1).unwrap_or("never");
+    std::fs::write(SETTING, chosen).expect("the setting is restored");
+    // Not copied yet: huge pages of the file are what is mapped, and the kernel has to split that before it copies.
+    for memory in private {
+        let knem = Knem::open();
+        assert!(memory.bytes().iter().all(|byte| *byte == 6));
+        let region = knem.create(&[memory.part(4096 + 7, LENGTH / 2)], READ, 0).expect("created");
+        assert!(contents(&knem, region, LENGTH / 2).iter().all(|byte| *byte == 6));
+    }
 }
 
 /// How much of a mapping consists of huge pages now.
