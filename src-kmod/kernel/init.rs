@@ -22,7 +22,7 @@ pub unsafe trait PinInit<T: ?Sized, E = Infallible>: Sized {
 /// A closure as an initialiser; made by [`pin_init_from_closure`].
 pub struct Closure<T: ?Sized, E, F>(F, PhantomData<(fn(*mut T), E)>);
 
-// SAFETY: Whoever calls `pin_init_from_closure` promises what the trait requires.
+// SAFETY: The caller of `pin_init_from_closure` promises what the trait requires.
 unsafe impl<T: ?Sized, E, F: FnOnce(*mut T) -> Result<(), E>> PinInit<T, E> for Closure<T, E, F> {
     unsafe fn __pinned_init(self, slot: *mut T) -> Result<(), E> {
         (self.0)(slot)

@@ -17,7 +17,7 @@ use crate::{namespace, object};
 
 use tree::{Tree, FLAVOURS};
 
-/// What `cargo xtask arm64` is told on the command line.
+/// Arguments of `cargo xtask arm64`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// A series, or one with pages of 16 KiB (6.12-16k); may be repeated [default: both page sizes of the default and of the newest series].

@@ -33,7 +33,7 @@ const COMPILER: &[&str] = &["rustc", "rust-src"];
 /// A directory that has the objects already, for all that build packages.
 pub const GIVEN: &str = "KNEM_OBJECTS";
 
-/// What `cargo xtask object` is told on the command line.
+/// Arguments of `cargo xtask object`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Copy the objects to this directory.

@@ -10,7 +10,7 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ops::{Deref, DerefMut};
 
-/// What lockdep tells apart: the locks that one place in the source initialises.
+/// What lockdep distinguishes: the locks that one place in the source initialises.
 pub struct LockClass {
     name: &'static CStr,
     /// Memory for a `struct lock_class_key`; asserted in C.

@@ -14,7 +14,7 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D23",
         name: "kernel-too-new",
-        claim: "headers of a kernel that nobody has tried yet: knem is built",
+        claim: "headers of a kernel newer than any that was tested: knem is built",
         fast: true,
         run: too_new,
     },

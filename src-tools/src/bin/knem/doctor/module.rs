@@ -126,8 +126,8 @@ fn version(seen: &Seen) -> Option<Finding> {
 
 fn rust(machine: &Machine) -> Option<Finding> {
     const ID: &str = "module.rust";
-    let told = machine.rust_part()?;
-    let (way, why) = told.split_once(": ").unwrap_or((&told, ""));
+    let rust = machine.rust_part()?;
+    let (way, why) = rust.split_once(": ").unwrap_or((&rust, ""));
     let way = if way == "kernel" { "built on the kernel crate" } else { "built with the prebuilt Rust object" };
     Some(Finding::ok(ID, format!("the module is {way}: {why}")))
 }

@@ -81,9 +81,10 @@ impl Machine {
     /// module, or else of the file that modprobe takes. `None` for another driver.
     pub(crate) fn rust_part(&self) -> Option<String> {
         let loaded = self.text("/proc/driver/knem/info").unwrap_or_default();
-        let told = loaded.lines().find_map(|line| line.strip_prefix("rust ")).map(str::to_owned);
+        let shown = loaded.lines().find_map(|line| line.strip_prefix("rust ")).map(str::to_owned);
         let file = || self.module_files(&self.kernel).into_iter().find(|file| file.chosen);
-        told.or_else(|| self.ask("modinfo", &["-F", "rust", &file()?.path]))
+        shown
+            .or_else(|| self.ask("modinfo", &["-F", "rust", &file()?.path]))
             .map(|text| text.trim().to_owned())
             .filter(|text| !text.is_empty())
     }
