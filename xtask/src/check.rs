@@ -52,11 +52,11 @@ const LANES: &[Lane] = &[
     lane("7.3-rt", Way::Object, CORE, true),
 ];
 
-/// The driver is there and keeps to the interface.
-const CORE: &[&str] = &["knem selftest", CONFORMANCE];
+/// The driver is there, keeps to the interface, and protects members of the group from each other.
+const CORE: &[&str] = &["knem selftest", CONFORMANCE, LIMITS];
 
-/// The interface from Rust, as root and as a member of the group, and from C, for 64 and for 32 bits; the example of the guide; random
-/// sequences against a model.
+/// The interface from Rust, as root and as a member of the group with limits, and from C, for 64 and for 32 bits; one member against
+/// another; the example of the guide; random sequences against a model.
 const SUITE: &[&str] = WHOLE.split_at(WHOLE.len() - 1).0;
 
 /// All that, and last what loads and unloads the driver, with parameters and DMA engines.
@@ -64,6 +64,7 @@ const WHOLE: &[&str] = &[
     "knem selftest",
     CONFORMANCE,
     MEMBER,
+    LIMITS,
     "knem-conformance-c",
     "knem-conformance-c32",
     "knem-pingpong",
@@ -74,9 +75,12 @@ const WHOLE: &[&str] = &[
 
 const LIFE: &str = "knem-vm-tests";
 
-/// A user who is not root leaves out what takes root.
-const MEMBER: &str =
-    "prlimit --memlock=unlimited setpriv --reuid=nobody --regid=rdma --clear-groups /usr/local/bin/knem-conformance";
+/// The suite as a batch system runs a job: an ordinary member, in a control group with cpuset, cpu.max, pids.max and memory.max. It
+/// leaves out what takes root.
+const MEMBER: &str = "knem-limits confine /usr/local/bin/knem-conformance";
+
+/// Attackers beside a victim of another user.
+const LIMITS: &str = "knem-limits";
 
 /// Why a test may be skipped on a kernel. Everything else that is skipped is a failure.
 struct Excuse {
@@ -97,6 +101,10 @@ const EXCUSES: &[Excuse] = &[
     // A long-term pin of what userfaultfd has not filled in yet fails at once.
     excuse("stalls::pinning_stalled_memory_stops_nobody", "kernel ", "6.3"),
     excuse("kinds::secret_memory_is_efault", "no secret memory", "5.14"),
+    // Kernels without vhost_task have kernel threads instead.
+    excuse("thread::threads_count_among_a_groups_tasks", "kernel ", "6.4"),
+    excuse("thread::threads_move_no_task_between_groups", "kernel ", "6.4"),
+    excuse("thread::quota_holds_the_thread", "kernel ", "5.16"),
     // Debian 11, where knem-tools is not installed.
     excuse("weaknesses::w", "the packages are not installed", "6.1"),
     // PREEMPT_RT has none.
@@ -110,8 +118,9 @@ const fn excuse(test: &'static str, reason: &'static str, before: &'static str) 
     Excuse { test, reason, before }
 }
 
-/// Memory of the machine the tests run in.
+/// Memory in MiB and processors of the machine the tests run in: one processor is outside of the member's cpuset, which still has two.
 const MEMORY: u32 = 4096;
+const PROCESSORS: u32 = 3;
 
 /// The suite that runs on the debug kernel as well, and that kernel's memory: most of what it can have.
 const CONFORMANCE: &str = "knem-conformance";
@@ -306,7 +315,7 @@ impl Lane {
         if self.tests.contains(&LIFE) {
             adds.push(kmodules::add(lab, kernel, kmodules::DMA_ENGINE)?);
         }
-        let options = Options { memory: MEMORY, timeout: Duration::from_secs(3600), adds, ..Options::default() };
+        let options = Options { memory: MEMORY, cpus: PROCESSORS, timeout: Duration::from_secs(3600), adds, ..Options::default() };
         let commands: Vec<Vec<String>> = self.tests.iter().map(|line| words(line)).collect();
         let report = lab.boot(&image, &commands, &options)?;
         let mut left_out = Vec::new();

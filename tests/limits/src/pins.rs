@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: CECILL-B
+//! Limits of pinned memory: one user's never become another's.
+
+use knem_core::uapi;
+
+use crate::children::{become_user, in_child, with_open_node, Child};
+use crate::counters::{nothing_is_pinned, status_kilobytes};
+use crate::device::{segment, Inline, Knem, READ, WRITE};
+use crate::mapping::{Mapping, PAGE};
+use crate::party::{limit, victim, Attacker, Shared, ATTACKER, LIMIT};
+use crate::stalled::Stalled;
+use crate::waiting;
+
+crate::trials![
+    "R18 A4" regions_of_no_memory_cost_others_nothing,
+    "R18 A4" requests_for_no_memory_cost_others_nothing,
+    "R18 A4" request_that_never_ends_costs_others_nothing,
+    "R17 A5" pins_of_a_request_are_bounded_and_shown,
+    "R17 A8" processes_of_a_user_share_its_limit,
+];
+
+/// Regions of a page that the victim creates beside an attack. Each has to be there, pinned, at once.
+const REGIONS: usize = 300;
+
+/// The victim's bound: not one creation refused, and each region pinned.
+fn victim_is_not_refused() {
+    victim(|| {
+        let (knem, memory) = (Knem::open(), Mapping::holding(&[1; PAGE]));
+        for n in 0..REGIONS {
+            let region = knem.create(&[memory.segment()], READ, 0);
+            assert!(region.is_ok(), "creation {n} of the victim: {region:?}");
+            assert_eq!(status_kilobytes("VmPin"), 4, "region {n} of the victim is pinned");
+            knem.destroy(region.expect("created")).expect("destroyed");
+            waiting::until("the page is released", || status_kilobytes("VmPin") == 0);
+        }
+    });
+}
+
+/// Bytes of half the machine's memory, as the default ceiling, less some pages.
+fn half_of_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").expect("/proc/meminfo");
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).expect("MemTotal");
+    let kilobytes: u64 = line.split_whitespace().next().expect("a number").parse().expect("a number");
+    kilobytes * 1024 / 2 - 16 * PAGE as u64
+}
+
+/// A segment of so many bytes where nothing is mapped.
+fn nothing(bytes: u64) -> uapi::ParamIovec {
+    segment(0x10000, bytes)
+}
+
+/// A request that pins its local side.
+fn pinning(region: u64, segments: &[uapi::ParamIovec]) -> Inline<'_> {
+    Inline { cookie: region, segments, write: 1, flags: uapi::FLAG_PINLOCAL, ..Inline::default() }
+}
+
+fn regions_of_no_memory_cost_others_nothing() {
+    with_open_node(|| {
+        let attackers: [Attacker; 2] = std::array::from_fn(|_| {
+            Attacker::start(|begun| {
+                let knem = Knem::open();
+                begun();
+                loop {
+                    assert!(knem.create(&[nothing(1 << 45)], READ, 0).is_err());
+                }
+            })
+        });
+        victim_is_not_refused();
+        drop(attackers);
+    });
+    nothing_is_pinned();
+}
+
+fn requests_for_no_memory_cost_others_nothing() {
+    with_open_node(|| {
+        let attackers: [Attacker; 2] = std::array::from_fn(|_| {
+            Attacker::start(|begun| {
+                let (knem, memory) = (Knem::open(), Mapping::new(PAGE));
+                let region = knem.create(&[memory.segment()], READ | WRITE, 0).expect("created");
+                begun();
+                loop {
+                    let _ = knem.inline(pinning(region, &[nothing(half_of_memory())]));
+                }
+            })
+        });
+        victim_is_not_refused();
+        drop(attackers);
+    });
+    nothing_is_pinned();
+}
+
+fn request_that_never_ends_costs_others_nothing() {
+    with_open_node(|| {
+        let stalls = stalls_for_all();
+        let attacker = Attacker::start(|begun| {
+            let bytes = usize::try_from(half_of_memory()).expect("a length").next_multiple_of(PAGE);
+            let (knem, memory, stalled) = (Knem::open(), Mapping::new(PAGE), Stalled::new(1));
+            let region = knem.create(&[memory.segment()], READ | WRITE, 0).expect("created");
+            let rest = Mapping::new(bytes);
+            begun();
+            let _ = knem.inline(pinning(region, &[stalled.memory().segment(), rest.segment()]));
+        });
+        victim_is_not_refused();
+        drop(attacker);
+        drop(stalls);
+    });
+    nothing_is_pinned();
+}
+
+/// Lets ordinary users stall the kernel's accesses to their memory, until this is dropped.
+struct Stalls(String);
+
+const STALLS: &str = "/proc/sys/vm/unprivileged_userfaultfd";
+
+fn stalls_for_all() -> Stalls {
+    let Ok(before) = std::fs::read_to_string(STALLS) else { crate::runner::skip("no userfaultfd") };
+    std::fs::write(STALLS, "1").expect("userfaultfd for ordinary users");
+    Stalls(before)
+}
+
+impl Drop for Stalls {
+    fn drop(&mut self) {
+        std::fs::write(STALLS, &self.0).expect("as before");
+    }
+}
+
+/// Bytes that a request may have pinned above the limit: what it needs to go on at all.
+const FLOOR: i64 = 64;
+
+fn pins_of_a_request_are_bounded_and_shown() {
+    with_open_node(|| {
+        let stalls = stalls_for_all();
+        let attacker = Attacker::start(|begun| {
+            // 64 MiB that are there, then a page that never comes.
+            let (mut good, stalled) = (Mapping::new(64 << 20), Stalled::new(1));
+            good.bytes_mut().fill(1);
+            let knem = Knem::open();
+            let memory = Mapping::new(good.len() + PAGE);
+            // Larger than the limit, and a region all the same.
+            let region = knem.create(&[memory.segment()], READ | WRITE, 0).expect("created");
+            begun();
+            let _ = knem.inline(pinning(region, &[good.segment(), stalled.memory().segment()]));
+        });
+        let pinned = || {
+            let text = std::fs::read_to_string(format!("/proc/{}/status", attacker.id())).expect("it runs");
+            let line = text.lines().find_map(|line| line.strip_prefix("VmPin:")).expect("VmPin");
+            line.split_whitespace().next().expect("a number").parse::<i64>().expect("a number")
+        };
+        // Both sides of the copy are pinned a window at a time.
+        let most = 2 * FLOOR + i64::try_from(LIMIT / 1024).expect("a limit");
+        for _ in 0..200 {
+            assert!(pinned() <= most, "{} kB are pinned, at most {most} may be", pinned());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        drop(attacker);
+        drop(stalls);
+    });
+    nothing_is_pinned();
+}
+
+fn processes_of_a_user_share_its_limit() {
+    const PROCESSES: u32 = 8;
+    let most = i64::try_from(LIMIT / 1024).expect("a limit");
+    with_open_node(|| {
+        in_child(|| {
+            limit(LIMIT);
+            become_user(ATTACKER);
+            let (ready, done, sum) = (Shared::new(), Shared::new(), Shared::new());
+            let children: Vec<Child> = (0..PROCESSES)
+                .map(|n| {
+                    Child::start(|| {
+                        let (knem, memory) = (Knem::open(), Mapping::holding(&[1; 12 * PAGE]));
+                        waiting::until("its turn", || ready.get() == n);
+                        // A region that may not be pinned is one all the same.
+                        knem.create(&[memory.segment()], READ, 0).expect("created");
+                        sum.set(sum.get() + u32::try_from(status_kilobytes("VmPin")).expect("kilobytes"));
+                        ready.set(n + 1);
+                        waiting::until("the others", || done.get() != 0);
+                    })
+                })
+                .collect();
+            waiting::until("all regions", || ready.get() == PROCESSES);
+            let pinned = sum.get();
+            done.set(1);
+            children.into_iter().for_each(Child::succeeds);
+            assert!(i64::from(pinned) <= most, "{pinned} kB are pinned by one user whose limit is {most}");
+            assert!(pinned > 0, "the first region is pinned");
+        });
+    });
+    nothing_is_pinned();
+}
