@@ -39,7 +39,7 @@ struct knem_worker {
 	struct vhost_task *task;
 #else
 	struct task_struct *task;
-	/* The task that starts it, until `ready`; its scheduling; whether the worker is in its control groups. */
+	/* The task that starts it, until `ready`; why the worker could not join its control groups. */
 	struct task_struct *starter;
 	int error;
 	struct completion ready;
@@ -206,7 +206,7 @@ static int knem_worker_main(void *data)
 	compat_schedule_as(worker->starter);
 	complete(&worker->ready);
 	wait_for_completion(&worker->go);
-	if (!kthread_should_stop()) {
+	if (!worker->error) {
 		set_freezable();
 		while (worker->turn(worker->data))
 			try_to_freeze();
@@ -252,8 +252,6 @@ struct knem_worker *knem_worker_create(bool (*turn)(void *), void (*killed)(void
 	error = worker->error;
 	if (error) {
 		/* It ends without a turn. */
-		atomic_set(&worker->ended, 1);
-		worker->turn = NULL;
 		complete(&worker->go);
 		knem_worker_stop(worker);
 		return ERR_PTR(error);
