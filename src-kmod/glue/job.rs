@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A copy between pinned memories that was accepted, with all it needs: whoever has it can do it.
 
+use crate::glue::completion::Completion;
 use crate::glue::copy::{self, Place};
-use crate::glue::offload::Completion;
 use crate::glue::pin::Pinned;
 use crate::glue::region::Claimed;
 use crate::glue::stats;
 use crate::logic::plan;
 use crate::logic::profile::Path;
+use crate::uapi::STATUS_SUCCESS;
 use kernel::prelude::*;
 
 /// One side of a copy.
@@ -37,6 +38,8 @@ pub(crate) struct Job {
     source: Side,
     destination: Side,
     bytes: u64,
+    /// How many of them are copied, where that is done in steps.
+    done: u64,
     completion: Option<Completion>,
     /// The job before this one in a file's queue; see `queue`.
     pub(super) next: Option<KBox<Job>>,
@@ -44,6 +47,18 @@ pub(crate) struct Job {
     /// How it is made, and when the request began, for the statistics.
     path: Path,
     started: u64,
+}
+
+/// How far a step has brought a job.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// There is more to do.
+    More,
+    /// It cannot go on now, but maybe soon.
+    #[allow(dead_code)] // Pinned memory never blocks.
+    Blocked,
+    /// It is done, with this status.
+    Done(u8),
 }
 
 /// Whether somebody waits for an engine.
@@ -60,7 +75,17 @@ impl Job {
     pub(crate) fn new(source: Side, destination: Side, bound: u64, started: u64) -> Self {
         let ((from_length, from), (to_length, to)) = (source.length(), destination.length());
         let bytes = plan::bytes(from_length, from, to_length, to, bound);
-        Self { source, destination, bytes, completion: None, next: None, engine: None, path: Path::Pinned, started }
+        Self {
+            source,
+            destination,
+            bytes,
+            done: 0,
+            completion: None,
+            next: None,
+            engine: None,
+            path: Path::Pinned,
+            started,
+        }
     }
 
     /// The same, with a place to report to.
@@ -116,6 +141,22 @@ impl Job {
     /// Does the copy with this processor, until it is done or `interrupted`. Returns a status.
     pub(crate) fn copy(&self, interrupted: impl Fn() -> bool) -> u8 {
         copy::pinned(self.source(), self.destination(), self.bytes, interrupted)
+    }
+
+    /// Copies some of what is left with this CPU, until that is done or `interrupted`.
+    pub(crate) fn step(&mut self, interrupted: impl Fn() -> bool) -> Progress {
+        let after = |place: Place<'_>, done: u64| place.offset.saturating_add(done);
+        let length = plan::next(self.bytes, self.done);
+        let (source, destination) = (self.source(), self.destination());
+        let source = Place { offset: after(source, self.done), ..source };
+        let destination = Place { offset: after(destination, self.done), ..destination };
+        let status = copy::pinned(source, destination, length, interrupted);
+        self.done = self.done.saturating_add(length);
+        if status == STATUS_SUCCESS && self.done < self.bytes {
+            Progress::More
+        } else {
+            Progress::Done(status)
+        }
     }
 
     /// Reports before the end: somebody may still use the memory, and that does not matter to the result any more.

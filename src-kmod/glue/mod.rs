@@ -14,6 +14,7 @@
 //! channels (`dma`). Under no lock user memory or page tables are touched.
 
 pub(crate) mod charge;
+pub(crate) mod completion;
 pub(crate) mod context;
 pub(crate) mod copy;
 pub(crate) mod device;

@@ -2,11 +2,11 @@
 //! A copy request's way from the checks to whoever does it. The order of the checks is part of the interface
 //! (knem(4)); a request that is refused leaves everything as it was.
 
+use crate::glue::completion::Completion;
 use crate::glue::context::Context;
 use crate::glue::copy::{self, Direction, Place};
 use crate::glue::dma;
 use crate::glue::job::{Job, Side, Waits};
-use crate::glue::offload::Completion;
 use crate::glue::pin::{Lifetime, Pinned};
 use crate::glue::region::Claimed;
 use crate::glue::segments::{Failure, Segments};
@@ -39,23 +39,32 @@ impl<'a> Request<'a> {
     /// Takes a request whose flags are fine. `slot` is where its result goes, if it goes to the status array.
     ///
     /// # Errors
-    /// EINVAL if a DMA engine is asked for and there is none; EBUSY if the queue of events or of requests is full;
-    /// ENOMEM.
+    /// EINVAL if a DMA engine is asked for and there is none; EAGAIN, ERESTARTNOINTR and EINTR as [`Context::start_thread`]; EBUSY if the
+    /// queue of events or of requests is full; ENOMEM.
     pub(crate) fn new(context: &'a Context, flags: flags::Copy, slot: Option<u32>) -> Result<Self> {
         let started = stats::now();
         context.mark_used();
+        let no_engine = flags.dma && !dma::available();
+        // Before the request counts: with a signal to be handled the call is repeated.
+        let thread = match flags.worker() {
+            Worker::Thread if !no_engine => context.start_thread(),
+            _ => Ok(()),
+        };
+        if thread.is_err_and(|error| error == ERESTARTNOINTR) {
+            return Err(ERESTARTNOINTR);
+        }
         stats::count(Counter::Submitted);
-        if flags.dma && !dma::available() {
+        if no_engine {
             stats::count(Counter::RejectedFlags);
             return Err(Refusal::BadFlags.into());
         }
-        if flags.worker() == Worker::Thread {
-            context.start_thread().inspect_err(|_| stats::count(Counter::RejectedMemory))?;
-        }
+        thread.inspect_err(|error| {
+            stats::count(if *error == EAGAIN { Counter::RejectedThread } else { Counter::RejectedMemory });
+        })?;
         let completion = match (slot, context.offload()) {
             (Some(slot), Some(offload)) => {
                 let queued = flags.worker() == Worker::Thread;
-                Some(Completion::new(offload.clone(), slot, flags.notify, queued)?)
+                Some(Completion::new(offload.reports().clone(), slot, flags.notify, queued)?)
             }
             // The flags' check has found the status array, so that there is an offload for each slot.
             _ => None,
@@ -134,7 +143,6 @@ impl<'a> Request<'a> {
     /// Accepts a copy between pinned memories, and does it or gives it to whoever does.
     fn run(mut self, job: Job) -> u8 {
         let asynchronous = self.completion.is_some();
-        let offload = self.completion.as_ref().map(|completion| completion.offload().clone());
         let mut job = job.reporting(self.completion.take());
         job.accept();
         self.context.tally(job.bytes());
@@ -156,7 +164,7 @@ impl<'a> Request<'a> {
             job.set_threaded();
         }
         let job = KBox::write(home, job);
-        match (self.flags.worker(), offload) {
+        match (self.flags.worker(), self.context.offload()) {
             (Worker::Thread, Some(offload)) => {
                 stats::count(Counter::ProcessedThread);
                 offload.submit(job);

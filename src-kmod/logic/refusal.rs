@@ -35,11 +35,13 @@ pub enum Refusal {
     WrongState,
     /// The user has as many files open as a user may have.
     TooManyContexts,
+    /// The worker thread may not start: a limit on processes, such as pids.max or RLIMIT_NPROC.
+    NoThread,
 }
 
 impl Refusal {
     /// Every reason in the order of its declaration, with its name in [`crate::logic::profile`]'s text.
-    pub const NAMES: [(Self, &'static str); 15] = [
+    pub const NAMES: [(Self, &'static str); 16] = [
         (Self::NoContext, "no_context"),
         (Self::UnknownCommand, "unknown_command"),
         (Self::Unavailable, "unavailable"),
@@ -55,6 +57,7 @@ impl Refusal {
         (Self::Busy, "busy"),
         (Self::WrongState, "wrong_state"),
         (Self::TooManyContexts, "too_many_contexts"),
+        (Self::NoThread, "no_thread"),
     ];
 
     /// The errno, as a positive number (asm-generic/errno-base.h, errno.h).
@@ -63,6 +66,7 @@ impl Refusal {
         match self {
             Self::NotPrivileged | Self::OtherUser => 1,
             Self::NoContext => 9,
+            Self::NoThread => 11,
             Self::TooManySegments | Self::PinLimit => 12,
             Self::Protection => 13,
             Self::BadAddress => 14,
@@ -84,7 +88,7 @@ mod tests {
         for (n, (refusal, _)) in Refusal::NAMES.iter().enumerate() {
             assert_eq!(*refusal as usize, n);
         }
-        assert_eq!(Refusal::TooManyContexts as usize + 1, Refusal::NAMES.len(), "the last one");
+        assert_eq!(Refusal::NoThread as usize + 1, Refusal::NAMES.len(), "the last one");
     }
 
     #[test]
@@ -94,6 +98,7 @@ mod tests {
             (Refusal::OtherUser, 1),
             (Refusal::NotPrivileged, 1),
             (Refusal::NoContext, 9),
+            (Refusal::NoThread, 11),
             (Refusal::TooManySegments, 12),
             (Refusal::PinLimit, 12),
             (Refusal::Protection, 13),
