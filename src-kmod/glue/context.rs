@@ -5,11 +5,12 @@
 //! the first and dropped after it is released, since unpinning may sleep. `Context::start`, a mutex, is held while the
 //! thread is made, which takes the kernel's locks for that.
 
+use crate::glue::account::Account;
 use crate::glue::offload::Offload;
 use crate::glue::placement::Processors;
 use crate::glue::region::{Region, RegionRef};
 use crate::glue::thread::Thread;
-use crate::glue::{params, registry, stats, table, task};
+use crate::glue::{gfp, params, registry, stats, table, task};
 use crate::logic::access::Identity;
 use crate::logic::flags::Masks;
 use crate::logic::profile::{self, Event};
@@ -29,6 +30,8 @@ pub(crate) struct Context {
     ordinal: u64,
     /// The opener.
     owner: Identity,
+    /// What the opener has.
+    account: Account,
     /// Numbers of the opener's namespaces.
     namespaces: task::Namespaces,
     /// Forced and ignored flags, as they were when the file was opened.
@@ -96,11 +99,12 @@ impl Context {
     /// ENOMEM; ENOSPC as [`registry::open`].
     pub(crate) fn new() -> Result<Arc<Self>> {
         let owner = task::identity();
-        registry::open(owner.uid, |ordinal| {
+        registry::open(owner.uid, |ordinal, account| {
             Arc::pin_init(
                 pin_init!(Self {
                     ordinal,
                     owner,
+                    account,
                     namespaces: task::namespaces(),
                     masks: params::masks(),
                     used: Atomic::new(false),
@@ -116,7 +120,7 @@ impl Context {
                     thread: SetOnce::new(),
                     start <- new_mutex!((), "knem::Context::start"),
                 }),
-                GFP_KERNEL_ACCOUNT,
+                gfp::no_wait(),
             )
         })
     }
@@ -129,6 +133,11 @@ impl Context {
     /// The opener.
     pub(crate) fn owner(&self) -> Identity {
         self.owner
+    }
+
+    /// What the opener has: regions, arrays and pins of this context count there.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Whether the calling task lives in the opener's namespaces.
