@@ -3,10 +3,11 @@
 //!
 //! Lock: around the tree of users; a leaf. It is taken when a context is opened, and when the last use of an account ends.
 
-use crate::glue::gfp;
+use crate::glue::{ffi, gfp, params};
 use crate::logic::quota::{self, Tally};
 use crate::logic::refusal::Refusal;
 use core::ops::Deref;
+use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::rbtree::{Entry, RBTree, RBTreeNodeReservation};
 use kernel::sync::atomic::{ordering::Relaxed, Atomic};
@@ -70,7 +71,6 @@ impl Quantity {
 }
 
 /// What a user has.
-#[allow(dead_code)]
 pub(crate) struct UserAccount {
     uid: u32,
     /// Number of [`Account`]s. It only becomes 0, and then for good, under the lock.
@@ -80,7 +80,6 @@ pub(crate) struct UserAccount {
     pinned: Quantity,
 }
 
-#[allow(dead_code)]
 impl UserAccount {
     /// Open contexts.
     pub(crate) fn contexts(&self) -> &Quantity {
@@ -175,20 +174,21 @@ impl Drop for Account {
     }
 }
 
-/// A part of a quantity, given back when this is dropped.
-#[allow(dead_code)]
+/// Memory of a status array or its events that counts for a user, until this is dropped.
 pub(crate) struct ArrayMemory {
     account: Account,
     bytes: u64,
 }
 
-#[allow(dead_code)]
 impl ArrayMemory {
-    /// Charges `bytes` of a status array or its events to a user who may have `most`.
+    /// Counts `bytes` for a user.
     ///
     /// # Errors
-    /// ENOMEM if that would exceed `most`.
-    pub(crate) fn charge(account: &Account, bytes: u64, most: u64) -> Result<Self> {
+    /// ENOMEM if the user would have more than the parameter `max_slots_mb` allows.
+    pub(crate) fn charge(account: &Account, bytes: u64) -> Result<Self> {
+        // SAFETY: Reads a variable of the kernel.
+        let ram = unsafe { ffi::knem_shim_ram_pages() } as u64;
+        let most = quota::slot_memory(params::max_slots_mib(), ram.saturating_mul(PAGE_SIZE as u64));
         if !account.arrays().add_unless_over(bytes, most) {
             return Err(Refusal::SlotLimit.into());
         }
