@@ -337,6 +337,11 @@ bool knem_shim_nonblocking(const struct file *file)
 	return READ_ONCE(file->f_flags) & O_NONBLOCK;
 }
 
+void knem_shim_pause(void)
+{
+	schedule_timeout_killable(1);
+}
+
 u64 knem_shim_random(void)
 {
 	return get_random_u64();

@@ -147,11 +147,16 @@ struct pid *knem_shim_process(void);
 void knem_shim_process_put(struct pid *process);
 u32 knem_shim_process_number(struct pid *process);
 
+/* Sleeps for a tick of the clock, or until the calling task is killed. */
+void knem_shim_pause(void);
+
 /* 64 random bits, which no process can predict. */
 u64 knem_shim_random(void);
 
 /* /proc/driver/knem; see knem_proc.c. */
-int knem_proc_create(void (*show)(struct seq_file *seq, const struct file *file, unsigned int which));
+int knem_proc_create(void (*statistics)(struct seq_file *seq),
+		     int (*seek)(void *cursor, const struct file *file, unsigned int which, u64 position),
+		     void (*write)(struct seq_file *seq, const void *cursor, unsigned int which), size_t cursor);
 void knem_proc_remove(void);
 bool knem_proc_write(struct seq_file *seq, const void *text, unsigned long length);
 
@@ -161,7 +166,6 @@ void knem_table_destroy(void);
 int knem_table_insert(struct knem_node *node, u64 cookie);
 bool knem_table_remove(struct knem_node *node);
 struct knem_node *knem_table_get(u64 cookie);
-u64 knem_node_cookie(const struct knem_node *node);
 bool knem_node_put(struct knem_node *node);
 void knem_node_free(struct knem_node *node);
 
