@@ -63,6 +63,7 @@ impl Rows {
 /// with it. The reader's position decides what comes next, so that nothing is kept alive, and no lock held, between two rows.
 #[repr(C)]
 struct Cursor {
+    reader: Reader,
     /// Position of the row, 0 for the line with the columns' names.
     position: u64,
     /// Numbers of the row's context and region.
@@ -123,16 +124,23 @@ impl Row {
 
 impl Cursor {
     /// Before the first row.
-    fn start(&mut self) {
-        *self =
-            Self { position: 0, context: 0, region: 0, contexts_end: registry::end(), regions_end: 0, row: Row::NONE };
+    fn start(&mut self, reader: Reader) {
+        *self = Self {
+            reader,
+            position: 0,
+            context: 0,
+            region: 0,
+            contexts_end: registry::end(),
+            regions_end: 0,
+            row: Row::NONE,
+        };
     }
 
     /// Goes to the next row that the reader may see. Returns false if there is none.
     ///
     /// # Errors
     /// EINTR if the caller is killed.
-    fn advance(&mut self, rows: Rows, reader: &Reader) -> Result<bool> {
+    fn advance(&mut self, rows: Rows) -> Result<bool> {
         // Contexts have numbers from 1 on.
         let mut from = if rows == Rows::Regions && self.region < self.regions_end {
             self.context
@@ -146,7 +154,7 @@ impl Cursor {
             if context.ordinal() != self.context {
                 (self.context, self.region, self.regions_end) = (context.ordinal(), 0, context.next_region());
             }
-            if reader.sees(&context) && self.enter(rows, &context) {
+            if self.reader.sees(&context) && self.enter(rows, &context) {
                 return Ok(true);
             }
             from = context.ordinal().saturating_add(1);
@@ -207,13 +215,13 @@ unsafe extern "C" fn seek(cursor: *mut c_void, file: *const bindings::file, whic
     from_result(|| {
         // SAFETY: The caller's promise; C has allocated it as large as that, and a `Cursor` may be all zeros.
         let cursor = unsafe { &mut *cursor.cast::<Cursor>() };
-        // SAFETY: The file is open as long as it is read.
-        let reader = unsafe { Reader::of(file) };
         if position == 0 || position < cursor.position {
-            cursor.start();
+            // Not for each row, since a capability that is missing leaves traces in audit logs.
+            // SAFETY: The file is open as long as it is read.
+            cursor.start(unsafe { Reader::of(file) });
         }
         while cursor.position < position {
-            if !cursor.advance(Rows::of(which), &reader)? {
+            if !cursor.advance(Rows::of(which))? {
                 return Ok(0);
             }
             cursor.position = cursor.position.saturating_add(1);

@@ -122,6 +122,7 @@ pub(crate) fn write_profile(out: &mut impl Write) -> core::fmt::Result {
 }
 
 /// Whoever opened the file that the statistics are read from.
+#[derive(Clone, Copy)]
 pub(crate) struct Reader {
     uid: u32,
     /// Whether it may see everybody's contexts (CAP_SYS_ADMIN).
