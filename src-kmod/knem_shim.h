@@ -54,7 +54,7 @@ void knem_shim_resched(void);
 /* Whether the calling task has been killed. */
 bool knem_shim_killed(void);
 
-/* Address of a page in the direct map. */
+/* Address of a page in the direct map, without a tag: a run of pages, whose tags differ, is accessed through that of the first. */
 void *knem_shim_page_address(const struct page *page);
 
 /* Prepares pinning, as the account of pinned pages is opened, and ends it. */
@@ -65,7 +65,7 @@ int knem_pin(unsigned long start, int count, bool write, bool longterm, struct p
 void knem_unpin(struct page **pages, unsigned long count);
 /* Unpins pages that follow each other in the direct map. */
 void knem_unpin_range(const void *address, unsigned long count, bool dirty);
-/* Bytes between the structures of pages that follow each other in memory; 0 where they are not one array. */
+/* Bytes between the structures of pages that follow each other in memory: they are one array, or compat.h refuses to build. */
 extern const size_t knem_page_stride;
 
 /* Pages of memory in the machine. */
