@@ -3,7 +3,7 @@
 //!
 //! - `statistics`: totals of the machine; see `logic::profile`.
 //! - `contexts`, `regions`: the files of the reader's user, or all for an administrator of the machine. Numbers are
-//!   ordinals, and tell nothing about cookies. They are made row by row as they are read: a read(2) does as much as its buffer
+//!   ordinals, and reveal nothing about cookies. They are made row by row as they are read: a read(2) does as much as its buffer
 //!   takes, notices that the reader is killed, and comes to an end whatever is created meanwhile.
 
 use crate::glue::context::{Context, Listed};
@@ -61,64 +61,43 @@ impl Rows {
 
 /// Where the reader of a file with rows is: plain data, zero at first, in memory that C allocates with the open file and frees
 /// with it. The reader's position decides what comes next, so that nothing is kept alive, and no lock held, between two rows.
-#[repr(C)]
 struct Cursor {
     reader: Reader,
     /// Position of the row, 0 for the line with the columns' names.
     position: u64,
-    /// Numbers of the row's context and region.
+    /// Number of the row's context, and of its next region.
     context: u64,
     region: u64,
     /// Contexts from this number on, and regions of that context, were made after the reader came there, and are left out.
     contexts_end: u64,
     regions_end: u64,
-    /// The row.
-    row: Row,
+    /// The row, in the file of contexts.
+    row: ContextRow,
+    /// The row, in the file of regions.
+    listed: Listed,
 }
 
-/// What a row shows, as it was when the reader came there.
-#[repr(C)]
+/// What the row of a context shows, as it was when the reader came there.
 #[derive(Clone, Copy)]
-struct Row {
+struct ContextRow {
     uid: u32,
     pid: u32,
     regions: u32,
-    protection: u32,
-    single_use: bool,
-    any_user: bool,
     bytes: u64,
-    extents: u64,
     requests: u64,
     copied: u64,
     slots: u64,
 }
 
-impl Row {
-    const NONE: Self = Self {
-        uid: 0,
-        pid: 0,
-        regions: 0,
-        protection: 0,
-        single_use: false,
-        any_user: false,
-        bytes: 0,
-        extents: 0,
-        requests: 0,
-        copied: 0,
-        slots: 0,
-    };
+impl ContextRow {
+    const NONE: Self = Self { uid: 0, pid: 0, regions: 0, bytes: 0, requests: 0, copied: 0, slots: 0 };
 
-    fn of_context(context: &Context) -> Self {
+    fn of(context: &Context) -> Self {
         let (regions, bytes) = context.regions();
         let (requests, copied) = context.tallied();
         let slots = context.offload().map_or(0, |offload| offload.slots().slots());
         let (uid, pid) = (context.owner().uid, context.process().number());
-        Self { uid, pid, regions, bytes, requests, copied, slots, ..Self::NONE }
-    }
-
-    fn of_region(region: &Listed) -> Self {
-        let Listed { single_use, any_user, protection, bytes, extents, .. } = *region;
-        Self { single_use, any_user, protection, bytes, extents: extents as u64, ..Self::NONE }
+        Self { uid, pid, regions, bytes, requests, copied, slots }
     }
 }
 
@@ -132,7 +111,8 @@ impl Cursor {
             region: 0,
             contexts_end: registry::end(),
             regions_end: 0,
-            row: Row::NONE,
+            row: ContextRow::NONE,
+            listed: Listed::NONE,
         };
     }
 
@@ -166,38 +146,38 @@ impl Cursor {
     /// Makes the next row of this context, if it has one.
     fn enter(&mut self, rows: Rows, context: &Context) -> bool {
         if rows == Rows::Contexts {
-            self.row = Row::of_context(context);
+            self.row = ContextRow::of(context);
             return true;
         }
-        let mut region = [Listed::NONE];
-        let found = context.list(self.region, self.regions_end, &mut region) != 0;
-        if let ([region], true) = (&region, found) {
-            self.row = Row::of_region(region);
-            // The next one, and where this one is.
-            self.region = region.ordinal.saturating_add(1);
+        let found = context.list(self.region, self.regions_end, core::slice::from_mut(&mut self.listed)) != 0;
+        if found {
+            self.region = self.listed.ordinal.saturating_add(1);
         }
         found
     }
 
     /// Writes the row.
     fn write(&self, rows: Rows, out: &mut Out) -> core::fmt::Result {
-        let Row { uid, pid, regions, bytes, requests, copied, slots, extents, protection, .. } = self.row;
         match (self.position, rows) {
             (0, Rows::Contexts) => out.write_str("# context uid pid regions bytes requests copied slots\n"),
             (0, Rows::Regions) => out.write_str("# context region bytes extents protection flags\n"),
             (_, Rows::Contexts) => {
+                let ContextRow { uid, pid, regions, bytes, requests, copied, slots } = self.row;
                 writeln!(out, "{} {uid} {pid} {regions} {bytes} {requests} {copied} {slots}", self.context)
             }
             (_, Rows::Regions) => {
+                let Listed { ordinal, bytes, extents, protection, single_use, any_user } = self.listed;
                 let bit = |bit: u32, name: char| if protection & bit != 0 { name } else { '-' };
-                let flags = match (self.row.single_use, self.row.any_user) {
-                    (false, false) => "-",
-                    (true, false) => "single_use",
-                    (false, true) => "any_user",
-                    (true, true) => "single_use,any_user",
-                };
-                let (read, write, region) = (bit(PROT_READ, 'r'), bit(PROT_WRITE, 'w'), self.region.saturating_sub(1));
-                writeln!(out, "{} {region} {bytes} {extents} {read}{write} {flags}", self.context)
+                let (read, write) = (bit(PROT_READ, 'r'), bit(PROT_WRITE, 'w'));
+                write!(out, "{} {ordinal} {bytes} {extents} {read}{write} ", self.context)?;
+                let mut before = "";
+                for (flag, name) in [(single_use, "single_use"), (any_user, "any_user")] {
+                    if flag {
+                        write!(out, "{before}{name}")?;
+                        before = ",";
+                    }
+                }
+                out.write_str(if before.is_empty() { "-\n" } else { "\n" })
             }
         }
     }

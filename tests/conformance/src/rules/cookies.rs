@@ -70,8 +70,8 @@ fn cookies_look_random() {
     assert_eq!(near, 0, "cookies that follow each other are alike");
 }
 
-/// Whoever creates regions may keep those whose cookies are alike in some bits. Whatever the driver finds them by, the limits are the only
-/// reason for EBUSY.
+/// A process may keep the regions whose cookies are alike in some bits. However the driver hashes them, the limits are the only reason
+/// for EBUSY.
 fn chosen_cookies_disturb_no_creation() {
     let knem = Knem::open();
     let mut kept = 0;
