@@ -14,6 +14,7 @@
 #include <linux/overflow.h>
 #include <linux/percpu.h>
 #include <linux/percpu_counter.h>
+#include <linux/pfn.h>
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
 #include <linux/poll.h>
@@ -83,6 +84,10 @@ unsigned long knem_param_max_slots = 1 << 24;
 module_param_named(max_slots, knem_param_max_slots, ulong, 0644);
 MODULE_PARM_DESC(max_slots, "Most slots of a status array [16777216]");
 
+unsigned long knem_param_max_slots_mb;
+module_param_named(max_slots_mb, knem_param_max_slots_mb, ulong, 0644);
+MODULE_PARM_DESC(max_slots_mb, "Most memory of a user's status arrays and events, in MiB [0: 96, or 1/64 of the memory]");
+
 unsigned int knem_param_strict_ns;
 module_param_named(strict_ns, knem_param_strict_ns, uint, 0644);
 MODULE_PARM_DESC(strict_ns, "Keep regions within the user and pid namespace of their file's opener [0]");
@@ -147,7 +152,8 @@ bool knem_shim_killed(void)
 
 void *knem_shim_page_address(const struct page *page)
 {
-	return page_address(page);
+	/* page_address() would add the tag of this page (KASAN_SW_TAGS). */
+	return __va(PFN_PHYS(page_to_pfn(page)));
 }
 
 unsigned long knem_shim_ram_pages(void)
@@ -341,6 +347,11 @@ bool knem_shim_file_admin(const struct file *file)
 bool knem_shim_nonblocking(const struct file *file)
 {
 	return READ_ONCE(file->f_flags) & O_NONBLOCK;
+}
+
+void knem_shim_pause(void)
+{
+	schedule_timeout_killable(1);
 }
 
 u64 knem_shim_random(void)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Where requests report their end, and the place that each has there.
 
-use crate::glue::events::{self, Events};
+use crate::glue::account::Account;
+use crate::glue::events::Events;
 use crate::glue::params;
 use crate::glue::status::StatusArray;
 use crate::logic::refusal::Refusal;
@@ -11,37 +12,26 @@ use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 use kernel::sync::Arc;
 
 /// What the requests of a context report to. It refers to no request, so that one that never ends loses no memory but its own.
-#[pin_data]
 pub(crate) struct Reports {
     slots: StatusArray,
-    #[pin]
-    events: Events,
+    events: Arc<Events>,
     /// Requests that may be in the queue or at the worker thread.
     queued: Atomic<i32>,
 }
 
 impl Reports {
-    /// A status array of `bytes` slots, a multiple of the page size, and events for as many requests.
+    /// A status array of `bytes` slots, a multiple of the page size, whose memory counts for `account`, and the events of its context.
     ///
     /// # Errors
     /// ENOMEM; EINTR if the caller is killed.
-    pub(crate) fn new(bytes: usize) -> Result<Arc<Self>> {
-        let slots = StatusArray::new(bytes)?;
-        let places = events::places(slots.slots())?;
-        Arc::pin_init(
-            pin_init!(Self { slots, events <- Events::new(places), queued: Atomic::new(0) }),
-            GFP_KERNEL_ACCOUNT,
-        )
+    pub(crate) fn new(bytes: usize, events: Arc<Events>, account: &Account) -> Result<Arc<Self>> {
+        let slots = StatusArray::new(bytes, account)?;
+        Ok(Arc::new(Self { slots, events, queued: Atomic::new(0) }, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// The status array.
     pub(crate) fn slots(&self) -> &StatusArray {
         &self.slots
-    }
-
-    /// The events.
-    pub(crate) fn events(&self) -> &Events {
-        &self.events
     }
 }
 
@@ -58,12 +48,13 @@ impl Completion {
     /// A place to report to. With `queued`, the worker thread will have the request.
     ///
     /// # Errors
-    /// EBUSY if no event can be reserved, or the context has as many requests queued as it may.
+    /// EBUSY if no event can be reserved, or the context has as many requests queued as it may; ENOMEM or EINTR as
+    /// [`Events::reserve`].
     pub(crate) fn new(reports: Arc<Reports>, slot: u32, notify: bool, queued: bool) -> Result<Self> {
         let mut completion = Self { reports, slot, notify: false, queued: false };
         // From here on, an early return gives back what was taken.
         if notify {
-            completion.reports.events.reserve()?;
+            completion.reports.events.reserve(completion.reports.slots.slots())?;
             completion.notify = true;
         }
         if queued {

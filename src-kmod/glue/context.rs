@@ -5,15 +5,18 @@
 //! the first and dropped after it is released, since unpinning may sleep. `Context::start`, a mutex, is held while the
 //! thread is made, which takes the kernel's locks for that.
 
+use crate::glue::account::Account;
+use crate::glue::events::Events;
 use crate::glue::offload::Offload;
 use crate::glue::placement::Processors;
 use crate::glue::region::{Region, RegionRef};
-use crate::glue::{params, registry, stats, table, task, thread};
+use crate::glue::{gfp, params, registry, stats, table, task, thread};
 use crate::logic::access::Identity;
 use crate::logic::flags::Masks;
 use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
 use crate::uapi::Cookie;
+use core::mem::replace;
 use kernel::mm::virt::VmaNew;
 use kernel::prelude::*;
 use kernel::rbtree::{RBTree, RBTreeNodeReservation};
@@ -28,6 +31,10 @@ pub(crate) struct Context {
     ordinal: u64,
     /// The opener.
     owner: Identity,
+    /// What the opener has.
+    account: Account,
+    /// Events of completed requests; there is memory for them once the status array is mapped and a request has asked for one.
+    events: Arc<Events>,
     /// Numbers of the opener's namespaces.
     namespaces: task::Namespaces,
     /// Forced and ignored flags, as they were when the file was opened.
@@ -52,11 +59,15 @@ pub(crate) struct Context {
 
 /// The regions of a context.
 struct Regions {
-    /// Each by its cookie. Each has one reference here, which counts for the table as well.
-    tree: RBTree<Cookie, RegionRef>,
+    /// Each by its number, in the order of their creation. Each has one reference here, which counts for the table as well.
+    tree: RBTree<u64, RegionRef>,
+    /// Regions, with those that are about to be listed.
     count: u32,
-    /// Number of the next region, for the statistics.
-    next: u32,
+    /// Regions in the tree, and their bytes.
+    listed: u32,
+    bytes: u64,
+    /// Number of the next region. Numbers are not used twice.
+    next: u64,
 }
 
 /// What decides where the thread will run.
@@ -70,8 +81,7 @@ struct Binding {
 /// What the statistics tell of a region.
 #[derive(Clone, Copy)]
 pub(crate) struct Listed {
-    pub(crate) cookie: Cookie,
-    pub(crate) ordinal: u32,
+    pub(crate) ordinal: u64,
     pub(crate) single_use: bool,
     pub(crate) any_user: bool,
     /// PROT_READ and PROT_WRITE, what others may do.
@@ -83,7 +93,7 @@ pub(crate) struct Listed {
 impl Listed {
     /// Fills an array before anything is listed.
     pub(crate) const NONE: Self =
-        Self { cookie: 0, ordinal: 0, single_use: false, any_user: false, protection: 0, bytes: 0, extents: 0 };
+        Self { ordinal: 0, single_use: false, any_user: false, protection: 0, bytes: 0, extents: 0 };
 }
 
 impl Context {
@@ -93,11 +103,14 @@ impl Context {
     /// ENOMEM; ENOSPC as [`registry::open`].
     pub(crate) fn new() -> Result<Arc<Self>> {
         let owner = task::identity();
-        registry::open(owner.uid, |ordinal| {
+        registry::open(owner.uid, |ordinal, account| {
+            let events = Arc::pin_init(Events::new(account.clone()), gfp::no_wait())?;
             Arc::pin_init(
                 pin_init!(Self {
                     ordinal,
                     owner,
+                    account,
+                    events,
                     namespaces: task::namespaces(),
                     masks: params::masks(),
                     used: Atomic::new(false),
@@ -105,14 +118,14 @@ impl Context {
                     bytes: Atomic::new(0),
                     process: task::Process::calling(),
                     regions <- new_spinlock!(
-                        Regions { tree: RBTree::new(), count: 0, next: 0 },
+                        Regions { tree: RBTree::new(), count: 0, listed: 0, bytes: 0, next: 0 },
                         "knem::Context::regions"
                     ),
                     binding <- new_spinlock!(Binding { settled: false, processors: None }, "knem::Context::binding"),
                     offload: SetOnce::new(),
                     start <- new_mutex!((), "knem::Context::start"),
                 }),
-                GFP_KERNEL_ACCOUNT,
+                gfp::no_wait(),
             )
         })
     }
@@ -125,6 +138,11 @@ impl Context {
     /// The opener.
     pub(crate) fn owner(&self) -> Identity {
         self.owner
+    }
+
+    /// What the opener has: regions, arrays and pins of this context count there.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Whether the calling task lives in the opener's namespaces.
@@ -170,26 +188,32 @@ impl Context {
     /// Lists a region of this context, and returns its cookie.
     ///
     /// # Errors
-    /// ENOMEM; EBUSY if the context has as many as it may have (parameter `max_regions`).
+    /// ENOMEM, EINTR as [`table::insert`]; EBUSY if the context has as many as it may have (parameter `max_regions`).
     pub(crate) fn publish(&self, mut region: KBox<Region>) -> Result<Cookie> {
         let place = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-        {
+        let ordinal = {
             let mut regions = self.regions.lock();
             if regions.count >= params::max_regions() {
                 return Err(Refusal::Busy.into());
             }
             // Counted from here on, so that concurrent ones do not exceed the limit together.
             regions.count = regions.count.saturating_add(1);
-            region.set_ordinal(regions.next);
-            regions.next = regions.next.wrapping_add(1);
-        }
+            let next = regions.next.saturating_add(1);
+            replace(&mut regions.next, next)
+        };
+        region.set_ordinal(ordinal);
         match table::insert(region) {
             Ok((cookie, region)) => {
                 stats::add(profile::event(Event::RegionCreated), 1);
                 // From here on a request may find the region, if it guesses the cookie, which nobody knows yet.
-                let node = place.into_node(cookie, region);
-                let replaced = self.regions.lock().tree.insert(node);
-                // Cookies are unique while they are listed, so there was none to replace.
+                let bytes = region.memory().length();
+                let node = place.into_node(ordinal, region);
+                let mut regions = self.regions.lock();
+                let replaced = regions.tree.insert(node);
+                regions.listed = regions.listed.saturating_add(1);
+                regions.bytes = regions.bytes.saturating_add(bytes);
+                drop(regions);
+                // Numbers are not used twice, so there was none to replace.
                 drop(replaced);
                 Ok(cookie)
             }
@@ -202,10 +226,12 @@ impl Context {
     }
 
     /// Takes a region out of the tree.
-    fn take(&self, cookie: Cookie) -> Option<RegionRef> {
+    fn take(&self, region: &Region) -> Option<RegionRef> {
         let mut regions = self.regions.lock();
-        let node = regions.tree.remove_node(&cookie)?;
+        let node = regions.tree.remove_node(&region.ordinal())?;
         regions.count = regions.count.saturating_sub(1);
+        regions.listed = regions.listed.saturating_sub(1);
+        regions.bytes = regions.bytes.saturating_sub(region.memory().length());
         drop(regions);
         Some(node.to_key_value().1)
     }
@@ -215,33 +241,48 @@ impl Context {
     /// # Errors
     /// EINVAL if this context has no such region.
     pub(crate) fn destroy(&self, cookie: Cookie) -> Result {
-        let region = self.take(cookie).ok_or(Refusal::NoSuchCookie)?;
-        table::remove(&region);
+        let region = table::get(cookie)?;
+        if !region.belongs_to(self) {
+            return Err(Refusal::NoSuchCookie.into());
+        }
+        // Another call may have been first, or the region is about to be listed and its cookie not known yet.
+        let listed = self.take(&region).ok_or(Refusal::NoSuchCookie)?;
+        table::remove(&listed);
         Ok(())
     }
 
     /// Withdraws a region that a request has consumed, if nobody else has withdrawn it.
     pub(crate) fn withdraw(&self, region: &Region) {
         table::remove(region);
-        drop(self.take(region.cookie()));
+        drop(self.take(region));
     }
 
-    /// The regions that follow the one with cookie `after` in the tree, as many as `batch` holds. Returns how many
-    /// were stored there.
-    pub(crate) fn list(&self, after: Option<Cookie>, batch: &mut [Listed]) -> usize {
+    /// The regions with numbers from `from` to less than `end`, as many as `batch` holds. Returns how many were stored there.
+    pub(crate) fn list(&self, mut from: u64, end: u64, batch: &mut [Listed]) -> usize {
         let regions = self.regions.lock();
-        let (mut stored, mut from) = (0usize, after.and_then(|after| after.checked_add(1)));
-        if after.is_none() {
-            from = Some(0);
-        }
+        let mut stored = 0usize;
         for place in batch.iter_mut() {
-            let Some(cursor) = from.and_then(|from| regions.tree.cursor_lower_bound(&from)) else { break };
-            let (cookie, region) = cursor.current();
-            *place = region.listed(*cookie);
+            let Some(cursor) = regions.tree.cursor_lower_bound(&from) else { break };
+            let (ordinal, region) = cursor.current();
+            if *ordinal >= end {
+                break;
+            }
+            *place = region.listed();
             stored = stored.saturating_add(1);
-            from = cookie.checked_add(1);
+            from = ordinal.saturating_add(1);
         }
         stored
+    }
+
+    /// Number of the next region: all that there are have lower numbers.
+    pub(crate) fn next_region(&self) -> u64 {
+        self.regions.lock().next
+    }
+
+    /// Number of regions, and their bytes.
+    pub(crate) fn regions(&self) -> (u32, u64) {
+        let regions = self.regions.lock();
+        (regions.listed, regions.bytes)
     }
 
     /// Chooses where the thread will run.
@@ -267,7 +308,7 @@ impl Context {
     /// Maps the status array into `area`, a new mapping. If that fails it may be tried again.
     ///
     /// # Errors
-    /// EBUSY if it was done before; ENOMEM, also for more slots than the parameter `max_slots` allows; EINTR if the caller
+    /// EBUSY if it was done before; ENOMEM, also for more slots than the parameters `max_slots` and `max_slots_mb` allow; EINTR if the caller
     /// is killed.
     pub(crate) fn map(&self, area: &VmaNew) -> Result {
         let chosen = {
@@ -279,24 +320,31 @@ impl Context {
             binding.processors.clone()
         };
         self.mark_used();
-        let offload = Self::offload_for(chosen, area).inspect_err(|_| self.binding.lock().settled = false)?;
+        let offload = self.offload_for(chosen, area).inspect_err(|_| self.binding.lock().settled = false)?;
         // `settled` has let nobody else come here.
         self.offload.populate(offload);
+        // Until now a poll has reported that there is no status array.
+        self.events.changed();
         Ok(())
     }
 
-    fn offload_for(chosen: Option<Arc<Processors>>, area: &VmaNew) -> Result<Arc<Offload>> {
+    fn offload_for(&self, chosen: Option<Arc<Processors>>, area: &VmaNew) -> Result<Arc<Offload>> {
         let processors = match chosen {
             None => Processors::by_default()?,
             Some(chosen) => chosen,
         };
         let bytes = area.end().saturating_sub(area.start());
         if bytes as u64 > params::max_slots() {
-            return Err(ENOMEM);
+            return Err(Refusal::SlotLimit.into());
         }
-        let offload = Offload::new(bytes, processors)?;
+        let offload = Offload::new(bytes, processors, self.events.clone(), &self.account)?;
         offload.slots().insert(area)?;
         Ok(offload)
+    }
+
+    /// The events of completed requests.
+    pub(crate) fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Starts a worker thread in the calling task's process, unless there is one or the status array is not mapped.
@@ -322,7 +370,7 @@ impl Context {
     /// Ends all: first no cookie is found any more, then the thread and what it has not begun, then the regions' memory.
     pub(crate) fn close(&self) {
         registry::close(self);
-        let tree = core::mem::replace(&mut self.regions.lock().tree, RBTree::new());
+        let tree = replace(&mut self.regions.lock().tree, RBTree::new());
         for region in tree.values() {
             table::remove(region);
             task::resched();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What a context has once its status array is mapped: what requests report to, and the queue of the worker thread.
 
+use crate::glue::account::Account;
 use crate::glue::completion::Reports;
 use crate::glue::events::Events;
 use crate::glue::job::Job;
@@ -35,12 +36,18 @@ pub(crate) struct Offload {
 const FAREWELL: u32 = 200;
 
 impl Offload {
-    /// An array of `bytes` slots, a multiple of the page size, with all that belongs to it.
+    /// An array of `bytes` slots, a multiple of the page size, with all that belongs to it. Its memory counts for `account`, and
+    /// its requests notify `events`.
     ///
     /// # Errors
     /// ENOMEM; EINTR if the caller is killed.
-    pub(crate) fn new(bytes: usize, wanted: Arc<Processors>) -> Result<Arc<Self>> {
-        let reports = Reports::new(bytes)?;
+    pub(crate) fn new(
+        bytes: usize,
+        wanted: Arc<Processors>,
+        events: Arc<Events>,
+        account: &Account,
+    ) -> Result<Arc<Self>> {
+        let reports = Reports::new(bytes, events, account)?;
         Arc::pin_init(
             pin_init!(Self {
                 reports,
@@ -62,11 +69,6 @@ impl Offload {
     /// The status array.
     pub(crate) fn slots(&self) -> &StatusArray {
         self.reports.slots()
-    }
-
-    /// The events.
-    pub(crate) fn events(&self) -> &Events {
-        self.reports.events()
     }
 
     /// Whether there is a worker that will take jobs.

@@ -37,11 +37,13 @@ pub enum Refusal {
     TooManyContexts,
     /// The worker thread may not start: a limit on processes, such as pids.max or RLIMIT_NPROC.
     NoThread,
+    /// More slots than an array may have, or more memory for a user's slots and events than a user may have.
+    SlotLimit,
 }
 
 impl Refusal {
     /// Every reason in the order of its declaration, with its name in [`crate::logic::profile`]'s text.
-    pub const NAMES: [(Self, &'static str); 16] = [
+    pub const NAMES: [(Self, &'static str); 17] = [
         (Self::NoContext, "no_context"),
         (Self::UnknownCommand, "unknown_command"),
         (Self::Unavailable, "unavailable"),
@@ -58,6 +60,7 @@ impl Refusal {
         (Self::WrongState, "wrong_state"),
         (Self::TooManyContexts, "too_many_contexts"),
         (Self::NoThread, "no_thread"),
+        (Self::SlotLimit, "slot_limit"),
     ];
 
     /// The errno, as a positive number (asm-generic/errno-base.h, errno.h).
@@ -67,7 +70,7 @@ impl Refusal {
             Self::NotPrivileged | Self::OtherUser => 1,
             Self::NoContext => 9,
             Self::NoThread => 11,
-            Self::TooManySegments | Self::PinLimit => 12,
+            Self::TooManySegments | Self::PinLimit | Self::SlotLimit => 12,
             Self::Protection => 13,
             Self::BadAddress => 14,
             Self::Busy => 16,
@@ -88,7 +91,7 @@ mod tests {
         for (n, (refusal, _)) in Refusal::NAMES.iter().enumerate() {
             assert_eq!(*refusal as usize, n);
         }
-        assert_eq!(Refusal::NoThread as usize + 1, Refusal::NAMES.len(), "the last one");
+        assert_eq!(Refusal::SlotLimit as usize + 1, Refusal::NAMES.len(), "the last one");
     }
 
     #[test]
@@ -111,6 +114,7 @@ mod tests {
             (Refusal::WrongState, 22),
             (Refusal::TooManyContexts, 28),
             (Refusal::UnknownCommand, 38),
+            (Refusal::SlotLimit, 12),
         ] {
             assert_eq!(refusal.errno(), errno, "{refusal:?}");
         }

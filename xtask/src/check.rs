@@ -318,7 +318,13 @@ impl Lane {
         if self.tests.contains(&LIFE) {
             adds.push(kmodules::add(lab, kernel, kmodules::DMA_ENGINE)?);
         }
-        let options = Options { memory: MEMORY, cpus: PROCESSORS, timeout: Duration::from_secs(3600), adds, ..Options::default() };
+        let options = Options {
+            memory: MEMORY,
+            cpus: PROCESSORS,
+            timeout: Duration::from_secs(3600),
+            adds,
+            ..Options::default()
+        };
         let commands: Vec<Vec<String>> = self.tests.iter().map(|line| words(line)).collect();
         let report = lab.boot(&image, &commands, &options)?;
         let mut left_out = Vec::new();

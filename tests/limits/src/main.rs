@@ -12,7 +12,9 @@ mod thread;
 
 use std::process::ExitCode;
 
-use knem_conformance::{children, counters, device, machine, memory as mapping, runner, slots, stalled, trials, waiting};
+use knem_conformance::{
+    children, counters, device, machine, memory as mapping, runner, slots, stalled, trials, waiting,
+};
 use nix::unistd::geteuid;
 
 fn main() -> ExitCode {
