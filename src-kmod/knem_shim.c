@@ -88,6 +88,10 @@ unsigned long knem_param_max_slots = 1 << 24;
 module_param_named(max_slots, knem_param_max_slots, ulong, 0644);
 MODULE_PARM_DESC(max_slots, "Most slots of a status array [16777216]");
 
+unsigned long knem_param_max_slots_mb;
+module_param_named(max_slots_mb, knem_param_max_slots_mb, ulong, 0644);
+MODULE_PARM_DESC(max_slots_mb, "Most memory of a user's status arrays and events, in MiB [0: 96, or 1/64 of the memory]");
+
 unsigned int knem_param_strict_ns;
 module_param_named(strict_ns, knem_param_strict_ns, uint, 0644);
 MODULE_PARM_DESC(strict_ns, "Keep regions within the user and pid namespace of their file's opener [0]");

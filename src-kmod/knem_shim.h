@@ -42,6 +42,7 @@ extern unsigned int knem_param_max_regions;
 extern unsigned int knem_param_max_contexts;
 extern unsigned int knem_param_max_queued;
 extern unsigned long knem_param_max_slots;
+extern unsigned long knem_param_max_slots_mb;
 extern unsigned int knem_param_strict_ns;
 extern unsigned int knem_param_strict_dumpable;
 

@@ -5,11 +5,13 @@
 //! the first and dropped after it is released, since unpinning may sleep. `Context::start`, a mutex, is held while the
 //! thread is made, which takes the kernel's locks for that.
 
+use crate::glue::account::Account;
+use crate::glue::events::Events;
 use crate::glue::offload::Offload;
 use crate::glue::placement::Processors;
 use crate::glue::region::{Region, RegionRef};
 use crate::glue::thread::Thread;
-use crate::glue::{params, registry, stats, table, task};
+use crate::glue::{gfp, params, registry, stats, table, task};
 use crate::logic::access::Identity;
 use crate::logic::flags::Masks;
 use crate::logic::profile::{self, Event};
@@ -29,6 +31,10 @@ pub(crate) struct Context {
     ordinal: u64,
     /// The opener.
     owner: Identity,
+    /// What the opener has.
+    account: Account,
+    /// Events of completed requests; there is memory for them once the status array is mapped and a request has asked for one.
+    events: Arc<Events>,
     /// Numbers of the opener's namespaces.
     namespaces: task::Namespaces,
     /// Forced and ignored flags, as they were when the file was opened.
@@ -96,11 +102,14 @@ impl Context {
     /// ENOMEM; ENOSPC as [`registry::open`].
     pub(crate) fn new() -> Result<Arc<Self>> {
         let owner = task::identity();
-        registry::open(owner.uid, |ordinal| {
+        registry::open(owner.uid, |ordinal, account| {
+            let events = Arc::pin_init(Events::new(account.clone()), gfp::no_wait())?;
             Arc::pin_init(
                 pin_init!(Self {
                     ordinal,
                     owner,
+                    account,
+                    events,
                     namespaces: task::namespaces(),
                     masks: params::masks(),
                     used: Atomic::new(false),
@@ -116,7 +125,7 @@ impl Context {
                     thread: SetOnce::new(),
                     start <- new_mutex!((), "knem::Context::start"),
                 }),
-                GFP_KERNEL_ACCOUNT,
+                gfp::no_wait(),
             )
         })
     }
@@ -129,6 +138,11 @@ impl Context {
     /// The opener.
     pub(crate) fn owner(&self) -> Identity {
         self.owner
+    }
+
+    /// What the opener has: regions, arrays and pins of this context count there.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Whether the calling task lives in the opener's namespaces.
@@ -271,7 +285,7 @@ impl Context {
     /// Maps the status array into `area`, a new mapping. If that fails it may be tried again.
     ///
     /// # Errors
-    /// EBUSY if it was done before; ENOMEM, also for more slots than the parameter `max_slots` allows; EINTR if the caller
+    /// EBUSY if it was done before; ENOMEM, also for more slots than the parameters `max_slots` and `max_slots_mb` allow; EINTR if the caller
     /// is killed.
     pub(crate) fn map(&self, area: &VmaNew) -> Result {
         let chosen = {
@@ -283,24 +297,31 @@ impl Context {
             binding.processors.clone()
         };
         self.mark_used();
-        let offload = Self::offload_for(chosen, area).inspect_err(|_| self.binding.lock().settled = false)?;
+        let offload = self.offload_for(chosen, area).inspect_err(|_| self.binding.lock().settled = false)?;
         // `settled` has let nobody else come here.
         self.offload.populate(offload);
+        // Until now a poll has reported that there is no status array.
+        self.events.changed();
         Ok(())
     }
 
-    fn offload_for(chosen: Option<Arc<Processors>>, area: &VmaNew) -> Result<Arc<Offload>> {
+    fn offload_for(&self, chosen: Option<Arc<Processors>>, area: &VmaNew) -> Result<Arc<Offload>> {
         let processors = match chosen {
             None => Processors::by_default()?,
             chosen => chosen,
         };
         let bytes = area.end().saturating_sub(area.start());
         if bytes as u64 > params::max_slots() {
-            return Err(ENOMEM);
+            return Err(Refusal::SlotLimit.into());
         }
-        let offload = Offload::new(bytes, processors)?;
+        let offload = Offload::new(bytes, processors, self.events.clone(), &self.account)?;
         offload.slots().insert(area)?;
         Ok(offload)
+    }
+
+    /// The events of completed requests.
+    pub(crate) fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Starts the thread, unless it runs or the status array is not mapped.

@@ -132,11 +132,13 @@ unsafe extern "C" fn knem_read(
         // SAFETY: The kernel keeps the file during the call.
         if let Some(context) = unsafe { context(private) } {
             // Without a status array no request can ask for an event.
-            let offload = context.offload().ok_or(Refusal::WrongState)?;
+            if context.offload().is_none() {
+                return Err(Refusal::WrongState.into());
+            }
             // Read whenever there is no event, so that a change takes effect at once.
             // SAFETY: As above.
             let patient = || unsafe { !ffi::knem_shim_nonblocking(file) };
-            return offload.events().read(buffer, length, patient).map(|read| read as isize);
+            return context.events().read(buffer, length, patient).map(|read| read as isize);
         }
         // SAFETY: The kernel passes a position that only this call uses.
         let position = unsafe { &mut *position };
@@ -175,12 +177,13 @@ unsafe extern "C" fn knem_poll(
     match unsafe { context(private) } {
         // There is always something to read in the statistics.
         None => READABLE,
-        Some(context) => match context.offload() {
+        Some(context) => {
+            // Registered in any case: a mapping of the status array, and every event after it, wakes those who poll.
             // SAFETY: These are the arguments of a `poll`, and the file keeps its context and that the queue.
-            Some(offload) => unsafe { offload.events().poll(file, table) },
-            // There is no queue of events to wait for without a status array.
-            None => FAULTY,
-        },
+            let ready = unsafe { context.events().poll(file, table) };
+            // Without a status array no request can ask for an event.
+            context.offload().map_or(FAULTY, |_| ready)
+        }
     }
 }
 

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Completion events of a file (NOTIFY_FD): the slots of completed requests, in the order of their completion.
 //!
-//! Lock: around the queue; a leaf.
+//! A file has them from its opening on, so that it can be polled at any time. Memory for the events is allocated when the first
+//! request asks for one.
+//!
+//! Locks: around the queue, a leaf; and a mutex, held while the memory is allocated.
 
-use crate::glue::task;
+use crate::glue::account::{Account, ArrayMemory};
 use crate::glue::wait::{WaitQueue, READABLE};
+use crate::glue::{stats, task};
+use crate::logic::counter::Counter;
 use crate::logic::events::Ring;
 use crate::logic::refusal::Refusal;
 use kernel::bindings;
-use kernel::new_spinlock;
 use kernel::prelude::*;
-use kernel::sync::SpinLock;
+use kernel::sync::{Mutex, SpinLock};
 use kernel::uaccess::{UserPtr, UserSlice, UserSliceWriter};
+use kernel::{new_mutex, new_spinlock};
 
 /// Bytes of an event: the slot's number, in the byte order of the machine.
 const EVENT: usize = size_of::<u32>();
@@ -25,14 +30,21 @@ const STRIDE: usize = 4096;
 pub(crate) struct Events {
     #[pin]
     queue: SpinLock<Queue>,
+    /// Held while memory for the queue is allocated.
+    #[pin]
+    growth: Mutex<()>,
+    /// Whom the memory counts for.
+    account: Account,
     #[pin]
     readers: WaitQueue,
 }
 
 struct Queue {
     ring: Ring,
-    /// A place for each slot of the status array.
+    /// A place for each slot of the status array, once a request has asked for an event.
     places: KVVec<u32>,
+    /// Counts them for the user.
+    memory: Option<ArrayMemory>,
 }
 
 impl Queue {
@@ -63,13 +75,16 @@ impl Queue {
 /// Room for the events of `slots` requests, all that can be outstanding.
 ///
 /// # Errors
-/// ENOMEM.
-pub(crate) fn places(slots: u64) -> Result<KVVec<u32>> {
+/// ENOMEM; EINTR if the caller is killed.
+fn places(slots: u64) -> Result<KVVec<u32>> {
     let count = usize::try_from(slots).map_err(|_| ENOMEM)?;
     let mut places = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
     for n in 0..count {
         places.push_within_capacity(0).map_err(|_| ENOMEM)?;
         if n % STRIDE == 0 {
+            if task::killed() {
+                return Err(EINTR);
+            }
             task::resched();
         }
     }
@@ -77,21 +92,53 @@ pub(crate) fn places(slots: u64) -> Result<KVVec<u32>> {
 }
 
 impl Events {
-    /// No events, with the room that [`places`] made.
-    pub(crate) fn new(places: KVVec<u32>) -> impl PinInit<Self> {
-        let ring = Ring::new(places.len() as u64);
+    /// No events, and no room for any. The room will count for `account`.
+    pub(crate) fn new(account: Account) -> impl PinInit<Self> {
         pin_init!(Self {
-            queue <- new_spinlock!(Queue { ring, places }, "knem::Events::queue"),
+            queue <- new_spinlock!(
+                Queue { ring: Ring::new(0), places: KVVec::new(), memory: None },
+                "knem::Events::queue"
+            ),
+            growth <- new_mutex!((), "knem::Events::growth"),
+            account,
             readers <- WaitQueue::new(),
         })
     }
 
-    /// Reserves the place of an event.
+    /// Reserves the place of an event, for a file with `slots` slots.
     ///
     /// # Errors
-    /// EBUSY if as many events as there are slots are reserved or unread.
-    pub(crate) fn reserve(&self) -> Result {
-        Ok(self.queue.lock().ring.reserve()?)
+    /// EBUSY if as many events as there are slots are reserved or unread. The first time also ENOMEM, see
+    /// [`ArrayMemory::charge`], and EINTR if the caller is killed.
+    pub(crate) fn reserve(&self, slots: u64) -> Result {
+        let mut queue = self.queue.lock();
+        if queue.memory.is_none() {
+            drop(queue);
+            self.grow(slots).inspect_err(|_| stats::count(Counter::RejectedMemory))?;
+            queue = self.queue.lock();
+        }
+        Ok(queue.ring.reserve()?)
+    }
+
+    /// Makes room for events, unless there is.
+    fn grow(&self, slots: u64) -> Result {
+        let _growth = self.growth.lock();
+        if self.queue.lock().memory.is_some() {
+            return Ok(());
+        }
+        let memory = ArrayMemory::charge(&self.account, slots.saturating_mul(EVENT as u64))?;
+        let places = places(slots)?;
+        let mut queue = self.queue.lock();
+        // Nothing is in the queue, and dropping what has no memory does nothing.
+        queue.ring = Ring::new(places.len() as u64);
+        queue.places = places;
+        queue.memory = Some(memory);
+        Ok(())
+    }
+
+    /// The file has changed in a way that [`Events::poll`] does not know: those who poll have to look again.
+    pub(crate) fn changed(&self) {
+        self.readers.wake();
     }
 
     /// Gives up a place.

@@ -49,6 +49,7 @@ extern "C" {
     pub(crate) static mut knem_param_max_contexts: c_uint;
     pub(crate) static mut knem_param_max_queued: c_uint;
     pub(crate) static mut knem_param_max_slots: c_ulong;
+    pub(crate) static mut knem_param_max_slots_mb: c_ulong;
     pub(crate) static mut knem_param_strict_ns: c_uint;
     pub(crate) static mut knem_param_strict_dumpable: c_uint;
 

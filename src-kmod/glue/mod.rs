@@ -13,6 +13,7 @@
 //! them anything sleeps, is allocated or dropped. Mutexes are around the start of a thread (`context`) and around DMA
 //! channels (`dma`). Under no lock user memory or page tables are touched.
 
+pub(crate) mod account;
 pub(crate) mod charge;
 pub(crate) mod context;
 pub(crate) mod copy;
@@ -22,6 +23,7 @@ pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod extents;
 pub(crate) mod ffi;
+pub(crate) mod gfp;
 pub(crate) mod ioctl;
 pub(crate) mod job;
 pub(crate) mod offload;

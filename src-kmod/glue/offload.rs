@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What a file has once its status array is mapped: the array, the events, and the queue of the thread.
 
-use crate::glue::events::{self, Events};
+use crate::glue::account::Account;
+use crate::glue::events::Events;
 use crate::glue::job::Job;
 use crate::glue::params;
 use crate::glue::placement::Processors;
@@ -18,8 +19,7 @@ use kernel::sync::{Arc, SetOnce};
 #[pin_data]
 pub(crate) struct Offload {
     slots: StatusArray,
-    #[pin]
-    events: Events,
+    events: Arc<Events>,
     #[pin]
     queue: Queue,
     /// Requests that may be in the queue or at the thread.
@@ -34,17 +34,22 @@ pub(crate) struct Offload {
 }
 
 impl Offload {
-    /// An array of `bytes` slots, a multiple of the page size, with all that belongs to it.
+    /// An array of `bytes` slots, a multiple of the page size, with all that belongs to it. Its memory counts for `account`, and
+    /// its requests notify `events`.
     ///
     /// # Errors
-    /// ENOMEM.
-    pub(crate) fn new(bytes: usize, wanted: Option<Arc<Processors>>) -> Result<Arc<Self>> {
-        let slots = StatusArray::new(bytes)?;
-        let places = events::places(slots.slots())?;
+    /// ENOMEM; EINTR if the caller is killed.
+    pub(crate) fn new(
+        bytes: usize,
+        wanted: Option<Arc<Processors>>,
+        events: Arc<Events>,
+        account: &Account,
+    ) -> Result<Arc<Self>> {
+        let slots = StatusArray::new(bytes, account)?;
         Arc::pin_init(
             pin_init!(Self {
                 slots,
-                events <- Events::new(places),
+                events,
                 queue <- Queue::new(),
                 queued: Atomic::new(0),
                 jobs <- WaitQueue::new(),
@@ -58,11 +63,6 @@ impl Offload {
     /// The status array.
     pub(crate) fn slots(&self) -> &StatusArray {
         &self.slots
-    }
-
-    /// The events.
-    pub(crate) fn events(&self) -> &Events {
-        &self.events
     }
 
     /// The jobs that wait for the thread.
@@ -110,12 +110,13 @@ impl Completion {
     /// A place to report to. `queued` tells that the thread will have the request.
     ///
     /// # Errors
-    /// EBUSY if no event can be reserved, or the file has as many requests queued as it may.
+    /// EBUSY if no event can be reserved, or the file has as many requests queued as it may; ENOMEM or EINTR as
+    /// [`Events::reserve`].
     pub(crate) fn new(offload: Arc<Offload>, slot: u32, notify: bool, queued: bool) -> Result<Self> {
         let mut completion = Self { offload, slot, notify: false, queued: false };
         // From here on, an early return gives back what was had.
         if notify {
-            completion.offload.events.reserve()?;
+            completion.offload.events.reserve(completion.offload.slots.slots())?;
             completion.notify = true;
         }
         if queued {

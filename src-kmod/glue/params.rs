@@ -102,6 +102,11 @@ pub(crate) fn max_slots() -> u64 {
     read!(knem_param_max_slots) as u64
 }
 
+/// Most memory of a user's status arrays and events in mebibytes, 0 for the default.
+pub(crate) fn max_slots_mib() -> u64 {
+    read!(knem_param_max_slots_mb) as u64
+}
+
 /// Whether only processes of the opener's user and pid namespaces may use a region.
 pub(crate) fn strict_ns() -> bool {
     read!(knem_param_strict_ns) != 0

@@ -19,6 +19,22 @@ impl core::ops::BitOr for Flags {
     }
 }
 
+impl core::ops::BitAnd for Flags {
+    type Output = Self;
+
+    fn bitand(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+impl core::ops::Not for Flags {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        Self(!self.0)
+    }
+}
+
 /// Flags by the kernel's names.
 pub mod flags {
     use super::Flags;
@@ -31,6 +47,8 @@ pub mod flags {
     pub const __GFP_NOWARN: Flags = Flags(2);
     /// Filled with zeros.
     pub const __GFP_ZERO: Flags = Flags(4);
+    /// Must not sleep, and may use reserves.
+    pub const GFP_ATOMIC: Flags = Flags(8);
 }
 
 /// The allocation failed.

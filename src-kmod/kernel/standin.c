@@ -46,7 +46,7 @@ void standin_print(unsigned int level, const char *text, size_t length)
 
 static gfp_t standin_gfp(unsigned int flags)
 {
-	return GFP_KERNEL | (flags & 1 ? __GFP_ACCOUNT : 0) | (flags & 2 ? __GFP_NOWARN : 0) |
+	return (flags & 8 ? GFP_ATOMIC : GFP_KERNEL) | (flags & 1 ? __GFP_ACCOUNT : 0) | (flags & 2 ? __GFP_NOWARN : 0) |
 	       (flags & 4 ? __GFP_ZERO : 0);
 }
 

@@ -27,6 +27,7 @@ pub mod histogram;
 pub mod memlock;
 pub mod plan;
 pub mod profile;
+pub mod quota;
 pub mod refusal;
 pub mod report;
 pub mod segment;

@@ -35,11 +35,13 @@ pub enum Refusal {
     WrongState,
     /// The user has as many files open as a user may have.
     TooManyContexts,
+    /// More slots than an array may have, or more memory for a user's slots and events than a user may have.
+    SlotLimit,
 }
 
 impl Refusal {
     /// Every reason in the order of its declaration, with its name in [`crate::logic::profile`]'s text.
-    pub const NAMES: [(Self, &'static str); 15] = [
+    pub const NAMES: [(Self, &'static str); 16] = [
         (Self::NoContext, "no_context"),
         (Self::UnknownCommand, "unknown_command"),
         (Self::Unavailable, "unavailable"),
@@ -55,6 +57,7 @@ impl Refusal {
         (Self::Busy, "busy"),
         (Self::WrongState, "wrong_state"),
         (Self::TooManyContexts, "too_many_contexts"),
+        (Self::SlotLimit, "slot_limit"),
     ];
 
     /// The errno, as a positive number (asm-generic/errno-base.h, errno.h).
@@ -63,7 +66,7 @@ impl Refusal {
         match self {
             Self::NotPrivileged | Self::OtherUser => 1,
             Self::NoContext => 9,
-            Self::TooManySegments | Self::PinLimit => 12,
+            Self::TooManySegments | Self::PinLimit | Self::SlotLimit => 12,
             Self::Protection => 13,
             Self::BadAddress => 14,
             Self::Busy => 16,
@@ -84,7 +87,7 @@ mod tests {
         for (n, (refusal, _)) in Refusal::NAMES.iter().enumerate() {
             assert_eq!(*refusal as usize, n);
         }
-        assert_eq!(Refusal::TooManyContexts as usize + 1, Refusal::NAMES.len(), "the last one");
+        assert_eq!(Refusal::SlotLimit as usize + 1, Refusal::NAMES.len(), "the last one");
     }
 
     #[test]
@@ -106,6 +109,7 @@ mod tests {
             (Refusal::WrongState, 22),
             (Refusal::TooManyContexts, 28),
             (Refusal::UnknownCommand, 38),
+            (Refusal::SlotLimit, 12),
         ] {
             assert_eq!(refusal.errno(), errno, "{refusal:?}");
         }

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What each user has of what is bounded: contexts, memory of status arrays and events, pinned memory.
+//!
+//! Lock: around the tree of users; a leaf. It is taken when a context is opened, and when the last use of an account ends.
+
+use crate::glue::{ffi, gfp, params};
+use crate::logic::quota::{self, Tally};
+use crate::logic::refusal::Refusal;
+use core::ops::Deref;
+use kernel::page::PAGE_SIZE;
+use kernel::prelude::*;
+use kernel::rbtree::{Entry, RBTree, RBTreeNodeReservation};
+use kernel::sync::atomic::{ordering::Relaxed, Atomic};
+use kernel::sync::{global_lock, Arc};
+
+global_lock! {
+    // SAFETY: `Users::new` initialises it before the device can be opened.
+    unsafe(uninit) static USERS: SpinLock<Option<RBTree<u32, Arc<UserAccount>>>> = None;
+}
+
+/// The users, while the module is loaded.
+pub(crate) struct Users(());
+
+impl Users {
+    /// Makes the tree of users. Called once, before the device can be opened.
+    pub(crate) fn new() -> Self {
+        // SAFETY: Called once, at load.
+        unsafe { USERS.init() };
+        *USERS.lock() = Some(RBTree::new());
+        Self(())
+    }
+}
+
+impl Drop for Users {
+    fn drop(&mut self) {
+        // Empty: each file is closed.
+        let users = USERS.lock().take();
+        drop(users);
+    }
+}
+
+/// A sum that is compared with its bound before it grows.
+pub(crate) struct Quantity(Atomic<u64>);
+
+impl Tally for Quantity {
+    fn sum(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    fn change(&self, from: u64, to: u64) -> core::result::Result<(), u64> {
+        self.0.cmpxchg(from, to, Relaxed).map(drop)
+    }
+}
+
+impl Quantity {
+    const fn new(sum: u64) -> Self {
+        Self(Atomic::new(sum))
+    }
+
+    /// Adds `amount` unless the sum would exceed `most`; returns whether it was added. A refused attempt changes nothing, not
+    /// even for a moment.
+    pub(crate) fn add_unless_over(&self, amount: u64, most: u64) -> bool {
+        quota::add_unless_over(self, amount, most)
+    }
+
+    /// Takes back what was added.
+    pub(crate) fn subtract(&self, amount: u64) {
+        // Nothing is taken back that was not added.
+        let _ = quota::subtract_unless_under(self, amount, 0);
+    }
+}
+
+/// What a user has.
+pub(crate) struct UserAccount {
+    uid: u32,
+    /// Number of [`Account`]s. It only becomes 0, and then for good, under the lock.
+    holders: Quantity,
+    contexts: Quantity,
+    arrays: Quantity,
+    pinned: Quantity,
+}
+
+impl UserAccount {
+    /// Open contexts.
+    pub(crate) fn contexts(&self) -> &Quantity {
+        &self.contexts
+    }
+
+    /// Bytes of status arrays and of memory for their events.
+    pub(crate) fn arrays(&self) -> &Quantity {
+        &self.arrays
+    }
+
+    /// Pinned pages.
+    #[allow(dead_code)]
+    pub(crate) fn pinned(&self) -> &Quantity {
+        &self.pinned
+    }
+}
+
+/// A use of a user's account. There is one account for each user as long as one of these is left, so that whatever a closed
+/// file still has counts against the next one.
+pub(crate) struct Account(Arc<UserAccount>);
+
+impl Account {
+    /// The account of the user `uid`, a number of the initial user namespace.
+    ///
+    /// # Errors
+    /// ENOMEM. ENODEV if the module is being unloaded.
+    pub(crate) fn of(uid: u32) -> Result<Self> {
+        if let Some(mut present) = USERS.lock().as_mut().ok_or(Refusal::Unavailable)?.find_mut(&uid) {
+            return Ok(Self::hold(present.get_mut()));
+        }
+        let place = RBTreeNodeReservation::new(gfp::no_wait())?;
+        let fresh = UserAccount {
+            uid,
+            holders: Quantity::new(0),
+            contexts: Quantity::new(0),
+            arrays: Quantity::new(0),
+            pinned: Quantity::new(0),
+        };
+        let fresh = Arc::new(fresh, gfp::no_wait())?;
+        let mut guard = USERS.lock();
+        let users = guard.as_mut().ok_or(Refusal::Unavailable)?;
+        let mut spare = None;
+        let account = match users.entry(uid) {
+            Entry::Occupied(entry) => {
+                spare = Some((place, fresh));
+                Self::hold(entry.into_mut())
+            }
+            Entry::Vacant(entry) => Self::hold(entry.insert(fresh, place)),
+        };
+        drop(guard);
+        drop(spare);
+        Ok(account)
+    }
+
+    fn hold(account: &Arc<UserAccount>) -> Self {
+        // Far fewer than the type can count.
+        let _ = account.holders.add_unless_over(1, u64::MAX);
+        Self(account.clone())
+    }
+}
+
+impl Clone for Account {
+    fn clone(&self) -> Self {
+        Self::hold(&self.0)
+    }
+}
+
+impl Deref for Account {
+    type Target = UserAccount;
+
+    fn deref(&self) -> &UserAccount {
+        &self.0
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        // Others are left: the common case changes one word.
+        if quota::subtract_unless_under(&self.0.holders, 1, 1) {
+            return;
+        }
+        let mut guard = USERS.lock();
+        self.0.holders.subtract(1);
+        // Meanwhile the user may have opened another file.
+        let mut empty = None;
+        if self.0.holders.sum() == 0 {
+            empty = guard.as_mut().and_then(|users| users.remove_node(&self.0.uid));
+        }
+        drop(guard);
+        drop(empty);
+    }
+}
+
+/// Memory of a status array or its events that counts for a user, until this is dropped.
+pub(crate) struct ArrayMemory {
+    account: Account,
+    bytes: u64,
+}
+
+impl ArrayMemory {
+    /// Counts `bytes` for a user.
+    ///
+    /// # Errors
+    /// ENOMEM if the user would have more than the parameter `max_slots_mb` allows.
+    pub(crate) fn charge(account: &Account, bytes: u64) -> Result<Self> {
+        // SAFETY: Reads a variable of the kernel.
+        let ram = unsafe { ffi::knem_shim_ram_pages() } as u64;
+        let most = quota::slot_memory(params::max_slots_mib(), ram.saturating_mul(PAGE_SIZE as u64));
+        if !account.arrays().add_unless_over(bytes, most) {
+            return Err(Refusal::SlotLimit.into());
+        }
+        Ok(Self { account: account.clone(), bytes })
+    }
+}
+
+impl Drop for ArrayMemory {
+    fn drop(&mut self) {
+        self.account.arrays().subtract(self.bytes);
+    }
+}
