@@ -35,8 +35,8 @@ int knem_pin(unsigned long start, int count, bool write, bool longterm, struct p
 
 	int pinned = compat_pin_user_pages_fast(start, count, flags, pages);
 
-	/* Memory without pages, of a device, from 5.18 on. */
-	return pinned == -EEXIST ? -EFAULT : pinned;
+	/* Memory without pages, of a device, from 5.18 on; memory of a file system that has no pages of its own (DAX). */
+	return pinned == -EEXIST || pinned == -EOPNOTSUPP ? -EFAULT : pinned;
 }
 
 int knem_pin_remote(struct mm_struct *mm, unsigned long start, int count, bool write, bool wait, struct page **pages)

@@ -139,6 +139,7 @@ void knem_shim_thread_stop(struct task_struct *thread);
 void knem_shim_thread_begin(void);
 bool knem_shim_thread_stopping(void);
 bool knem_shim_thread_interrupted(void);
+void knem_shim_thread_pause(void);
 int knem_shim_join_cgroups(struct task_struct *thread);
 void knem_shim_wake_thread(struct task_struct *thread);
 void knem_shim_later(struct file *file, void (*body)(void *private));

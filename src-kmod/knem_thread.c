@@ -141,3 +141,9 @@ void knem_shim_bind(const struct cpumask *mask)
 	if (set_cpus_allowed_ptr(current, mask))
 		pr_debug("knem: %s: none of its processors can be used\n", current->comm);
 }
+
+/* For a thread: sleeps for some milliseconds. */
+void knem_shim_thread_pause(void)
+{
+	schedule_timeout_interruptible(max(1, HZ / 500));
+}

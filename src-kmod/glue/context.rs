@@ -87,12 +87,22 @@ pub(crate) struct Listed {
     pub(crate) protection: u32,
     pub(crate) bytes: u64,
     pub(crate) extents: usize,
+    /// Whether its memory is pinned only while it is copied.
+    pub(crate) unpinned: bool,
 }
 
 impl Listed {
     /// Fills an array before anything is listed.
-    pub(crate) const NONE: Self =
-        Self { cookie: 0, ordinal: 0, single_use: false, any_user: false, protection: 0, bytes: 0, extents: 0 };
+    pub(crate) const NONE: Self = Self {
+        cookie: 0,
+        ordinal: 0,
+        single_use: false,
+        any_user: false,
+        protection: 0,
+        bytes: 0,
+        extents: 0,
+        unpinned: false,
+    };
 }
 
 impl Context {
@@ -190,6 +200,7 @@ impl Context {
     /// # Errors
     /// ENOMEM; EBUSY if the context has as many as it may have (parameter `max_regions`).
     pub(crate) fn publish(&self, mut region: KBox<Region>) -> Result<Cookie> {
+        let unpinned = region.memory().pinned().is_none();
         let place = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         {
             let mut regions = self.regions.lock();
@@ -204,6 +215,9 @@ impl Context {
         match table::insert(region) {
             Ok((cookie, region)) => {
                 stats::add(profile::event(Event::RegionCreated), 1);
+                if unpinned {
+                    stats::add(profile::event(Event::UnpinnedCreated), 1);
+                }
                 // From here on a request may find the region, if it guesses the cookie, which nobody knows yet.
                 let node = place.into_node(cookie, region);
                 let replaced = self.regions.lock().tree.insert(node);

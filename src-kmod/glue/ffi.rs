@@ -136,6 +136,7 @@ extern "C" {
     pub(crate) fn knem_shim_thread_begin();
     pub(crate) fn knem_shim_thread_stopping() -> bool;
     pub(crate) fn knem_shim_thread_interrupted() -> bool;
+    pub(crate) fn knem_shim_thread_pause();
     pub(crate) fn knem_shim_join_cgroups(thread: *mut bindings::task_struct) -> c_int;
     pub(crate) fn knem_shim_wake_thread(thread: *mut bindings::task_struct);
     pub(crate) fn knem_shim_later(file: *mut bindings::file, body: Option<unsafe extern "C" fn(*mut c_void)>);

@@ -81,11 +81,15 @@ fn context_row(context: &Context, out: &mut Out) -> core::fmt::Result {
 fn region_rows(context: &Context, out: &mut Out) -> core::fmt::Result {
     each_region(context, |region| {
         let bit = |bit: u32, name: char| if region.protection & bit != 0 { name } else { '-' };
-        let flags = match (region.single_use, region.any_user) {
-            (false, false) => "-",
-            (true, false) => "single_use",
-            (false, true) => "any_user",
-            (true, true) => "single_use,any_user",
+        let flags = match (region.single_use, region.any_user, region.unpinned) {
+            (false, false, false) => "-",
+            (true, false, false) => "single_use",
+            (false, true, false) => "any_user",
+            (true, true, false) => "single_use,any_user",
+            (false, false, true) => "unpinned",
+            (true, false, true) => "single_use,unpinned",
+            (false, true, true) => "any_user,unpinned",
+            (true, true, true) => "single_use,any_user,unpinned",
         };
         let (read, write) = (bit(PROT_READ, 'r'), bit(PROT_WRITE, 'w'));
         let Listed { ordinal, bytes, extents, .. } = *region;

@@ -3,9 +3,11 @@
 
 use crate::glue::dma;
 use crate::glue::ffi;
-use crate::glue::job::{Job, Waits};
+use crate::glue::job::{Job, Progress, Waits};
 use crate::glue::offload::Offload;
 use crate::glue::placement::Processors;
+use crate::glue::task;
+use crate::uapi::STATUS_FAILED;
 use core::ptr::{null_mut, NonNull};
 use kernel::bindings;
 use kernel::error::from_err_ptr;
@@ -90,9 +92,19 @@ unsafe extern "C" fn main(data: *mut c_void) -> c_int {
 }
 
 /// Does one job.
-fn carry_out(job: KBox<Job>) {
+fn carry_out(mut job: KBox<Job>) {
     let Some(waits) = job.engine() else {
-        let status = job.copy(interrupted);
+        let status = loop {
+            match job.step(false, interrupted) {
+                Progress::Done(status) => break status,
+                Progress::More => task::resched(),
+                // SAFETY: Called by a thread that `Thread::start` made, which holds no lock.
+                Progress::Blocked => unsafe { ffi::knem_shim_thread_pause() },
+            }
+            if interrupted() {
+                break STATUS_FAILED;
+            }
+        };
         job.finish(status);
         return;
     };
