@@ -17,6 +17,7 @@
 #include <linux/sched/task.h>
 #include <linux/uaccess.h>
 #include <linux/version.h>
+#include <uapi/linux/sched/types.h>
 
 #ifndef COMPAT_HAVE_VM_FLAGS_SET /* 6.3 */
 static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
@@ -61,6 +62,42 @@ static inline int kthread_stop_put(struct task_struct *thread)
 	return result;
 }
 #endif
+
+/*
+ * Threads that belong to a process: since 6.4, and only if a driver of the kernel's selects them. Before 6.10 they do not report that
+ * they are killed.
+ */
+#if defined(CONFIG_VHOST_TASK) && defined(COMPAT_HAVE_VHOST_TASK_KILL)
+#include <linux/sched/vhost_task.h>
+#define COMPAT_USER_WORKER
+#endif
+
+/* Gives the calling kernel thread the nice value of a task, and its policy if that is none of realtime. */
+static inline void compat_schedule_as(struct task_struct *task)
+{
+	int nice = task_nice(task);
+#ifdef COMPAT_HAVE_SETATTR_NOCHECK /* exported since 5.16 */
+	struct sched_attr attr = { .size = sizeof(attr), .sched_policy = task->policy, .sched_nice = nice };
+
+	if (task->policy == SCHED_NORMAL || task->policy == SCHED_BATCH || task->policy == SCHED_IDLE)
+		sched_setattr_nocheck(current, &attr);
+#else
+	set_user_nice(current, task->policy == SCHED_IDLE ? MAX_NICE : nice);
+#endif
+}
+
+/* Replaces what the calling task has inherited as chosen with sched_setaffinity(2), which would bound set_cpus_allowed_ptr(). */
+static inline void compat_choose_cpus(const struct cpumask *mask)
+{
+#ifdef COMPAT_HAVE_USER_CPUS /* 5.15 */
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&current->pi_lock, flags);
+	if (current->user_cpus_ptr)
+		cpumask_copy(current->user_cpus_ptr, mask);
+	raw_spin_unlock_irqrestore(&current->pi_lock, flags);
+#endif
+}
 
 #ifndef COMPAT_HAVE_DMA_DEV_NEED_SYNC /* 6.10 */
 #define dma_dev_need_sync(device) true

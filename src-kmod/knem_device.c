@@ -48,7 +48,7 @@ static __poll_t knem_fops_poll(struct file *file, struct poll_table_struct *tabl
 
 static int knem_fops_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	return knem_mmap(file->private_data, file, vma, vma->vm_pgoff);
+	return knem_mmap(file->private_data, vma, vma->vm_pgoff);
 }
 
 static const struct file_operations knem_fops = {

@@ -19,6 +19,6 @@ long knem_ioctl(void *context, unsigned int command, unsigned long argument);
 ssize_t knem_read(void *context, struct file *file, void __user *to, size_t length, loff_t *position);
 ssize_t knem_write(void *context, const struct file *file, size_t length);
 unsigned int knem_poll(void *context, struct file *file, struct poll_table_struct *table);
-int knem_mmap(void *context, struct file *file, struct vm_area_struct *vma, unsigned long first_page);
+int knem_mmap(void *context, struct vm_area_struct *vma, unsigned long first_page);
 
 #endif

@@ -96,10 +96,10 @@ void knem_dma_wait(struct wait_queue_head *queue, bool (*ready)(void *data), voi
 	/* One tick more: time is up when it has passed, not before. */
 	unsigned long timeout = msecs_to_jiffies(milliseconds) + 1;
 
-	if (killable)
+	if (killable || !(current->flags & PF_KTHREAD))
 		wait_event_killable_timeout(*queue, ready(data), timeout);
 	else
-		/* Kernel threads take no signals; so they do not count as load. kthread_stop() wakes them, and so does suspend. */
+		/* Kernel threads take no signals; so they do not count as load. Suspend wakes them. */
 		wait_event_freezable_timeout(*queue, ready(data), timeout);
 }
 

@@ -30,6 +30,7 @@ module! {
 /// opened any more, and then nothing is left in the table and on the account.
 struct Knem {
     _device: glue::device::Registration,
+    _workers: glue::thread::Workers,
     _files: glue::proc::Files,
     _engines: glue::dma::Engines,
     _registry: glue::registry::Registry,
@@ -49,7 +50,8 @@ impl kernel::Module for Knem {
         let _registry = glue::registry::Registry::new();
         let _engines = glue::dma::Engines::new()?;
         let _files = glue::proc::Files::new();
+        let _workers = glue::thread::Workers::new()?;
         let _device = glue::device::Registration::new()?;
-        Ok(Self { _device, _files, _engines, _registry, _table, _account, _counters, _presence })
+        Ok(Self { _device, _workers, _files, _engines, _registry, _table, _account, _counters, _presence })
     }
 }

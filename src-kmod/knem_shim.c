@@ -370,7 +370,7 @@ void knem_shim_wait_init(struct wait_queue_head *queue)
 
 void knem_shim_wake(struct wait_queue_head *queue)
 {
-	wake_up_interruptible(queue);
+	wake_up(queue);
 }
 
 int knem_shim_wait(struct wait_queue_head *queue, bool (*ready)(void *), void *data)
@@ -378,10 +378,20 @@ int knem_shim_wait(struct wait_queue_head *queue, bool (*ready)(void *), void *d
 	return wait_event_interruptible(*queue, ready(data));
 }
 
-void knem_shim_wait_in_thread(struct wait_queue_head *queue, bool (*ready)(void *), void *data)
+void knem_shim_wait_in_thread(struct wait_queue_head *queue, bool (*ready)(void *), void *data, u32 milliseconds)
 {
-	/* The thread takes no signals, so that this only returns when it is ready. */
-	wait_event_freezable(*queue, ready(data));
+	if (milliseconds)
+		wait_event_freezable_timeout(*queue, ready(data), msecs_to_jiffies(milliseconds) + 1);
+	else
+		wait_event_freezable(*queue, ready(data));
+}
+
+void knem_shim_wait_quietly(struct wait_queue_head *queue, bool (*ready)(void *), void *data, u32 milliseconds)
+{
+	if (milliseconds)
+		wait_event_timeout(*queue, ready(data), msecs_to_jiffies(milliseconds) + 1);
+	else
+		wait_event(*queue, ready(data));
 }
 
 void knem_shim_poll(struct file *file, struct wait_queue_head *queue, struct poll_table_struct *table)

@@ -15,7 +15,6 @@ struct knem_node;
 struct mm_struct;
 struct page;
 struct poll_table_struct;
-struct task_struct;
 struct wait_queue_head;
 
 /* The driver's version, and its length. */
@@ -130,22 +129,32 @@ void knem_shim_store_release(u8 *to, u8 value);
 void knem_shim_wait_init(struct wait_queue_head *queue);
 void knem_shim_wake(struct wait_queue_head *queue);
 int knem_shim_wait(struct wait_queue_head *queue, bool (*ready)(void *), void *data);
-void knem_shim_wait_in_thread(struct wait_queue_head *queue, bool (*ready)(void *), void *data);
+/* For a worker: also until a signal comes, or as many milliseconds have passed unless that is 0. */
+void knem_shim_wait_in_thread(struct wait_queue_head *queue, bool (*ready)(void *), void *data, u32 milliseconds);
+/* Without regard to signals, for as many milliseconds at most unless that is 0. */
+void knem_shim_wait_quietly(struct wait_queue_head *queue, bool (*ready)(void *), void *data, u32 milliseconds);
 void knem_shim_poll(struct file *file, struct wait_queue_head *queue, struct poll_table_struct *table);
 
-/* Threads; see knem_thread.c. */
-struct task_struct *knem_shim_thread(int (*body)(void *), void *data, unsigned long ordinal);
-void knem_shim_thread_stop(struct task_struct *thread);
-void knem_shim_thread_begin(void);
-bool knem_shim_thread_stopping(void);
-bool knem_shim_thread_interrupted(void);
-void knem_shim_thread_pause(void);
-int knem_shim_join_cgroups(struct task_struct *thread);
-void knem_shim_wake_thread(struct task_struct *thread);
-void knem_shim_later(struct file *file, void (*body)(void *private));
+/*
+ * Worker threads; see knem_thread.c. A worker calls turn(data) until that returns false. If its process ends before, it calls
+ * killed(data) instead. When nothing of it runs any more, gone(data) is called once, by a work item.
+ */
+struct knem_worker;
+int knem_workers_begin(void);
+void knem_workers_end(void);
+/* A worker in the calling task's control groups, with its scheduling; it begins with knem_worker_go(), which has to follow. */
+struct knem_worker *knem_worker_create(bool (*turn)(void *data), void (*killed)(void *data), void (*gone)(void *data), void *data,
+				       unsigned long ordinal);
+void knem_worker_go(struct knem_worker *worker);
+/* For a worker: whether its turn has to end, for a signal, for the freezer, or since its group has used up its time. */
+bool knem_worker_due(void);
+/* For a worker: runs on these CPUs from now on. */
+void knem_worker_bind(const struct cpumask *mask);
 unsigned long knem_shim_cpumask_words(void);
-void knem_shim_allowed_cpus(struct cpumask *mask, const struct task_struct *task);
-void knem_shim_bind(const struct cpumask *mask);
+/* The CPUs that the calling task may use now, those of its cpuset, and those of the machine. */
+void knem_shim_allowed_cpus(struct cpumask *mask);
+int knem_shim_cpuset_cpus(struct cpumask *mask);
+void knem_shim_online_cpus(struct cpumask *mask);
 /* The opener of the file: its real user id, and whether it is an administrator of the machine. */
 u32 knem_shim_file_uid(const struct file *file);
 bool knem_shim_file_admin(const struct file *file);

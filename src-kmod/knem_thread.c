@@ -1,128 +1,289 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The threads of files: kernel threads, their processors and their control groups. One line each where possible; what
- * they do is Rust's. See knem_shim.h for what each is for.
+ * Worker threads of contexts: how they start and end, and their CPUs. What they do is Rust's. See knem_shim.h for what each
+ * function is for.
+ *
+ * Where the kernel has vhost tasks, a worker is a thread of the process whose request started it: copy_process() gives it the
+ * control groups, CPUs, nice value, policy, accounts and limits of that task. Elsewhere it is a kernel thread that takes on what it can.
+ * Both end in the same way: the worker queues `reap` as the last it does with its data, and that waits for its end. So a worker that
+ * stands still, because its process is stopped or frozen, keeps no task waiting, but only the module loaded.
  */
 #include <linux/cgroup.h>
+#include <linux/completion.h>
 #include <linux/cpumask.h>
 #include <linux/err.h>
-#include <linux/file.h>
 #include <linux/freezer.h>
-#include <linux/fs.h>
+#include <linux/jiffies.h>
 #include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/task_work.h>
+#include <linux/workqueue.h>
 
 #include "compat.h"
 #include "knem_shim.h"
 
-/* A thread that runs body(data) until it is stopped, with a reference to it. It waits to be woken. */
-struct task_struct *knem_shim_thread(int (*body)(void *), void *data, unsigned long ordinal)
-{
-	struct task_struct *thread = kthread_create(body, data, "knem-ctx-%lx", ordinal);
+struct knem_worker {
+	bool (*turn)(void *data);
+	void (*killed)(void *data);
+	void (*gone)(void *data);
+	void *data;
+	/* Whether `reap` is queued. */
+	atomic_t ended;
+	struct work_struct reap;
+#ifdef COMPAT_USER_WORKER
+	struct vhost_task *task;
+#else
+	struct task_struct *task;
+	/* The task that starts it, until `ready`; why the worker could not join its control groups. */
+	struct task_struct *starter;
+	int error;
+	struct completion ready;
+	struct completion go;
+#endif
+};
 
-	if (!IS_ERR(thread))
-		get_task_struct(thread);
-	return thread;
+static struct workqueue_struct *knem_reaper;
+
+int knem_workers_begin(void)
+{
+	knem_reaper = alloc_workqueue("knem_reaper", WQ_UNBOUND, 0);
+	return knem_reaper ? 0 : -ENOMEM;
 }
 
-void knem_shim_wake_thread(struct task_struct *thread)
+void knem_workers_end(void)
 {
-	wake_up_process(thread);
+	destroy_workqueue(knem_reaper);
 }
 
-/* If the thread has not begun, its body never runs. */
-void knem_shim_thread_stop(struct task_struct *thread)
+static void knem_worker_ended(struct knem_worker *worker)
 {
-	kthread_stop_put(thread);
+	if (!atomic_xchg(&worker->ended, 1))
+		queue_work(knem_reaper, &worker->reap);
 }
 
-void knem_shim_thread_begin(void)
-{
-	set_freezable();
-}
+static void knem_worker_reap(struct work_struct *work);
 
-bool knem_shim_thread_stopping(void)
+static struct knem_worker *knem_worker_new(bool (*turn)(void *), void (*killed)(void *), void (*gone)(void *), void *data)
 {
-	return kthread_should_stop();
-}
+	struct knem_worker *worker = kzalloc(sizeof(*worker), GFP_KERNEL_ACCOUNT);
 
-bool knem_shim_thread_interrupted(void)
-{
-	return kthread_freezable_should_stop(NULL);
+	if (!worker)
+		return NULL;
+	worker->turn = turn;
+	worker->killed = killed;
+	worker->gone = gone;
+	worker->data = data;
+	INIT_WORK(&worker->reap, knem_worker_reap);
+	return worker;
 }
 
 #ifdef CONFIG_CGROUPS
-/* Whether a task is in the cpuset of the calling one. */
-static bool knem_same_cpuset(struct task_struct *task)
+/* Whether two tasks are in the same cpuset. */
+static bool knem_same_cpuset(struct task_struct *left, struct task_struct *right)
 {
 	bool same = true;
 
 #ifdef CONFIG_CPUSETS
 	rcu_read_lock();
-	same = task_css(task, cpuset_cgrp_id) == task_css(current, cpuset_cgrp_id);
+	same = task_css(left, cpuset_cgrp_id) == task_css(right, cpuset_cgrp_id);
 	rcu_read_unlock();
 #endif
 	return same;
 }
 #endif
 
-/* Moves a thread that waits to be woken to the control groups of the calling task. */
-int knem_shim_join_cgroups(struct task_struct *thread)
+/*
+ * A kernel thread that runs this joins the control groups of a task that waits. With the thread's own credentials: the task's may not
+ * suffice to move a thread of the kernel.
+ */
+static int knem_join(struct task_struct *task)
 {
 #ifdef CONFIG_CGROUPS
 	int error;
 
 	/* Moving stops forks on the whole machine for a moment: not done where both are in the root groups. */
-	if (rcu_access_pointer(thread->cgroups) == rcu_access_pointer(current->cgroups))
+	if (rcu_access_pointer(task->cgroups) == rcu_access_pointer(current->cgroups))
 		return 0;
-	error = cgroup_attach_task_all(current, thread);
+	error = cgroup_attach_task_all(task, current);
 	/*
 	 * Before 5.16 that leaves out the unified hierarchy. Then the thread is not accounted to the task's group; but if that has
 	 * a cpuset, the thread keeps to the task's CPUs, which are those of the cpuset or fewer.
 	 */
-	if (!error && !knem_same_cpuset(thread))
-		error = set_cpus_allowed_ptr(thread, current->cpus_ptr);
+	if (!error && !knem_same_cpuset(task, current))
+		error = set_cpus_allowed_ptr(current, task->cpus_ptr);
 	return error;
 #else
 	return 0;
 #endif
 }
 
-struct knem_later {
-	struct callback_head head;
-	struct file *file;
-	void (*body)(void *private);
-};
+#ifdef COMPAT_USER_WORKER
 
-static void knem_now(struct callback_head *head)
+static bool knem_worker_fn(void *data)
 {
-	struct knem_later *later = container_of(head, struct knem_later, head);
+	struct knem_worker *worker = data;
 
-	later->body(later->file->private_data);
-	/* The file is closed after this has returned, if it is the last reference: the module stays until then. */
-	fput(later->file);
-	kfree(later);
+	/* The kernel calls this in TASK_INTERRUPTIBLE; vhost_task_stop() wakes what sleeps then. */
+	if (atomic_read(&worker->ended))
+		return false;
+	__set_current_state(TASK_RUNNING);
+	if (!worker->turn(worker->data))
+		knem_worker_ended(worker);
+	return true;
 }
 
-/* Runs body(private data of the file) when the calling task is about to go back to user space; if there is no memory for that, never. */
-void knem_shim_later(struct file *file, void (*body)(void *private))
+static void knem_worker_killed(void *data)
 {
-	struct knem_later *later = kmalloc(sizeof(*later), GFP_KERNEL_ACCOUNT);
+	struct knem_worker *worker = data;
 
-	if (!later)
-		return;
-	init_task_work(&later->head, knem_now);
-	later->file = get_file(file);
-	later->body = body;
-	if (task_work_add(current, &later->head, TWA_RESUME)) {
-		/* The task is going to end. */
-		fput(later->file);
-		kfree(later);
+	worker->killed(worker->data);
+	knem_worker_ended(worker);
+}
+
+struct knem_worker *knem_worker_create(bool (*turn)(void *), void (*killed)(void *), void (*gone)(void *), void *data,
+				       unsigned long ordinal)
+{
+	struct knem_worker *worker = knem_worker_new(turn, killed, gone, data);
+	char name[TASK_COMM_LEN];
+	struct vhost_task *task;
+
+	if (!worker)
+		return ERR_PTR(-ENOMEM);
+	snprintf(name, sizeof(name), "knem-ctx-%lx", ordinal);
+	task = vhost_task_create(knem_worker_fn, knem_worker_killed, worker, name);
+	/* Some kernels return NULL. */
+	if (IS_ERR_OR_NULL(task)) {
+		kfree(worker);
+		return task ? ERR_CAST(task) : ERR_PTR(-EAGAIN);
 	}
+	worker->task = task;
+	return worker;
 }
+
+void knem_worker_go(struct knem_worker *worker)
+{
+	/* The caller has a file of the module open. */
+	__module_get(THIS_MODULE);
+	vhost_task_start(worker->task);
+}
+
+static void knem_worker_reap(struct work_struct *work)
+{
+	struct knem_worker *worker = container_of(work, struct knem_worker, reap);
+	void (*gone)(void *) = worker->gone;
+	void *data = worker->data;
+
+	vhost_task_stop(worker->task);
+	kfree(worker);
+	/* Unloading waits for the end of this function. */
+	module_put(THIS_MODULE);
+	gone(data);
+}
+
+bool knem_worker_due(void)
+{
+	/*
+	 * Since 6.18 a task is throttled by work that it does on its way to user space, where a worker never goes. get_signal(), which
+	 * the kernel calls between two turns if there is a reason, does such work as well.
+	 */
+	if (task_work_pending(current))
+		set_thread_flag(TIF_NOTIFY_SIGNAL);
+	return signal_pending(current);
+}
+
+#else /* COMPAT_USER_WORKER */
+
+static int knem_worker_main(void *data)
+{
+	struct knem_worker *worker = data;
+
+	worker->error = knem_join(worker->starter);
+	compat_schedule_as(worker->starter);
+	complete(&worker->ready);
+	wait_for_completion(&worker->go);
+	if (!worker->error) {
+		set_freezable();
+		while (worker->turn(worker->data))
+			try_to_freeze();
+		knem_worker_ended(worker);
+	}
+	for (;;) {
+		set_current_state(TASK_IDLE);
+		if (kthread_should_stop())
+			break;
+		schedule();
+	}
+	__set_current_state(TASK_RUNNING);
+	return 0;
+}
+
+static void knem_worker_stop(struct knem_worker *worker)
+{
+	kthread_stop_put(worker->task);
+	kfree(worker);
+}
+
+struct knem_worker *knem_worker_create(bool (*turn)(void *), void (*killed)(void *), void (*gone)(void *), void *data,
+				       unsigned long ordinal)
+{
+	struct knem_worker *worker = knem_worker_new(turn, killed, gone, data);
+	struct task_struct *task;
+	int error;
+
+	if (!worker)
+		return ERR_PTR(-ENOMEM);
+	init_completion(&worker->ready);
+	init_completion(&worker->go);
+	worker->starter = current;
+	task = kthread_create(knem_worker_main, worker, "knem-ctx-%lx", ordinal);
+	if (IS_ERR(task)) {
+		kfree(worker);
+		return ERR_CAST(task);
+	}
+	get_task_struct(task);
+	worker->task = task;
+	wake_up_process(task);
+	wait_for_completion(&worker->ready);
+	error = worker->error;
+	if (error) {
+		/* It ends without a turn. */
+		complete(&worker->go);
+		knem_worker_stop(worker);
+		return ERR_PTR(error);
+	}
+	return worker;
+}
+
+void knem_worker_go(struct knem_worker *worker)
+{
+	/* The caller has a file of the module open. */
+	__module_get(THIS_MODULE);
+	complete(&worker->go);
+}
+
+static void knem_worker_reap(struct work_struct *work)
+{
+	struct knem_worker *worker = container_of(work, struct knem_worker, reap);
+	void (*gone)(void *) = worker->gone;
+	void *data = worker->data;
+
+	knem_worker_stop(worker);
+	/* Unloading waits for the end of this function. */
+	module_put(THIS_MODULE);
+	gone(data);
+}
+
+bool knem_worker_due(void)
+{
+	return freezing(current);
+}
+
+#endif /* COMPAT_USER_WORKER */
 
 /* A mask in memory of Rust's is one of this many words, as alloc_cpumask_var() would allocate. */
 unsigned long knem_shim_cpumask_words(void)
@@ -130,20 +291,84 @@ unsigned long knem_shim_cpumask_words(void)
 	return cpumask_size() / sizeof(unsigned long);
 }
 
-/* The processors that a task may use now; the calling one if it is NULL. */
-void knem_shim_allowed_cpus(struct cpumask *mask, const struct task_struct *task)
+void knem_shim_allowed_cpus(struct cpumask *mask)
 {
-	cpumask_copy(mask, (task ? task : current)->cpus_ptr);
+	cpumask_copy(mask, current->cpus_ptr);
 }
 
-void knem_shim_bind(const struct cpumask *mask)
+void knem_shim_online_cpus(struct cpumask *mask)
 {
+	cpumask_copy(mask, cpu_online_mask);
+}
+
+#if defined(CONFIG_CGROUPS) && defined(CONFIG_CPUSETS)
+struct knem_probe {
+	struct cpumask *mask;
+	struct task_struct *task;
+	int error;
+	struct completion done;
+};
+
+static int knem_probe_main(void *data)
+{
+	struct knem_probe *probe = data;
+
+	probe->error = knem_join(probe->task);
+	cpumask_copy(probe->mask, current->cpus_ptr);
+	complete(&probe->done);
+	/* Not to return before kthread_stop() keeps the module from being unloaded while this runs. */
+	for (;;) {
+		set_current_state(TASK_IDLE);
+		if (kthread_should_stop())
+			break;
+		schedule();
+	}
+	__set_current_state(TASK_RUNNING);
+	return 0;
+}
+
+/*
+ * A thread that joins the calling task's control groups learns the CPUs of its cpuset, for which the kernel exports no function. That
+ * stops forks on the whole machine for a moment, so it is done once in 100 ms at most.
+ */
+static int knem_probe_cpuset(struct cpumask *mask)
+{
+	static DEFINE_MUTEX(turnstile);
+	static unsigned long next = INITIAL_JIFFIES;
+	struct knem_probe probe = { .mask = mask, .task = current };
+	struct task_struct *thread;
+
+	init_completion(&probe.done);
+	if (mutex_lock_killable(&turnstile))
+		return -EINTR;
+	if (time_before(jiffies, next) && schedule_timeout_killable(next - jiffies)) {
+		mutex_unlock(&turnstile);
+		return -EINTR;
+	}
+	thread = kthread_run(knem_probe_main, &probe, "knem-cpuset");
+	if (!IS_ERR(thread)) {
+		wait_for_completion(&probe.done);
+		kthread_stop(thread);
+	}
+	next = jiffies + msecs_to_jiffies(100);
+	mutex_unlock(&turnstile);
+	return IS_ERR(thread) ? PTR_ERR(thread) : probe.error;
+}
+#endif
+
+int knem_shim_cpuset_cpus(struct cpumask *mask)
+{
+#if defined(CONFIG_CGROUPS) && defined(CONFIG_CPUSETS)
+	if (!knem_same_cpuset(current, &init_task))
+		return knem_probe_cpuset(mask);
+#endif
+	cpumask_copy(mask, cpu_online_mask);
+	return 0;
+}
+
+void knem_worker_bind(const struct cpumask *mask)
+{
+	compat_choose_cpus(mask);
 	if (set_cpus_allowed_ptr(current, mask))
-		pr_debug("knem: %s: none of its processors can be used\n", current->comm);
-}
-
-/* For a thread: sleeps for some milliseconds. */
-void knem_shim_thread_pause(void)
-{
-	schedule_timeout_interruptible(max(1, HZ / 500));
+		pr_debug("knem: %s: none of its CPUs can be used\n", current->comm);
 }

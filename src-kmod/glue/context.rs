@@ -10,8 +10,7 @@ use crate::glue::events::Events;
 use crate::glue::offload::Offload;
 use crate::glue::placement::Processors;
 use crate::glue::region::{Region, RegionRef};
-use crate::glue::thread::Thread;
-use crate::glue::{gfp, params, registry, stats, table, task};
+use crate::glue::{gfp, params, registry, stats, table, task, thread};
 use crate::logic::access::Identity;
 use crate::logic::flags::Masks;
 use crate::logic::profile::{self, Event};
@@ -52,9 +51,7 @@ pub(crate) struct Context {
     binding: SpinLock<Binding>,
     /// The asynchronous side, once the status array is mapped: then for good.
     offload: SetOnce<Arc<Offload>>,
-    /// The thread, soon after that.
-    thread: SetOnce<Thread>,
-    /// Held while the thread is started.
+    /// Held while a worker thread is started.
     #[pin]
     start: Mutex<()>,
 }
@@ -132,7 +129,6 @@ impl Context {
                     ),
                     binding <- new_spinlock!(Binding { settled: false, processors: None }, "knem::Context::binding"),
                     offload: SetOnce::new(),
-                    thread: SetOnce::new(),
                     start <- new_mutex!((), "knem::Context::start"),
                 }),
                 gfp::no_wait(),
@@ -322,7 +318,7 @@ impl Context {
     fn offload_for(&self, chosen: Option<Arc<Processors>>, area: &VmaNew) -> Result<Arc<Offload>> {
         let processors = match chosen {
             None => Processors::by_default()?,
-            chosen => chosen,
+            Some(chosen) => chosen,
         };
         let bytes = area.end().saturating_sub(area.start());
         if bytes as u64 > params::max_slots() {
@@ -338,16 +334,16 @@ impl Context {
         &self.events
     }
 
-    /// Starts the thread, unless it runs or the status array is not mapped.
+    /// Starts a worker thread in the calling task's process, unless there is one or the status array is not mapped.
     ///
     /// # Errors
-    /// ENOMEM; EINTR if the caller is killed.
+    /// As [`thread::start`].
     pub(crate) fn start_thread(&self) -> Result {
         let Some(offload) = self.offload() else { return Ok(()) };
-        if self.thread.as_ref().is_none() {
+        if !offload.has_worker() {
             let _start = self.start.lock();
-            if self.thread.as_ref().is_none() {
-                self.thread.populate(Thread::start(offload.clone(), self.ordinal)?);
+            if !offload.has_worker() {
+                thread::start(offload, self.ordinal)?;
             }
         }
         Ok(())
@@ -366,8 +362,8 @@ impl Context {
             table::remove(region);
             task::resched();
         }
-        if let Some(thread) = self.thread.as_ref() {
-            thread.stop();
+        if let Some(offload) = self.offload() {
+            offload.close();
         }
         drop(tree);
     }

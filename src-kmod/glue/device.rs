@@ -109,6 +109,8 @@ unsafe extern "C" fn knem_ioctl(private: *mut c_void, command: c_uint, argument:
     };
     match ioctl::dispatch(context, command, Argument::new(argument)) {
         Ok(()) => 0,
+        // The kernel repeats the call after a signal: it was not refused.
+        Err(error) if error == ERESTARTNOINTR => error.to_errno() as c_long,
         Err(error) => {
             stats::refused(Call::Command(command), error);
             // SAFETY: The function reads the calling task only.
@@ -191,15 +193,10 @@ unsafe extern "C" fn knem_poll(
 const ALL_SLOTS: u64 = 1 << 32;
 
 #[no_mangle]
-unsafe extern "C" fn knem_mmap(
-    private: *mut c_void,
-    file: *mut bindings::file,
-    vma: *mut bindings::vm_area_struct,
-    first_page: c_ulong,
-) -> c_int {
+unsafe extern "C" fn knem_mmap(private: *mut c_void, vma: *mut bindings::vm_area_struct, first_page: c_ulong) -> c_int {
     from_result(|| {
         // SAFETY: The kernel keeps the file during the call, and its promises to an mmap are those of `map`.
-        unsafe { need_context(private).and_then(|context| map(&context, file, vma, first_page)) }
+        unsafe { need_context(private).and_then(|context| map(&context, vma, first_page)) }
             .inspect_err(|error| stats::refused(Call::Map, *error))
             .map(|()| 0)
     })
@@ -212,12 +209,7 @@ unsafe extern "C" fn knem_mmap(
 ///
 /// # Safety
 /// The arguments are those of an mmap of this device.
-unsafe fn map(
-    context: &ArcBorrow<'_, Context>,
-    file: *mut bindings::file,
-    vma: *mut bindings::vm_area_struct,
-    first_page: c_ulong,
-) -> Result {
+unsafe fn map(context: &ArcBorrow<'_, Context>, vma: *mut bindings::vm_area_struct, first_page: c_ulong) -> Result {
     // SAFETY: The kernel passes a mapping that is being set up, and holds its lock for writing during the call.
     let area = unsafe { VmaNew::from_raw(vma) };
     let slots = area.end().saturating_sub(area.start()) as u64;
@@ -229,19 +221,5 @@ unsafe fn map(
     area.try_clear_mayexec()?;
     area.set_dontexpand();
     area.set_dontdump();
-    context.map(area)?;
-    // The thread is started before user space runs again, but not here, under the lock of the address space. Without
-    // memory for that, the first request for the thread starts it.
-    // SAFETY: The kernel keeps the file during the call; `start_thread` takes its private data.
-    unsafe { ffi::knem_shim_later(file, Some(start_thread)) };
-    Ok(())
-}
-
-unsafe extern "C" fn start_thread(private: *mut c_void) {
-    // SAFETY: C keeps a reference to the file until this returns.
-    if let Some(context) = unsafe { context(private) } {
-        if context.start_thread().is_err() {
-            pr_debug!("a thread could not be started; the first request for it will try again\n");
-        }
-    }
+    context.map(area)
 }

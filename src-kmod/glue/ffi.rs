@@ -19,6 +19,10 @@ impl Node {
 #[repr(C, align(8))]
 pub(crate) struct WaitQueueHead([u64; 16]);
 
+/// A worker thread that has not begun, known to C only.
+#[repr(C)]
+pub(crate) struct Worker([u8; 0]);
+
 /// Memory for C's `struct delayed_work` in any configuration; C asserts its size.
 #[repr(C, align(8))]
 pub(crate) struct DelayedWork([u64; 40]);
@@ -120,6 +124,13 @@ extern "C" {
         queue: *mut WaitQueueHead,
         ready: Option<unsafe extern "C" fn(*mut c_void) -> bool>,
         data: *mut c_void,
+        milliseconds: u32,
+    );
+    pub(crate) fn knem_shim_wait_quietly(
+        queue: *mut WaitQueueHead,
+        ready: Option<unsafe extern "C" fn(*mut c_void) -> bool>,
+        data: *mut c_void,
+        milliseconds: u32,
     );
     pub(crate) fn knem_shim_poll(
         file: *mut bindings::file,
@@ -127,22 +138,22 @@ extern "C" {
         table: *mut bindings::poll_table,
     );
 
-    pub(crate) fn knem_shim_thread(
-        body: Option<unsafe extern "C" fn(*mut c_void) -> c_int>,
+    pub(crate) fn knem_workers_begin() -> c_int;
+    pub(crate) fn knem_workers_end();
+    pub(crate) fn knem_worker_create(
+        turn: Option<unsafe extern "C" fn(*mut c_void) -> bool>,
+        killed: Option<unsafe extern "C" fn(*mut c_void)>,
+        gone: Option<unsafe extern "C" fn(*mut c_void)>,
         data: *mut c_void,
         ordinal: c_ulong,
-    ) -> *mut bindings::task_struct;
-    pub(crate) fn knem_shim_thread_stop(thread: *mut bindings::task_struct);
-    pub(crate) fn knem_shim_thread_begin();
-    pub(crate) fn knem_shim_thread_stopping() -> bool;
-    pub(crate) fn knem_shim_thread_interrupted() -> bool;
-    pub(crate) fn knem_shim_thread_pause();
-    pub(crate) fn knem_shim_join_cgroups(thread: *mut bindings::task_struct) -> c_int;
-    pub(crate) fn knem_shim_wake_thread(thread: *mut bindings::task_struct);
-    pub(crate) fn knem_shim_later(file: *mut bindings::file, body: Option<unsafe extern "C" fn(*mut c_void)>);
+    ) -> *mut Worker;
+    pub(crate) fn knem_worker_go(worker: *mut Worker);
+    pub(crate) fn knem_worker_due() -> bool;
+    pub(crate) fn knem_worker_bind(mask: *const bindings::cpumask);
     pub(crate) fn knem_shim_cpumask_words() -> usize;
-    pub(crate) fn knem_shim_allowed_cpus(mask: *mut bindings::cpumask, task: *const bindings::task_struct);
-    pub(crate) fn knem_shim_bind(mask: *const bindings::cpumask);
+    pub(crate) fn knem_shim_allowed_cpus(mask: *mut bindings::cpumask);
+    pub(crate) fn knem_shim_cpuset_cpus(mask: *mut bindings::cpumask) -> c_int;
+    pub(crate) fn knem_shim_online_cpus(mask: *mut bindings::cpumask);
 
     pub(crate) fn knem_shim_file_uid(file: *const bindings::file) -> u32;
     pub(crate) fn knem_shim_file_admin(file: *const bindings::file) -> bool;

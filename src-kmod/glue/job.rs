@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A copy that was accepted, with all it needs: whoever has it can do it.
 
+use crate::glue::completion::Completion;
 use crate::glue::copy;
 use crate::glue::memory::{Memory, Place, Reach};
-use crate::glue::offload::Completion;
 use crate::glue::pin::Stop;
 use crate::glue::region::Claimed;
 use crate::glue::{stats, task};
@@ -48,9 +48,6 @@ pub(crate) enum Progress {
     /// It has ended, with this status.
     Done(u8),
 }
-
-/// As many bytes are copied in one step at most.
-const STEP: u64 = 8 << 20;
 
 /// A copy that owns its memory.
 pub(crate) struct Job {
@@ -149,16 +146,15 @@ impl Job {
 
     /// Copies the next part with this CPU, until that is `interrupted`. `wait`: the task may wait for memory that is not pinned.
     pub(crate) fn step(&mut self, wait: bool, interrupted: impl Fn() -> bool) -> Progress {
-        let left = self.bytes.saturating_sub(self.done);
+        let left = plan::next(self.bytes, self.done);
         if left == 0 {
             return Progress::Done(STATUS_SUCCESS);
         }
         let copied = if let Some((source, destination)) = self.places() {
-            let bytes = left.min(STEP);
-            if copy::pinned(source, destination, bytes, interrupted) != STATUS_SUCCESS {
+            if copy::pinned(source, destination, left, interrupted) != STATUS_SUCCESS {
                 return Progress::Done(STATUS_FAILED);
             }
-            bytes
+            left
         } else {
             match self.window(left, wait) {
                 Ok(bytes) => bytes,

@@ -16,6 +16,7 @@
 
 pub(crate) mod account;
 pub(crate) mod charge;
+pub(crate) mod completion;
 pub(crate) mod context;
 pub(crate) mod copy;
 pub(crate) mod device;

@@ -1,37 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What a file has once its status array is mapped: the array, the events, and the queue of the thread.
+//! What a context has once its status array is mapped: what requests report to, and the queue of the worker thread.
 
 use crate::glue::account::Account;
+use crate::glue::completion::Reports;
 use crate::glue::events::Events;
 use crate::glue::job::Job;
-use crate::glue::params;
-use crate::glue::placement::Processors;
+use crate::glue::placement::{self, Processors};
 use crate::glue::queue::Queue;
 use crate::glue::status::StatusArray;
+use crate::glue::task;
 use crate::glue::wait::WaitQueue;
-use crate::logic::refusal::Refusal;
-use crate::uapi::STATUS_PENDING;
+use crate::uapi::STATUS_FAILED;
 use kernel::prelude::*;
-use kernel::sync::atomic::{ordering::Relaxed, Atomic};
-use kernel::sync::{Arc, SetOnce};
+use kernel::sync::atomic::{ordering::Full, ordering::Relaxed, Atomic};
+use kernel::sync::Arc;
 
-/// The asynchronous side of a file. The file has it, its thread, and each request that reports to it.
+/// The asynchronous side of a context. The context has it, and each of its worker threads.
 #[pin_data]
 pub(crate) struct Offload {
-    slots: StatusArray,
-    events: Arc<Events>,
+    reports: Arc<Reports>,
     #[pin]
     queue: Queue,
-    /// Requests that may be in the queue or at the thread.
-    queued: Atomic<i32>,
-    /// Where the thread waits for jobs.
+    /// The context is closed.
+    stopping: Atomic<bool>,
+    /// Worker threads of which something may still run.
+    workers: Atomic<i32>,
+    /// Where a worker waits for jobs, and the task that closes the context for the worker.
     #[pin]
-    jobs: WaitQueue,
-    /// Where the thread is wanted to run.
-    wanted: Option<Arc<Processors>>,
-    /// Where it is to run, once it is made.
-    processors: SetOnce<Processors>,
+    changed: WaitQueue,
+    /// Where the worker is wanted to run.
+    wanted: Arc<Processors>,
 }
+
+/// How long closing a context waits for the last instructions of a worker, in milliseconds. One whose process is stopped takes longer.
+const FAREWELL: u32 = 200;
 
 impl Offload {
     /// An array of `bytes` slots, a multiple of the page size, with all that belongs to it. Its memory counts for `account`, and
@@ -41,126 +43,120 @@ impl Offload {
     /// ENOMEM; EINTR if the caller is killed.
     pub(crate) fn new(
         bytes: usize,
-        wanted: Option<Arc<Processors>>,
+        wanted: Arc<Processors>,
         events: Arc<Events>,
         account: &Account,
     ) -> Result<Arc<Self>> {
-        let slots = StatusArray::new(bytes, account)?;
+        let reports = Reports::new(bytes, events, account)?;
         Arc::pin_init(
             pin_init!(Self {
-                slots,
-                events,
+                reports,
                 queue <- Queue::new(),
-                queued: Atomic::new(0),
-                jobs <- WaitQueue::new(),
+                stopping: Atomic::new(false),
+                workers: Atomic::new(0),
+                changed <- WaitQueue::new(),
                 wanted,
-                processors: SetOnce::new(),
             }),
             GFP_KERNEL_ACCOUNT,
         )
     }
 
+    /// What requests report to.
+    pub(crate) fn reports(&self) -> &Arc<Reports> {
+        &self.reports
+    }
+
     /// The status array.
     pub(crate) fn slots(&self) -> &StatusArray {
-        &self.slots
+        self.reports.slots()
     }
 
-    /// The jobs that wait for the thread.
-    pub(crate) fn queue(&self) -> &Queue {
-        &self.queue
+    /// Whether there is a worker that will take jobs.
+    pub(crate) fn has_worker(&self) -> bool {
+        self.queue.takes_jobs()
     }
 
-    /// Hands a job to the thread.
-    pub(crate) fn submit(&self, job: KBox<Job>) {
-        self.queue.push(job);
-        self.jobs.wake();
-    }
-
-    /// For the thread: sleeps until there is a job, or it is `stopping`.
-    pub(crate) fn wait(&self, stopping: impl Fn() -> bool) {
-        self.jobs.wait_in_thread(|| self.queue.any() || stopping());
-    }
-
-    /// Says which processors the thread may use: before it begins, of those it uses the ones that were wanted.
-    pub(crate) fn confine(&self, mut processors: Processors) {
-        if let Some(wanted) = &self.wanted {
-            processors.prefer(wanted);
-        }
-        self.processors.populate(processors);
-    }
-
-    /// For the thread: goes where it belongs.
-    pub(crate) fn place(&self) {
-        if let Some(processors) = self.processors.as_ref() {
-            processors.bind();
-        }
-    }
-}
-
-/// Where a request reports its end: a slot, and an event if it asked for one. It holds a place in the queue of events,
-/// and one among the file's queued requests, and gives both back if it is dropped.
-pub(crate) struct Completion {
-    offload: Arc<Offload>,
-    slot: u32,
-    notify: bool,
-    queued: bool,
-}
-
-impl Completion {
-    /// A place to report to. `queued` tells that the thread will have the request.
+    /// The CPUs for a worker that the calling task starts.
     ///
     /// # Errors
-    /// EBUSY if no event can be reserved, or the file has as many requests queued as it may; ENOMEM or EINTR as
-    /// [`Events::reserve`].
-    pub(crate) fn new(offload: Arc<Offload>, slot: u32, notify: bool, queued: bool) -> Result<Self> {
-        let mut completion = Self { offload, slot, notify: false, queued: false };
-        // From here on, an early return gives back what was had.
-        if notify {
-            completion.offload.events.reserve(completion.offload.slots.slots())?;
-            completion.notify = true;
-        }
-        if queued {
-            completion.queued = true;
-            let before = completion.offload.queued.fetch_add(1, Relaxed);
-            if u32::try_from(before).map_or(true, |before| before >= params::max_queued()) {
-                return Err(Refusal::Busy.into());
-            }
-        }
-        Ok(completion)
+    /// ENOMEM; EINTR if the caller is killed.
+    pub(crate) fn processors(&self) -> Result<Processors> {
+        placement::choose(&self.wanted)
     }
 
-    /// What it belongs to.
-    pub(crate) fn offload(&self) -> &Arc<Offload> {
-        &self.offload
+    /// A worker is about to begin.
+    pub(crate) fn arrive(&self) {
+        self.workers.fetch_add(1, Full);
+        self.queue.arrive();
     }
 
-    /// The request is accepted: its slot says PENDING.
-    pub(crate) fn start(&self) {
-        self.offload.slots.store(self.slot, STATUS_PENDING);
+    /// Nothing of a worker runs any more.
+    pub(crate) fn depart(&self) {
+        self.workers.fetch_sub(1, Full);
+        self.changed.wake();
     }
 
-    /// The request has ended: its slot says how, and then there is an event.
-    pub(crate) fn publish(mut self, status: u8) {
-        // Before anybody can know, so that who knows can submit another one.
-        if self.queued {
-            self.queued = false;
-            self.offload.queued.fetch_sub(1, Relaxed);
-        }
-        self.offload.slots.store(self.slot, status);
-        if self.notify {
-            self.notify = false;
-            self.offload.events.push(self.slot);
+    /// Hands a job to the worker. If that has died since the request was checked, the job ends FAILED.
+    pub(crate) fn submit(&self, job: KBox<Job>) {
+        match self.queue.push(job) {
+            Ok(()) => self.changed.wake(),
+            Err(job) => job.finish(STATUS_FAILED),
         }
     }
-}
 
-impl Drop for Completion {
-    fn drop(&mut self) {
-        if self.notify {
-            self.offload.events.cancel();
+    /// For a worker: the next job, to be parked, or to be ended and followed by [`Offload::rest`].
+    pub(crate) fn begin(&self) -> Option<KBox<Job>> {
+        self.queue.begin()
+    }
+
+    /// For a worker: puts a job back that is to be gone on with. Once the context is closed, the job is returned, to be ended.
+    pub(crate) fn park(&self, job: KBox<Job>) -> Result<(), KBox<Job>> {
+        self.queue.park(job)
+    }
+
+    /// For a worker: it has no job in its hands.
+    pub(crate) fn rest(&self) {
+        self.queue.rest();
+        if self.stopping() {
+            self.changed.wake();
         }
-        if self.queued {
-            self.offload.queued.fetch_sub(1, Relaxed);
-        }
+    }
+
+    /// Whether the context is closed.
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
+    }
+
+    /// For a worker: sleeps until there is a job, the context is closed, or a signal comes.
+    pub(crate) fn wait(&self) {
+        self.changed.wait_in_thread(|| self.queue.any() || self.stopping(), 0);
+    }
+
+    /// For a worker: sleeps for some milliseconds, until the context is closed, or a signal comes.
+    pub(crate) fn pause(&self, milliseconds: u32) {
+        self.changed.wait_in_thread(|| self.stopping(), milliseconds);
+    }
+
+    /// For a worker that dies with its process: ends all that it had to do.
+    pub(crate) fn lose_worker(&self) {
+        let (current, mut jobs, mut newest) = self.queue.lose_worker();
+        let fail = |job: KBox<Job>| {
+            job.finish(STATUS_FAILED);
+            task::resched();
+        };
+        current.into_iter().for_each(fail);
+        jobs.by_ref().for_each(fail);
+        newest.by_ref().for_each(fail);
+    }
+
+    /// Cuts a job short that is being done, waits for that, and drops the others. Called once, when there are no more requests.
+    pub(crate) fn close(&self) {
+        self.stopping.store(true, Relaxed);
+        self.queue.close();
+        self.changed.wake();
+        self.changed.wait_quietly(|| !self.queue.busy(), 0);
+        drop(self.queue.lose_worker());
+        // For the next that unloads the module.
+        self.changed.wait_quietly(|| self.workers.load(Full) == 0, FAREWELL);
     }
 }

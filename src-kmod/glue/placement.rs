@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Which processors the thread of a file runs on.
+//! Which CPUs the worker thread of a context runs on.
 
 use crate::glue::ffi;
 use crate::glue::params;
+use crate::logic::cpus;
 use crate::uapi;
-use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::uaccess::{UserPtr, UserSlice};
@@ -24,21 +24,33 @@ impl Processors {
         Ok(Self(mask))
     }
 
-    /// Those that a task may use now.
-    ///
-    /// # Safety
-    /// The caller has a reference to the task, or it is null for the calling task.
-    pub(crate) unsafe fn of(task: *const bindings::task_struct) -> Result<Self> {
+    /// Those that the calling task may use now.
+    fn own() -> Result<Self> {
         let mut mask = Self::none()?;
-        // SAFETY: As many words as C asked for, and a task that stays.
-        unsafe { ffi::knem_shim_allowed_cpus(mask.0.as_mut_ptr().cast(), task) };
+        // SAFETY: As many words as C asked for.
+        unsafe { ffi::knem_shim_allowed_cpus(mask.0.as_mut_ptr().cast()) };
+        Ok(mask)
+    }
+
+    /// Those of the calling task's cpuset.
+    fn of_cpuset() -> Result<Self> {
+        let mut mask = Self::none()?;
+        // SAFETY: As many words as C asked for.
+        kernel::error::to_result(unsafe { ffi::knem_shim_cpuset_cpus(mask.0.as_mut_ptr().cast()) })?;
+        Ok(mask)
+    }
+
+    /// Those of the machine.
+    fn online() -> Result<Self> {
+        let mut mask = Self::none()?;
+        // SAFETY: As many words as C asked for.
+        unsafe { ffi::knem_shim_online_cpus(mask.0.as_mut_ptr().cast()) };
         Ok(mask)
     }
 
     /// Those that the calling task may use now, or all others.
     fn current(reversed: bool) -> Result<Self> {
-        // SAFETY: The calling task.
-        let mut mask = unsafe { Self::of(core::ptr::null()) }?;
+        let mut mask = Self::own()?;
         if reversed {
             for word in mask.0.as_mut_slice() {
                 *word = !*word;
@@ -76,30 +88,36 @@ impl Processors {
         Ok(Arc::new(processors, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// Those that the parameter `binding` asks for; `None` for no preference.
+    /// Those that the parameter `binding` asks for.
     ///
     /// # Errors
     /// ENOMEM.
-    pub(crate) fn by_default() -> Result<Option<Arc<Self>>> {
-        Ok(match params::binding() {
-            0 => None,
-            binding => Some(Arc::new(Self::current(binding < 0)?, GFP_KERNEL_ACCOUNT)?),
-        })
+    pub(crate) fn by_default() -> Result<Arc<Self>> {
+        let processors = match params::binding() {
+            0 => Self::online(),
+            binding => Self::current(binding < 0),
+        }?;
+        Ok(Arc::new(processors, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// Leaves those that are also in `wanted`, unless none would be left.
-    pub(crate) fn prefer(&mut self, wanted: &Self) {
-        let both = |(mine, wanted): (&usize, &usize)| *mine & *wanted;
-        if self.0.iter().zip(wanted.0.iter()).map(both).any(|word| word != 0) {
-            for (mine, wanted) in self.0.as_mut_slice().iter_mut().zip(wanted.0.iter()) {
-                *mine &= *wanted;
-            }
-        }
-    }
-
-    /// Has the calling thread run on these processors. If all of them are offline, it stays where it is.
+    /// Has the calling worker run on these CPUs. If all of them are offline, it stays where it is.
     pub(crate) fn bind(&self) {
         // SAFETY: As many words as C asked for; changes the calling thread only.
-        unsafe { ffi::knem_shim_bind(self.0.as_ptr().cast()) }
+        unsafe { ffi::knem_worker_bind(self.0.as_ptr().cast()) }
     }
+}
+
+/// The CPUs for a worker that the calling task starts: those wanted of its cpuset, or its own if there are none.
+///
+/// # Errors
+/// ENOMEM; EINTR if the caller is killed.
+pub(crate) fn choose(wanted: &Processors) -> Result<Processors> {
+    let mut chosen = Processors::online()?;
+    cpus::intersect(&mut chosen.0, &wanted.0);
+    let own = Processors::own()?;
+    // The cpuset, which takes more to learn, has all that the task may use.
+    if !cpus::within(&chosen.0, &own.0) {
+        cpus::intersect(&mut chosen.0, &Processors::of_cpuset()?.0);
+    }
+    Ok(if cpus::empty(&chosen.0) { own } else { chosen })
 }

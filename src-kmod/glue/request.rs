@@ -3,12 +3,12 @@
 //! (knem(4)); a request that is refused leaves everything as it was.
 
 use crate::glue::charge::{Payer, Terms};
+use crate::glue::completion::Completion;
 use crate::glue::context::Context;
 use crate::glue::copy::{self, Direction};
 use crate::glue::dma;
 use crate::glue::job::{Job, Side, Waits};
 use crate::glue::memory::{Memory, Reach, View};
-use crate::glue::offload::Completion;
 use crate::glue::pin::{How, Pages, Stop, BATCH, SMALL};
 use crate::glue::region::Claimed;
 use crate::glue::segments::{Failure, Segments};
@@ -58,22 +58,33 @@ impl<'a> Request<'a> {
     /// Takes a request whose flags are valid. `slot` is where its result goes, if it goes to the status array.
     ///
     /// # Errors
-    /// EINVAL if a DMA engine is requested and there is none; EBUSY if the queue of events or of requests is full;
-    /// ENOMEM.
+    /// EINVAL if a DMA engine is requested and there is none; EAGAIN, ERESTARTNOINTR and EINTR as [`Context::start_thread`]; EBUSY if the
+    /// queue of events or of requests is full; ENOMEM.
     pub(crate) fn new(context: &'a Context, flags: flags::Copy, slot: Option<u32>) -> Result<Self> {
         let started = stats::now();
         context.mark_used();
+        let no_engine = flags.dma && !dma::available();
+        // Before the request counts: with a signal to be handled the call is repeated.
+        let thread = match flags.worker() {
+            Worker::Thread if !no_engine => context.start_thread(),
+            _ => Ok(()),
+        };
+        if thread.is_err_and(|error| error == ERESTARTNOINTR) {
+            return Err(ERESTARTNOINTR);
+        }
         stats::count(Counter::Submitted);
-        if flags.dma && !dma::available() {
+        if no_engine {
             stats::count(Counter::RejectedFlags);
             return Err(Refusal::BadFlags.into());
         }
+        thread.inspect_err(|error| {
+            stats::count(if *error == EAGAIN { Counter::RejectedThread } else { Counter::RejectedMemory });
+        })?;
         let threaded = flags.worker() == Worker::Thread;
-        if threaded {
-            context.start_thread().inspect_err(|_| stats::count(Counter::RejectedMemory))?;
-        }
         let completion = match (slot, context.offload()) {
-            (Some(slot), Some(offload)) => Some(Completion::new(offload.clone(), slot, flags.notify, threaded)?),
+            (Some(slot), Some(offload)) => {
+                Some(Completion::new(offload.reports().clone(), slot, flags.notify, threaded)?)
+            }
             // The flags' check has found the status array, so that there is an offload for each slot.
             _ => None,
         };
@@ -238,7 +249,6 @@ impl<'a> Request<'a> {
     /// Accepts a copy, and does it or gives it to whoever does.
     fn run(mut self, job: Job) -> u8 {
         let asynchronous = self.completion.is_some();
-        let offload = self.completion.as_ref().map(|completion| completion.offload().clone());
         let mut job = job.reporting(self.completion.take());
         job.accept();
         self.context.tally(job.bytes());
@@ -253,7 +263,7 @@ impl<'a> Request<'a> {
             Carrier::Engine(..) if job.places().is_none() => Carrier::Caller,
             carrier => carrier,
         };
-        let status = match (carrier, offload) {
+        let status = match (carrier, self.context.offload()) {
             (Carrier::Thread(home, engine), Some(offload)) => {
                 stats::count(Counter::ProcessedThread);
                 Self::prepare(&mut job, engine);

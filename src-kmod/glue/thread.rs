@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The thread of a file: does the file's asynchronous copies, one after the other, in the order of their submission.
+//! The worker thread of a context: does its asynchronous copies, one after the other, in the order of their submission.
+//!
+//! It works in turns, which C calls and between which it may be stopped, frozen, throttled or killed. Then its job is in the queue. C keeps
+//! the module loaded until nothing of the worker runs any more; the worker keeps its context's `Offload`, and no file.
 
 use crate::glue::dma;
 use crate::glue::ffi;
@@ -7,125 +10,150 @@ use crate::glue::job::{Job, Progress, Waits};
 use crate::glue::offload::Offload;
 use crate::glue::placement::Processors;
 use crate::glue::task;
+use crate::logic::refusal::Refusal;
 use crate::uapi::STATUS_FAILED;
-use core::ptr::{null_mut, NonNull};
-use kernel::bindings;
-use kernel::error::from_err_ptr;
+use kernel::error::{from_err_ptr, to_result};
 use kernel::prelude::*;
-use kernel::sync::atomic::{ordering::Full, Atomic};
+use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 use kernel::sync::Arc;
 
-/// A running thread, until it is stopped.
-pub(crate) struct Thread {
-    /// The task, with a reference; null once it is stopped.
-    task: Atomic<*mut bindings::task_struct>,
-    /// What it works on. Declared after `task`, hence dropped when the thread is gone.
-    offload: Arc<Offload>,
-}
+/// What worker threads need while the module is loaded.
+pub(crate) struct Workers(());
 
-impl Thread {
-    /// Starts a thread in the control groups of the calling task: it is accounted there, and confined to the processors
-    /// of its cpuset. `ordinal` is for its name, which has nothing to do with cookies.
-    ///
-    /// Not to be called with the lock of an address space, which the kernel may take under those of control groups.
+impl Workers {
+    /// To be called once, before the device can be opened.
     ///
     /// # Errors
-    /// ENOMEM; EINTR if the caller is killed meanwhile.
-    pub(crate) fn start(offload: Arc<Offload>, ordinal: u64) -> Result<Self> {
-        let data = Arc::as_ptr(&offload).cast_mut().cast::<c_void>();
-        // SAFETY: The thread only uses `data` until it is stopped, and `Self` stops it before it lets go of it.
-        let task = from_err_ptr(unsafe { ffi::knem_shim_thread(Some(main), data, ordinal as c_ulong) })?;
-        let thread = Self { task: Atomic::new(task), offload };
-        // From here on, an early return stops the task.
-        // SAFETY: The reference keeps the task, which waits to be woken.
-        kernel::error::to_result(unsafe { ffi::knem_shim_join_cgroups(task) })?;
-        // The kernel gives a thread that begins a place by its own rules, so that it has to go itself where its cpuset
-        // has just put it.
-        // SAFETY: As above.
-        thread.offload.confine(unsafe { Processors::of(task) }?);
-        // SAFETY: As above.
-        unsafe { ffi::knem_shim_wake_thread(task) };
-        Ok(thread)
-    }
-
-    /// Stops the thread, which cuts a copy short, waits for that, and drops what is in the queue.
-    pub(crate) fn stop(&self) {
-        let task = self.task.xchg(null_mut(), Full);
-        if let Some(task) = NonNull::new(task) {
-            // SAFETY: Our reference keeps the task, and this is the only place that stops it, once.
-            unsafe { ffi::knem_shim_thread_stop(task.as_ptr()) };
-            // What the thread has left, and all if it had not begun: then it never ran. The jobs there keep what they
-            // report to, which keeps the queue: somebody has to take them out. No more come: the file is closed.
-            drop(self.offload.queue().take());
-        }
+    /// ENOMEM.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: Called once, at load, before any other use.
+        to_result(unsafe { ffi::knem_workers_begin() })?;
+        Ok(Self(()))
     }
 }
 
-impl Drop for Thread {
+impl Drop for Workers {
     fn drop(&mut self) {
-        self.stop();
+        // SAFETY: Begun by `new`. No worker is left, each of which kept the module; this waits for the end of the last work item.
+        unsafe { ffi::knem_workers_end() };
     }
 }
 
-// SAFETY: A task may be stopped by any other.
-unsafe impl Send for Thread {}
-// SAFETY: `stop` lets one caller win.
-unsafe impl Sync for Thread {}
+/// A worker, from its start until nothing of it runs any more.
+struct Worker {
+    offload: Arc<Offload>,
+    /// Where it is to run.
+    processors: Processors,
+    /// Whether it is there.
+    placed: Atomic<bool>,
+}
 
-unsafe extern "C" fn main(data: *mut c_void) -> c_int {
-    // SAFETY: `Thread::start` gave a pointer to an `Offload` that stays until this function has returned.
-    let offload = unsafe { &*data.cast::<Offload>() };
-    // SAFETY: Concerns the calling thread only.
-    unsafe { ffi::knem_shim_thread_begin() };
-    offload.place();
-    while !stopping() {
-        offload.wait(|| stopping());
-        for job in offload.queue().take() {
-            if stopping() {
-                break;
-            }
-            carry_out(job);
+/// How long the worker sleeps, in milliseconds, before it tries again what could not go on.
+const RETRY: u32 = 5;
+
+/// Starts a worker as a thread of the calling task's process, or a kernel thread that is as much like one as the kernel allows.
+/// `ordinal` is for its name, and no part of a cookie.
+///
+/// # Errors
+/// EAGAIN if no more threads may start (pids.max, RLIMIT_NPROC); ENOMEM; ERESTARTNOINTR if a signal is to be handled first, after which the
+/// call has to be repeated; EINTR if the caller is killed.
+pub(crate) fn start(offload: &Arc<Offload>, ordinal: u64) -> Result {
+    let worker = Worker { offload: offload.clone(), processors: offload.processors()?, placed: Atomic::new(false) };
+    let data = KBox::into_raw(KBox::new(worker, GFP_KERNEL_ACCOUNT)?);
+    // SAFETY: The functions belong to the data, which stays until the last of them, `gone`, takes it back.
+    let worker = from_err_ptr(unsafe {
+        ffi::knem_worker_create(Some(turn), Some(killed), Some(gone), data.cast(), ordinal as c_ulong)
+    });
+    match worker {
+        Ok(worker) => {
+            offload.arrive();
+            // SAFETY: Created, and begun once. The caller has an open file.
+            unsafe { ffi::knem_worker_go(worker) };
+            Ok(())
+        }
+        Err(error) => {
+            // SAFETY: From `into_raw`; there is no worker that could use it.
+            drop(unsafe { KBox::from_raw(data) });
+            Err(if error == ENOMEM || error == EINTR || error == ERESTARTNOINTR {
+                error
+            } else {
+                Refusal::NoThread.into()
+            })
         }
     }
-    // What is left in the queue is whoever stops this thread's.
-    0
 }
 
-/// Does one job.
-fn carry_out(mut job: KBox<Job>) {
-    let Some(waits) = job.engine() else {
-        let status = loop {
-            match job.step(false, interrupted) {
-                Progress::Done(status) => break status,
-                Progress::More => task::resched(),
-                // SAFETY: Called by a thread that `Thread::start` made, which holds no lock.
-                Progress::Blocked => unsafe { ffi::knem_shim_thread_pause() },
-            }
-            if interrupted() {
-                break STATUS_FAILED;
-            }
-        };
-        job.finish(status);
-        return;
-    };
-    let wait = match waits {
-        Waits::Yes => dma::Wait::Thread(&stopping),
-        Waits::No => dma::Wait::No,
-    };
-    match dma::run(job, wait) {
-        dma::Outcome::Done(job, status) => job.finish(status),
-        dma::Outcome::InFlight => {}
+/// Does jobs until there is a reason to pause, or sleeps if there are none. Returns whether the worker is to be called again.
+///
+/// # Safety
+/// Called by a worker with the data of its start, before `gone`.
+unsafe extern "C" fn turn(data: *mut c_void) -> bool {
+    // SAFETY: `start` made this of a `Worker`, and `gone` has not run.
+    let worker = unsafe { &*data.cast::<Worker>() };
+    let offload = &worker.offload;
+    if !worker.placed.load(Relaxed) {
+        worker.placed.store(true, Relaxed);
+        worker.processors.bind();
+    }
+    loop {
+        if offload.stopping() {
+            return false;
+        }
+        match offload.begin() {
+            Some(job) => carry_on(offload, job),
+            None => offload.wait(),
+        }
+        // SAFETY: Called by a worker.
+        if unsafe { ffi::knem_worker_due() } {
+            return true;
+        }
     }
 }
 
-/// Whether the calling thread is to end.
-fn stopping() -> bool {
-    // SAFETY: Called by a thread that `Thread::start` made.
-    unsafe { ffi::knem_shim_thread_stopping() }
+/// Goes on with a job.
+fn carry_on(offload: &Offload, mut job: KBox<Job>) {
+    let interrupted = || offload.stopping() || task::killed();
+    if let Some(waits) = job.engine() {
+        let wait = match waits {
+            Waits::Yes => dma::Wait::Thread(&interrupted),
+            Waits::No => dma::Wait::No,
+        };
+        match dma::run(job, wait) {
+            dma::Outcome::Done(job, status) => job.finish(status),
+            dma::Outcome::InFlight => {}
+        }
+        return offload.rest();
+    }
+    let progress = job.step(false, interrupted);
+    if let Progress::Done(status) = progress {
+        job.finish(status);
+        return offload.rest();
+    }
+    if let Err(job) = offload.park(job) {
+        job.finish(STATUS_FAILED);
+        return offload.rest();
+    }
+    if let Progress::Blocked = progress {
+        offload.pause(RETRY);
+    }
 }
 
-/// As [`stopping`], between the steps of a copy; the machine may be suspended there.
-fn interrupted() -> bool {
-    // SAFETY: As above; no lock is held.
-    unsafe { ffi::knem_shim_thread_interrupted() }
+/// The worker's process ends: what it had to do has failed. The next request starts another worker.
+///
+/// # Safety
+/// As [`turn`]; no turn runs any more.
+unsafe extern "C" fn killed(data: *mut c_void) {
+    // SAFETY: As in `turn`.
+    let worker = unsafe { &*data.cast::<Worker>() };
+    worker.offload.lose_worker();
+}
+
+/// Nothing of the worker runs any more.
+///
+/// # Safety
+/// Called once, with the data of a worker's start.
+unsafe extern "C" fn gone(data: *mut c_void) {
+    // SAFETY: From `into_raw` in `start`; this is the last use.
+    let worker = unsafe { KBox::from_raw(data.cast::<Worker>()) };
+    worker.offload.depart();
 }

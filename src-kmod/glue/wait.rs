@@ -52,10 +52,19 @@ impl WaitQueue {
         }
     }
 
-    /// As [`WaitQueue::wait`], for the thread of a file, which has no signals and may be frozen (suspend) meanwhile.
-    pub(crate) fn wait_in_thread(&self, mut ready: impl FnMut() -> bool) {
+    /// For a worker thread: sleeps until `ready` is true, a signal comes, or as many milliseconds have passed, unless that is 0. It may be
+    /// frozen meanwhile. `ready` must not sleep.
+    pub(crate) fn wait_in_thread(&self, mut ready: impl FnMut() -> bool, milliseconds: u32) {
+        let (function, data) = (call(&ready), (&raw mut ready).cast());
         // SAFETY: As in `wait`.
-        unsafe { ffi::knem_shim_wait_in_thread(self.head.get(), Some(call(&ready)), (&raw mut ready).cast()) }
+        unsafe { ffi::knem_shim_wait_in_thread(self.head.get(), Some(function), data, milliseconds) }
+    }
+
+    /// Sleeps without regard to signals until `ready` is true, or as many milliseconds have passed, unless that is 0. `ready` must not sleep.
+    pub(crate) fn wait_quietly(&self, mut ready: impl FnMut() -> bool, milliseconds: u32) {
+        let (function, data) = (call(&ready), (&raw mut ready).cast());
+        // SAFETY: As in `wait`.
+        unsafe { ffi::knem_shim_wait_quietly(self.head.get(), Some(function), data, milliseconds) }
     }
 
     /// Has whoever polls the file woken by [`WaitQueue::wake`].

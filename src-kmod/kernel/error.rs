@@ -31,6 +31,7 @@ pub mod code {
     // The numbers of x86 and arm64; `standin.c` asserts them.
     codes! {
         EINTR = 4, EIO = 5, EAGAIN = 11, ENOMEM = 12, EFAULT = 14, EBUSY = 16, EEXIST = 17, ENODEV = 19, EINVAL = 22,
+        ERESTARTNOINTR = 513,
     }
 }
 

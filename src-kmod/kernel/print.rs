@@ -47,13 +47,3 @@ macro_rules! pr_warn {
 macro_rules! pr_info {
     ($($argument:tt)*) => { $crate::print::print(6, crate::__LOG_PREFIX, format_args!($($argument)*)) };
 }
-
-/// Prints nothing, as in a kernel that is built without debug assertions.
-#[macro_export]
-macro_rules! pr_debug {
-    ($($argument:tt)*) => {
-        if false {
-            $crate::pr_info!($($argument)*)
-        }
-    };
-}

@@ -34,7 +34,7 @@ static_assert(offsetof(struct rb_node, rb_right) == 8 && offsetof(struct rb_node
 static_assert(ARCH_KMALLOC_MINALIGN >= 8);
 /* error.rs. */
 static_assert(EINTR == 4 && EIO == 5 && EAGAIN == 11 && ENOMEM == 12 && EFAULT == 14 && EBUSY == 16 && EEXIST == 17);
-static_assert(ENODEV == 19 && EINVAL == 22 && MAX_ERRNO == 4095);
+static_assert(ENODEV == 19 && EINVAL == 22 && ERESTARTNOINTR == 513 && MAX_ERRNO == 4095);
 
 COMPAT_INDIRECT_THUNK;
 COMPAT_RETURN_THUNK;

@@ -33,12 +33,14 @@ pub enum Counter {
     DmaTimeout,
     /// Commands with flags that nobody knows, which are ignored.
     UnknownFlags,
+    /// Requests refused because the worker thread may not start.
+    RejectedThread,
 }
 
 /// Number of counters.
-pub const COUNT: usize = 14;
+pub const COUNT: usize = 15;
 
-const _: () = assert!(Counter::UnknownFlags as usize == COUNT - 1);
+const _: () = assert!(Counter::RejectedThread as usize == COUNT - 1);
 
 impl Counter {
     /// Every counter, with its name in [`crate::logic::profile`]'s text.
@@ -57,6 +59,7 @@ impl Counter {
         (Self::FailedDma, "failed_dma"),
         (Self::DmaTimeout, "dma_timeout"),
         (Self::UnknownFlags, "unknown_flags"),
+        (Self::RejectedThread, "rejected_thread"),
     ];
 }
 

@@ -19,6 +19,8 @@
 pub mod access;
 pub mod claim;
 pub mod counter;
+pub mod cpus;
+pub mod crew;
 pub mod dma;
 pub mod events;
 pub mod extent;

@@ -27,6 +27,15 @@ pub struct Step {
 /// Largest step, in bytes: how much may be copied between two looks at the scheduler and at signals.
 pub const MAX_STEP: u64 = 2 << 20;
 
+/// Most bytes that a worker thread copies before it looks whether it has to pause.
+pub const WORK: u64 = 8 << 20;
+
+/// How many of a copy's `bytes` bytes come next, after the first `done`, if it is made piecemeal.
+#[must_use]
+pub fn next(bytes: u64, done: u64) -> u64 {
+    bytes.saturating_sub(done).min(WORK)
+}
+
 /// How many bytes a copy moves: what is left of both sides after their offsets, and not more than `bound`.
 /// An offset at or after the end leaves nothing.
 #[must_use]
@@ -95,7 +104,7 @@ impl<I: Iterator<Item = Piece>> Side<I> {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{bytes, Piece, Step, Steps, MAX_STEP};
+    use super::{bytes, next, Piece, Step, Steps, MAX_STEP, WORK};
     use std::vec::Vec;
 
     fn steps(left: &[(u64, u64)], right: &[(u64, u64)], bytes: u64) -> Vec<(u64, u64, u64)> {
@@ -125,6 +134,14 @@ mod tests {
         let plan = steps(&[(0, 3 * MAX_STEP + 1)], &[(7, u64::MAX)], u64::MAX);
         assert_eq!(plan.len(), 4);
         assert_eq!(plan.last(), Some(&(3 * MAX_STEP, 7 + 3 * MAX_STEP, 1)));
+    }
+
+    #[test]
+    fn a_copy_made_piecemeal_ends() {
+        assert_eq!(next(WORK + 1, 0), WORK);
+        assert_eq!(next(WORK + 1, WORK), 1);
+        assert_eq!(next(WORK + 1, WORK + 1), 0);
+        assert_eq!(next(1, u64::MAX), 0);
     }
 
     #[test]

@@ -86,10 +86,11 @@ pub enum Call {
 }
 
 /// The errors that the calls have, as positive numbers (asm-generic/errno-base.h, errno.h). 0 stands for all others.
-pub const ERRNOS: [(i32, &str); 12] = [
+pub const ERRNOS: [(i32, &str); 13] = [
     (1, "EPERM"),
     (4, "EINTR"),
     (9, "EBADF"),
+    (11, "EAGAIN"),
     (12, "ENOMEM"),
     (13, "EACCES"),
     (14, "EFAULT"),

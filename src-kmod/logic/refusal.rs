@@ -37,11 +37,13 @@ pub enum Refusal {
     TooManyContexts,
     /// More slots than an array may have, or more memory for a user's slots and events than a user may have.
     SlotLimit,
+    /// The worker thread may not start: a limit on processes, such as pids.max or RLIMIT_NPROC.
+    NoThread,
 }
 
 impl Refusal {
     /// Every reason in the order of its declaration, with its name in [`crate::logic::profile`]'s text.
-    pub const NAMES: [(Self, &'static str); 16] = [
+    pub const NAMES: [(Self, &'static str); 17] = [
         (Self::NoContext, "no_context"),
         (Self::UnknownCommand, "unknown_command"),
         (Self::Unavailable, "unavailable"),
@@ -58,6 +60,7 @@ impl Refusal {
         (Self::WrongState, "wrong_state"),
         (Self::TooManyContexts, "too_many_contexts"),
         (Self::SlotLimit, "slot_limit"),
+        (Self::NoThread, "no_thread"),
     ];
 
     /// The errno, as a positive number (asm-generic/errno-base.h, errno.h).
@@ -66,6 +69,7 @@ impl Refusal {
         match self {
             Self::NotPrivileged | Self::OtherUser => 1,
             Self::NoContext => 9,
+            Self::NoThread => 11,
             Self::TooManySegments | Self::PinLimit | Self::SlotLimit => 12,
             Self::Protection => 13,
             Self::BadAddress => 14,
@@ -87,7 +91,7 @@ mod tests {
         for (n, (refusal, _)) in Refusal::NAMES.iter().enumerate() {
             assert_eq!(*refusal as usize, n);
         }
-        assert_eq!(Refusal::SlotLimit as usize + 1, Refusal::NAMES.len(), "the last one");
+        assert_eq!(Refusal::NoThread as usize + 1, Refusal::NAMES.len(), "the last one");
     }
 
     #[test]
@@ -97,6 +101,7 @@ mod tests {
             (Refusal::OtherUser, 1),
             (Refusal::NotPrivileged, 1),
             (Refusal::NoContext, 9),
+            (Refusal::NoThread, 11),
             (Refusal::TooManySegments, 12),
             (Refusal::PinLimit, 12),
             (Refusal::Protection, 13),

@@ -76,6 +76,7 @@ pub fn refused(call: &str, errno: &str) -> Explanation {
             "A signal ended the call, or the process was being killed.",
             "Nothing, unless it is frequent; the program may repeat the call.",
         ),
+        (_, "EAGAIN") => reason("no_thread"),
         (_, "EPERM") => reason("other_user"),
         (_, "EACCES") => reason("protection"),
         (_, "ENODEV") => reason("unavailable"),
@@ -153,6 +154,10 @@ pub fn reason(name: &str) -> Explanation {
         "wrong_state" => told(
             "The call needs a status array, which the file does not have, or has already.",
             "Map the array once, before the first asynchronous request.",
+        ),
+        "no_thread" => told(
+            "The worker thread may not start: a limit on the number of processes and threads.",
+            "Raise pids.max of the control group (TasksMax= of the service) or RLIMIT_NPROC (ulimit -u).",
         ),
         "too_many_contexts" => told(
             "The user has max_contexts files of the device open.",

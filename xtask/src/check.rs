@@ -91,6 +91,9 @@ struct Excuse {
 const EXCUSES: &[Excuse] = &[
     // cgroup_attach_task_all leaves the unified hierarchy out.
     excuse("binding::thread_is_in_the_callers_control_group", "kernel ", "5.16"),
+    // Threads of processes for drivers report since 6.10 that they are killed.
+    excuse("offload::thread", "kernel ", "6.12"),
+    excuse("closing::requests_fail_when_the_process_of_the_thread", "kernel ", "6.12"),
     // A page that is pinned for reading alone is copied by its owner's next write, where memory was read-only in between.
     excuse("kinds::read_only_memory_follows_its_owner", "kernel ", "5.19"),
     excuse("kinds::memory_whose_protection_changes_follows_its_owner", "kernel ", "5.19"),

@@ -14,6 +14,9 @@ use kernel::sync::atomic::{ordering, Atomic};
 use kernel::sync::{Arc, Mutex};
 use kernel::types::Opaque;
 
+/// How often a worker that waits looks whether it is to stop, in milliseconds.
+const LOOK: u32 = 50;
+
 /// Count and wake-up of a transfer.
 #[pin_data]
 pub(crate) struct Flight {
@@ -105,6 +108,8 @@ impl Flight {
     /// Has the calling task, which has announced its sleep, sleep until it is woken, this time is up, it is killed, or
     /// `over`. Without `over` it is a process.
     pub(super) fn wait(&self, milliseconds: u32, over: Option<&dyn Fn() -> bool>) {
+        // Nothing wakes a worker that is to stop.
+        let milliseconds = if over.is_some() { milliseconds.min(LOOK) } else { milliseconds };
         let mut ready = || !dma::asleep(&self.state) || over.is_some_and(|over| over());
         let (function, data) = (call(&ready), (&raw mut ready).cast::<c_void>());
         // SAFETY: The queue is initialised. The function and its data belong together and are used only until the call

@@ -65,8 +65,6 @@ pub trait AtomicType: Sized {
     fn load(core: &Self::Core, order: Ordering) -> Self;
     /// Stores.
     fn store(core: &Self::Core, value: Self, order: Ordering);
-    /// Stores; returns the old value.
-    fn exchange(core: &Self::Core, value: Self, order: Ordering) -> Self;
     /// Stores if the value is `old`; returns the old value.
     fn compare_exchange(core: &Self::Core, old: Self, new: Self, order: Ordering) -> Result<Self, Self>;
 }
@@ -95,10 +93,6 @@ macro_rules! atomic {
 
             fn store(core: &$core, value: Self, order: Ordering) {
                 core.store(value, order)
-            }
-
-            fn exchange(core: &$core, value: Self, order: Ordering) -> Self {
-                core.swap(value, order)
             }
 
             fn compare_exchange(core: &$core, old: Self, new: Self, order: Ordering) -> Result<Self, Self> {
@@ -158,11 +152,6 @@ impl<T: AtomicType> Atomic<T> {
     /// Stores a value.
     pub fn store<O: Order>(&self, value: T, _: O) {
         T::store(self.core(), value, O::ORDER)
-    }
-
-    /// Stores a value; returns the old one.
-    pub fn xchg<O: Order>(&self, value: T, _: O) -> T {
-        ordered::<O, _>(|order| T::exchange(self.core(), value, order))
     }
 
     /// Stores `new` if the value is `old`.

@@ -9,11 +9,17 @@ use nix::unistd::{geteuid, Pid};
 
 use crate::skip;
 
-/// Skips the test on kernels before this one, for what they do otherwise.
-pub fn need_kernel(since: (u32, u32), why: &str) {
+/// The kernel's version and patchlevel.
+pub fn kernel() -> (u32, u32) {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse().ok());
     let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else { panic!("{release} is no release") };
+    (major, minor)
+}
+
+/// Skips the test on kernels before this one, for what they do otherwise.
+pub fn need_kernel(since: (u32, u32), why: &str) {
+    let (major, minor) = kernel();
     if (major, minor) < since {
         skip(format!("kernel {major}.{minor}: {why}"));
     }

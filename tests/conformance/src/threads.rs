@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: CECILL-B
-//! The driver's threads, as `/proc` shows them.
+//! The driver's worker threads, as `/proc` shows them.
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::device::Knem;
-use crate::slots::Slots;
+use crate::device::{Inline, Knem, READ};
+use crate::slots::{Slots, DONE, PENDING, THREAD};
 use crate::waiting;
 
 /// A thread of the driver.
@@ -13,20 +13,23 @@ use crate::waiting;
 pub struct Thread(u32);
 
 impl Thread {
-    /// All there are now.
+    /// All there are now: threads of processes, or kernel threads.
     pub fn all() -> BTreeSet<Self> {
         let entries = fs::read_dir("/proc").expect("/proc");
         entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+            .flat_map(|process| fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten())
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .map(Self)
-            .filter(|thread| thread.read("comm").is_some_and(|name| name.starts_with("knem-ctx-")))
+            .filter(|thread| thread.exists())
             .collect()
     }
 
-    /// Maps the status array of a file, and finds the thread that this starts.
+    /// Maps the status array of a context, makes a request without bytes, and finds the thread that this starts.
     pub fn of(knem: &Knem, slots: usize) -> (Self, Slots) {
         let before = Self::all();
         let slots = Slots::map(knem, slots).expect("mapped");
+        start(knem, &slots);
         let mut found = None;
         waiting::until("the thread knem-ctx-* is there", || {
             found = Self::all().difference(&before).next().copied();
@@ -47,15 +50,35 @@ impl Thread {
         line.unwrap_or_default().trim().to_owned()
     }
 
-    /// Whether it is a thread of the kernel: it has no memory of its own.
-    pub fn is_of_the_kernel(self) -> bool {
-        self.read("status").is_some_and(|status| !status.contains("VmSize:"))
+    /// Number of the process that it is a thread of; its own for a kernel thread.
+    pub fn process(self) -> u32 {
+        let status = self.read("status").unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+        line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// Its nice value and its policy.
+    pub fn scheduling(self) -> (i64, i64) {
+        let stat = self.read("stat").unwrap_or_default();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let field = |n: usize| fields.get(n - 3).and_then(|field| field.parse().ok()).unwrap_or(-1);
+        (field(19), field(41))
     }
 
     /// Whether it has not ended.
     pub fn exists(self) -> bool {
         self.read("comm").is_some_and(|name| name.starts_with("knem-ctx-"))
     }
+}
+
+/// Makes a request without bytes to slot 0, which starts the thread.
+pub fn start(knem: &Knem, slots: &Slots) {
+    let region = knem.create(&[], READ, 0).expect("created");
+    let request = Inline { cookie: region, flags: THREAD, ..Inline::default() };
+    assert_eq!(knem.inline_at(request, 0), Ok(u32::from(PENDING)));
+    assert_eq!(slots.wait(0), DONE);
+    slots.set(0, PENDING);
+    assert_eq!(knem.destroy(region), Ok(()));
 }
 
 /// A list of processors as `/proc` writes it.

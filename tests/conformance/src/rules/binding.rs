@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Where the thread of a file runs: BIND_OFFLOAD, the parameter `binding`, the caller's cpuset and control group.
+//! Where the worker thread of a context runs: BIND_OFFLOAD, the parameter `binding`, the caller's cpuset and control group.
 
 use knem_core::uapi::{self, CmdBindOffload};
 use nix::errno::Errno;

@@ -6,6 +6,7 @@ use nix::sys::signal::{kill, Signal};
 use nix::sys::wait::WaitStatus;
 
 use knem_core::uapi;
+use knem_core::uapi::STATUS_FAILED as FAILED;
 
 use crate::children::{in_child, Child};
 use crate::counters::nothing_is_pinned;
@@ -30,6 +31,10 @@ crate::trials![
     "2.4" destroying_never_waits,
     "5.5" destroying_under_a_synchronous_copy,
     "R38" files_come_and_go,
+    "10" requests_fail_when_the_process_of_the_thread_ends,
+    "10" requests_fail_when_the_process_of_the_thread_is_killed,
+    "10" requests_fail_when_the_process_of_the_thread_executes,
+    "10" context_is_closed_while_the_process_of_the_thread_is_stopped,
 ];
 
 fn mapping_keeps_the_file_alive() {
@@ -284,4 +289,112 @@ fn files_come_and_go() {
     });
     nothing_is_pinned();
     crate::waiting::until("the threads end", || Thread::all() == before);
+}
+
+/// How a process ends that has the thread.
+#[derive(Clone, Copy)]
+enum End {
+    Exits,
+    IsKilled,
+    Executes,
+}
+
+/// A process starts the thread, gives it much to do, and ends. Another one that has the context as well sees each request end, with
+/// its event, and starts another thread.
+fn others_go_on_after(end: End) {
+    crate::machine::need_kernel((6, 10), "the thread is one of the kernel's");
+    nothing_is_pinned();
+    let before = Thread::all();
+    let mut seen_failed = false;
+    for attempt in 0..8 {
+        let setting = Asynchronous::new(1, b"contents");
+        let (ready, tell) = nix::unistd::pipe().expect("pipe");
+        let child = Child::start(|| {
+            let plug = std::mem::ManuallyDrop::new(Plug::new(&setting.knem));
+            plug.insert(&setting.knem, 4000, 20 << attempt);
+            for index in 0..100 {
+                assert_eq!(setting.read(index, NOTIFY), Ok(u32::from(PENDING)));
+            }
+            nix::unistd::write(&tell, b"!").expect("told");
+            match end {
+                End::Exits => {}
+                End::IsKilled => loop {
+                    nix::unistd::pause();
+                },
+                End::Executes => {
+                    let error = nix::unistd::execvp(c"true", &[c"true"]).expect_err("only if it fails");
+                    panic!("true: {error}");
+                }
+            }
+        });
+        assert_eq!(nix::unistd::read(&ready, &mut [0]), Ok(1));
+        if let End::IsKilled = end {
+            kill(child.id(), Signal::SIGKILL).expect("killed");
+        }
+        child.wait();
+        let mut events = wait_events(&setting.knem, 100);
+        events.sort_unstable();
+        assert!(events.iter().copied().eq(0..100), "each has its event");
+        let ends: Vec<u8> = (0..100).map(|index| setting.slots.wait(index)).collect();
+        let failed = ends.iter().filter(|end| **end == FAILED).count();
+        assert_eq!(ends.iter().filter(|end| **end == DONE).count() + failed, 100);
+        // The next request finds no thread, and starts one.
+        assert_eq!(setting.read(200, NOTIFY), Ok(u32::from(PENDING)));
+        assert_eq!(setting.slots.wait(200), DONE);
+        assert_eq!(setting.local.bytes(), b"contents");
+        assert_eq!(Thread::all().difference(&before).count(), 1);
+        drop(setting);
+        seen_failed = seen_failed || failed > 0;
+        if seen_failed {
+            break;
+        }
+    }
+    assert!(seen_failed, "no process ended before its requests");
+    nothing_is_pinned();
+    crate::waiting::until("the threads end", || Thread::all() == before);
+}
+
+fn requests_fail_when_the_process_of_the_thread_ends() {
+    others_go_on_after(End::Exits);
+}
+
+fn requests_fail_when_the_process_of_the_thread_is_killed() {
+    others_go_on_after(End::IsKilled);
+}
+
+fn requests_fail_when_the_process_of_the_thread_executes() {
+    others_go_on_after(End::Executes);
+}
+
+fn context_is_closed_while_the_process_of_the_thread_is_stopped() {
+    nothing_is_pinned();
+    let before = Thread::all();
+    let Asynchronous { knem, slots, .. } = Asynchronous::new(1, b"contents");
+    let (ready, tell) = nix::unistd::pipe().expect("pipe");
+    let child = Child::start(|| {
+        let plug = std::mem::ManuallyDrop::new(Plug::new(&knem));
+        plug.insert(&knem, 1, 50);
+        nix::unistd::write(&tell, b"!").expect("told");
+        // It keeps neither the descriptor nor the mapping, and the regions are the context's.
+        let (address, length) = (slots.memory().address() as usize, slots.count());
+        // SAFETY: nothing uses the mapping any more.
+        let gone = unsafe { nix::libc::munmap(std::ptr::with_exposed_provenance_mut(address), length) };
+        assert_eq!(gone, 0);
+        nix::unistd::close(std::os::fd::AsRawFd::as_raw_fd(&knem.fd())).expect("closed");
+        loop {
+            nix::unistd::pause();
+        }
+    });
+    assert_eq!(nix::unistd::read(&ready, &mut [0]), Ok(1));
+    kill(child.id(), Signal::SIGSTOP).expect("stopped");
+    let stopped = nix::sys::wait::waitpid(child.id(), Some(nix::sys::wait::WaitPidFlag::WUNTRACED));
+    assert!(matches!(stopped, Ok(WaitStatus::Stopped(..))), "{stopped:?}");
+    // The last descriptor and the last mapping: this does not wait for the process that is stopped.
+    drop(knem);
+    slots.unmap();
+    nothing_is_pinned();
+    kill(child.id(), Signal::SIGCONT).expect("continued");
+    kill(child.id(), Signal::SIGKILL).expect("killed");
+    child.wait();
+    crate::waiting::until("the thread ends", || Thread::all() == before);
 }

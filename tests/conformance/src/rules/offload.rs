@@ -1,20 +1,29 @@
 // SPDX-License-Identifier: CECILL-B
-//! The kernel thread of a file: what it copies, and in which order.
+//! The worker thread of a context: whose it is, what it copies, and in which order.
 
 use knem_core::uapi;
 use nix::errno::Errno;
+use nix::libc;
 
+use crate::children::{become_user, in_child, with_open_node, STRANGER};
 use crate::counters::{counts, nothing_is_pinned, OFFLOADED, PINNED, PROCESSED, SUBMITTED};
 use crate::device::{Inline, Knem, READ, WRITE};
+use crate::machine::ControlGroup;
 use crate::memory::{both, memory_file, Mapping, PAGE};
 use crate::random::Random;
 use crate::slots::{wait_events, Asynchronous, Plug, Slots, DONE, NOTIFY, PENDING, THREAD};
 use crate::threads::Thread;
 
 crate::trials![
-    "6.4" thread_starts_with_the_mapping_and_ends_with_the_file,
+    "6.4" thread_starts_with_the_first_request_and_ends_with_the_file,
     "6.4" one_thread_for_each_file,
-    "6.4 R12" thread_is_the_kernels_and_shows_no_cookie,
+    "6.4 R12" thread_shows_no_cookie,
+    "R23" thread_is_one_of_the_process_that_asks,
+    "R23" thread_has_the_nice_value_and_policy_of_its_process,
+    "R23" thread_follows_its_process_to_another_control_group,
+    "R23" threads_count_against_pids_max,
+    "R23" threads_count_against_the_limit_of_processes,
+    "R23" member_in_a_cpuset_has_a_thread,
     "6.1" all_ways_of_a_copy_go_through_the_thread,
     "5.4" vectors_go_through_the_thread,
     "5.3" offsets_and_bounds_go_through_the_thread,
@@ -33,12 +42,18 @@ crate::trials![
     "R33" forked_owner_is_seen_through_the_thread,
 ];
 
-fn thread_starts_with_the_mapping_and_ends_with_the_file() {
+fn thread_starts_with_the_first_request_and_ends_with_the_file() {
     let knem = Knem::open();
     let before = Thread::all();
-    knem.create(&[], READ, 0).expect("created");
-    assert_eq!(Thread::all(), before, "none before the mapping");
-    let (thread, slots) = Thread::of(&knem, 1);
+    let slots = Slots::map(&knem, 1).expect("mapped");
+    let memory = Mapping::holding(b"contents");
+    let region = knem.create(&[memory.segment()], READ, 0).expect("created");
+    let local = Mapping::new(8);
+    assert_eq!(knem.read(region, 0, &[local.segment()], 0), Ok(crate::device::SUCCESS));
+    assert_eq!(Thread::all(), before, "none before the first request for it");
+    crate::threads::start(&knem, &slots);
+    let now = Thread::all();
+    let thread = *now.difference(&before).next().expect("one more");
     slots.unmap();
     assert!(thread.exists(), "the mapping may go");
     drop(knem);
@@ -48,16 +63,130 @@ fn thread_starts_with_the_mapping_and_ends_with_the_file() {
 fn one_thread_for_each_file() {
     let before = Thread::all().len();
     let files: Vec<Asynchronous> = (0..10).map(|_| Asynchronous::new(1, b"x")).collect();
+    for file in &files {
+        crate::threads::start(&file.knem, &file.slots);
+        crate::threads::start(&file.knem, &file.slots);
+    }
     crate::waiting::until("there are ten more threads", || Thread::all().len() == before + 10);
     drop(files);
     crate::waiting::until("they are gone", || Thread::all().len() == before);
 }
 
-fn thread_is_the_kernels_and_shows_no_cookie() {
+/// Skips the test where the driver's thread is one of the kernel's.
+fn need_threads_of_processes() {
+    crate::machine::need_kernel((6, 10), "the thread is one of the kernel's");
+}
+
+fn thread_is_one_of_the_process_that_asks() {
+    need_threads_of_processes();
+    let knem = Knem::open();
+    let (thread, slots) = Thread::of(&knem, 1);
+    assert_eq!(thread.process(), std::process::id());
+    // Another process finds it there, and needs no other.
+    let before = Thread::all();
+    in_child(|| {
+        crate::threads::start(&knem, &slots);
+        assert_eq!(Thread::all(), before);
+    });
+    // A process may submit to a context that another has opened and mapped: then the thread is its.
+    let (knem, before) = (Knem::open(), Thread::all());
+    let slots = Slots::map(&knem, 1).expect("mapped");
+    in_child(|| {
+        crate::threads::start(&knem, &slots);
+        let now = Thread::all();
+        assert_eq!(now.difference(&before).next().expect("one more").process(), std::process::id());
+    });
+    crate::waiting::until("the thread ends with its process", || Thread::all() == before);
+}
+
+fn thread_has_the_nice_value_and_policy_of_its_process() {
+    let kernel_threads_policy = if crate::machine::kernel() < (5, 16) { 0 } else { 5 };
+    in_child(|| {
+        // SAFETY: changes this process alone.
+        let set = unsafe {
+            let parameter: libc::sched_param = std::mem::zeroed();
+            libc::setpriority(libc::PRIO_PROCESS, 0, 7) | libc::sched_setscheduler(0, libc::SCHED_BATCH, &parameter)
+        };
+        assert_eq!(set, 0);
+        let knem = Knem::open();
+        let (thread, _slots) = Thread::of(&knem, 1);
+        assert_eq!(thread.scheduling().0, 7);
+    });
+    in_child(|| {
+        // SAFETY: changes this process alone.
+        let set = unsafe {
+            let parameter: libc::sched_param = std::mem::zeroed();
+            libc::setpriority(libc::PRIO_PROCESS, 0, 19) | libc::sched_setscheduler(0, libc::SCHED_IDLE, &parameter)
+        };
+        assert_eq!(set, 0);
+        let knem = Knem::open();
+        let (thread, _slots) = Thread::of(&knem, 1);
+        assert_eq!(thread.scheduling(), (19, kernel_threads_policy));
+    });
+}
+
+fn thread_follows_its_process_to_another_control_group() {
+    need_threads_of_processes();
+    let group = ControlGroup::new(&[]);
+    in_child(|| {
+        let knem = Knem::open();
+        let (thread, _slots) = Thread::of(&knem, 1);
+        group.join();
+        assert!(thread.read("cgroup").is_some_and(|text| text.lines().any(|line| line == group.name())));
+    });
+}
+
+fn threads_count_against_pids_max() {
+    need_threads_of_processes();
+    let group = ControlGroup::new(&["pids"]);
+    group.set("pids.max", "3");
+    in_child(|| {
+        group.join();
+        let files: Vec<Asynchronous> = (0..3).map(|_| Asynchronous::new(1, b"contents")).collect();
+        assert_eq!(files[0].read(0, THREAD), Ok(u32::from(PENDING)));
+        assert_eq!(files[1].read(0, THREAD), Ok(u32::from(PENDING)));
+        counts(&[(SUBMITTED, 1)], || assert_eq!(files[2].read(0, THREAD), Err(Errno::EAGAIN)));
+        assert_eq!(files[2].read(0, 0), Ok(crate::device::SUCCESS), "without the thread");
+        group.set("pids.max", "4");
+        assert_eq!(files[2].read(0, THREAD), Ok(u32::from(PENDING)), "it may be tried again");
+        assert_eq!(files[2].slots.wait(0), DONE);
+    });
+}
+
+fn threads_count_against_the_limit_of_processes() {
+    need_threads_of_processes();
+    with_open_node(|| {
+        in_child(|| {
+            become_user(STRANGER);
+            let setting = Asynchronous::new(1, b"contents");
+            let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            // SAFETY: changes this process alone.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &none) }, 0);
+            assert_eq!(setting.read(0, THREAD), Err(Errno::EAGAIN));
+        });
+    });
+}
+
+fn member_in_a_cpuset_has_a_thread() {
+    let group = ControlGroup::new(&["cpuset"]);
+    group.set("cpuset.cpus", "0");
+    with_open_node(|| {
+        in_child(|| {
+            group.join();
+            become_user(STRANGER);
+            let setting = Asynchronous::new(1, b"contents");
+            assert_eq!(setting.read(0, THREAD), Ok(u32::from(PENDING)));
+            assert_eq!(setting.slots.wait(0), DONE);
+            let all = Thread::all();
+            assert!(all.iter().all(|thread| thread.processors() == "0"), "{all:?}");
+        });
+    });
+}
+
+fn thread_shows_no_cookie() {
     let knem = Knem::open();
     let cookies: Vec<u64> = (0..8).map(|_| knem.create(&[], READ, 0).expect("created")).collect();
     let (thread, _slots) = Thread::of(&knem, 1);
-    assert!(thread.is_of_the_kernel());
     let name = thread.read("comm").expect("a name");
     let number = name.trim().strip_prefix("knem-ctx-").expect("the known name");
     assert!(!number.is_empty() && number.chars().all(|digit| digit.is_ascii_hexdigit()), "{name}");

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Where requests report their end, and the place that each has there.
+
+use crate::glue::account::Account;
+use crate::glue::events::Events;
+use crate::glue::params;
+use crate::glue::status::StatusArray;
+use crate::logic::refusal::Refusal;
+use crate::uapi::STATUS_PENDING;
+use kernel::prelude::*;
+use kernel::sync::atomic::{ordering::Relaxed, Atomic};
+use kernel::sync::Arc;
+
+/// What the requests of a context report to. It refers to no request, so that one that never ends loses no memory but its own.
+pub(crate) struct Reports {
+    slots: StatusArray,
+    events: Arc<Events>,
+    /// Requests that may be in the queue or at the worker thread.
+    queued: Atomic<i32>,
+}
+
+impl Reports {
+    /// A status array of `bytes` slots, a multiple of the page size, whose memory counts for `account`, and events for requests.
+    ///
+    /// # Errors
+    /// ENOMEM; EINTR if the caller is killed.
+    pub(crate) fn new(bytes: usize, events: Arc<Events>, account: &Account) -> Result<Arc<Self>> {
+        let slots = StatusArray::new(bytes, account)?;
+        Ok(Arc::new(Self { slots, events, queued: Atomic::new(0) }, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// The status array.
+    pub(crate) fn slots(&self) -> &StatusArray {
+        &self.slots
+    }
+}
+
+/// Where a request reports its end: a slot, and an event if it asked for one. It holds a place in the queue of events,
+/// and one among the context's queued requests, and gives both back if it is dropped.
+pub(crate) struct Completion {
+    reports: Arc<Reports>,
+    slot: u32,
+    notify: bool,
+    queued: bool,
+}
+
+impl Completion {
+    /// A place to report to. With `queued`, the worker thread will have the request.
+    ///
+    /// # Errors
+    /// EBUSY if no event can be reserved, or the context has as many requests queued as it may; ENOMEM or EINTR as
+    /// [`Events::reserve`].
+    pub(crate) fn new(reports: Arc<Reports>, slot: u32, notify: bool, queued: bool) -> Result<Self> {
+        let mut completion = Self { reports, slot, notify: false, queued: false };
+        // From here on, an early return gives back what was taken.
+        if notify {
+            completion.reports.events.reserve(completion.reports.slots.slots())?;
+            completion.notify = true;
+        }
+        if queued {
+            completion.queued = true;
+            let before = completion.reports.queued.fetch_add(1, Relaxed);
+            if u32::try_from(before).map_or(true, |before| before >= params::max_queued()) {
+                return Err(Refusal::Busy.into());
+            }
+        }
+        Ok(completion)
+    }
+
+    /// The request is accepted: its slot says PENDING.
+    pub(crate) fn start(&self) {
+        self.reports.slots.store(self.slot, STATUS_PENDING);
+    }
+
+    /// The request has ended: its slot says how, and then there is an event.
+    pub(crate) fn publish(mut self, status: u8) {
+        // Before it can be seen, so that the process that sees it can submit another one.
+        if self.queued {
+            self.queued = false;
+            self.reports.queued.fetch_sub(1, Relaxed);
+        }
+        self.reports.slots.store(self.slot, status);
+        if self.notify {
+            self.notify = false;
+            self.reports.events.push(self.slot);
+        }
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        if self.notify {
+            self.reports.events.cancel();
+        }
+        if self.queued {
+            self.reports.queued.fetch_sub(1, Relaxed);
+        }
+    }
+}
