@@ -19,6 +19,14 @@
 #include <linux/version.h>
 #include <uapi/linux/sched/types.h>
 
+/*
+ * Pages whose structures follow each other are taken to follow each other in memory. Without this option the structures of each
+ * section of memory are an array of their own, and two such arrays may follow each other where their sections do not.
+ */
+#if !defined(CONFIG_FLATMEM) && !defined(CONFIG_SPARSEMEM_VMEMMAP)
+#error "knem needs the page structures in one array: CONFIG_SPARSEMEM_VMEMMAP or CONFIG_FLATMEM"
+#endif
+
 #ifndef COMPAT_HAVE_VM_FLAGS_SET /* 6.3 */
 static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 {

@@ -73,5 +73,4 @@ void knem_unpin_range(const void *address, unsigned long count, bool dirty)
 	unpin_user_page_range_dirty_lock(virt_to_page(address), count, dirty);
 }
 
-const size_t knem_page_stride =
-	IS_ENABLED(CONFIG_SPARSEMEM_VMEMMAP) || IS_ENABLED(CONFIG_FLATMEM) ? sizeof(struct page) : 0;
+const size_t knem_page_stride = sizeof(struct page);

@@ -14,6 +14,7 @@
 #include <linux/overflow.h>
 #include <linux/percpu.h>
 #include <linux/percpu_counter.h>
+#include <linux/pfn.h>
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
 #include <linux/poll.h>
@@ -160,7 +161,8 @@ bool knem_shim_killed(void)
 
 void *knem_shim_page_address(const struct page *page)
 {
-	return page_address(page);
+	/* page_address() would add the tag of this page (KASAN_SW_TAGS). */
+	return __va(PFN_PHYS(page_to_pfn(page)));
 }
 
 unsigned long knem_shim_ram_pages(void)
@@ -412,6 +414,11 @@ bool knem_shim_file_admin(const struct file *file)
 bool knem_shim_nonblocking(const struct file *file)
 {
 	return READ_ONCE(file->f_flags) & O_NONBLOCK;
+}
+
+void knem_shim_pause(void)
+{
+	schedule_timeout_killable(1);
 }
 
 u64 knem_shim_random(void)

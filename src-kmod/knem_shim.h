@@ -56,7 +56,7 @@ void knem_shim_resched(void);
 /* Whether the calling task has been killed. */
 bool knem_shim_killed(void);
 
-/* Address of a page in the direct map. */
+/* Address of a page in the direct map, without a tag: a run of pages, whose tags differ, is accessed through that of the first. */
 void *knem_shim_page_address(const struct page *page);
 
 /* Prepares pinning, as the account of pinned pages is opened, and ends it. */
@@ -72,7 +72,7 @@ int knem_pin_remote(struct mm_struct *mm, unsigned long start, int count, bool w
 void knem_unpin(struct page **pages, unsigned long count, bool dirty);
 /* Unpins pages that follow each other in the direct map. */
 void knem_unpin_range(const void *address, unsigned long count, bool dirty);
-/* Bytes between the structures of pages that follow each other in memory; 0 where they are not one array. */
+/* Bytes between the structures of pages that follow each other in memory: they are one array, or compat.h refuses to build. */
 extern const size_t knem_page_stride;
 
 /* Pages of memory in the machine. */
@@ -174,11 +174,16 @@ struct pid *knem_shim_process(void);
 void knem_shim_process_put(struct pid *process);
 u32 knem_shim_process_number(struct pid *process);
 
+/* Sleeps for a tick of the clock, or until the calling task is killed. */
+void knem_shim_pause(void);
+
 /* 64 random bits, which no process can predict. */
 u64 knem_shim_random(void);
 
 /* /proc/driver/knem; see knem_proc.c. */
-int knem_proc_create(void (*show)(struct seq_file *seq, const struct file *file, unsigned int which));
+int knem_proc_create(void (*statistics)(struct seq_file *seq),
+		     int (*seek)(void *cursor, const struct file *file, unsigned int which, u64 position),
+		     void (*write)(struct seq_file *seq, const void *cursor, unsigned int which), size_t cursor);
 void knem_proc_remove(void);
 bool knem_proc_write(struct seq_file *seq, const void *text, unsigned long length);
 
@@ -188,7 +193,6 @@ void knem_table_destroy(void);
 int knem_table_insert(struct knem_node *node, u64 cookie);
 bool knem_table_remove(struct knem_node *node);
 struct knem_node *knem_table_get(u64 cookie);
-u64 knem_node_cookie(const struct knem_node *node);
 bool knem_node_put(struct knem_node *node);
 void knem_node_free(struct knem_node *node);
 

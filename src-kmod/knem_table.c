@@ -12,6 +12,7 @@
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/rhashtable.h>
+#include <linux/siphash.h>
 #include <linux/slab.h>
 
 #include "knem_shim.h"
@@ -23,10 +24,15 @@ struct knem_node {
 	struct rcu_head rcu;
 };
 
-/* Cookies are random: their own bits are as good as any hash of them. */
+static siphash_key_t knem_key __read_mostly;
+
+/*
+ * Cookies are random, but a user knows its own, and may keep those that a weaker hash puts in one bucket. The key is secret, and
+ * the seed, which changes with each table, comes before it: what collides in one table does not in the next.
+ */
 static u32 knem_hash(const void *data, u32 len, u32 seed)
 {
-	return *(const u64 *)data ^ seed;
+	return siphash_1u64(*(const u64 *)data ^ seed, &knem_key);
 }
 
 static const struct rhashtable_params knem_params = {
@@ -44,6 +50,7 @@ int knem_table_init(void)
 	/* glue/ffi.rs reserves as much. */
 	BUILD_BUG_ON(sizeof(struct knem_node) > 48);
 	BUILD_BUG_ON(__alignof__(struct knem_node) > 8);
+	get_random_bytes(&knem_key, sizeof(knem_key));
 	return rhashtable_init(&knem_table, &knem_params);
 }
 
@@ -53,7 +60,10 @@ void knem_table_destroy(void)
 	rhashtable_destroy(&knem_table);
 }
 
-/* Initialises the node with one reference and lists it; -EEXIST if the cookie is taken. */
+/*
+ * Initialises the node with one reference and lists it. -EEXIST if the cookie is taken; -EBUSY or -ENOMEM while the table cannot grow
+ * here: then a worker lets it grow.
+ */
 int knem_table_insert(struct knem_node *node, u64 cookie)
 {
 	node->cookie = cookie;
@@ -78,11 +88,6 @@ struct knem_node *knem_table_get(u64 cookie)
 		node = NULL;
 	rcu_read_unlock();
 	return node;
-}
-
-u64 knem_node_cookie(const struct knem_node *node)
-{
-	return node->cookie;
 }
 
 /* Whether this was the last reference. */

@@ -16,6 +16,7 @@ use crate::logic::flags::Masks;
 use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
 use crate::uapi::Cookie;
+use core::mem::replace;
 use kernel::mm::virt::VmaNew;
 use kernel::prelude::*;
 use kernel::rbtree::{RBTree, RBTreeNodeReservation};
@@ -58,11 +59,15 @@ pub(crate) struct Context {
 
 /// The regions of a context.
 struct Regions {
-    /// Each by its cookie. Each has one reference here, which counts for the table as well.
-    tree: RBTree<Cookie, RegionRef>,
+    /// Each by its number, in the order of their creation. Each has one reference here, which counts for the table as well.
+    tree: RBTree<u64, RegionRef>,
+    /// Regions, with those that are about to be listed.
     count: u32,
-    /// Number of the next region, for the statistics.
-    next: u32,
+    /// Regions in the tree, and their bytes.
+    listed: u32,
+    bytes: u64,
+    /// Number of the next region. Numbers are not used twice.
+    next: u64,
 }
 
 /// What decides where the thread will run.
@@ -76,8 +81,7 @@ struct Binding {
 /// What the statistics tell of a region.
 #[derive(Clone, Copy)]
 pub(crate) struct Listed {
-    pub(crate) cookie: Cookie,
-    pub(crate) ordinal: u32,
+    pub(crate) ordinal: u64,
     pub(crate) single_use: bool,
     pub(crate) any_user: bool,
     /// PROT_READ and PROT_WRITE, what others may do.
@@ -90,16 +94,8 @@ pub(crate) struct Listed {
 
 impl Listed {
     /// Fills an array before anything is listed.
-    pub(crate) const NONE: Self = Self {
-        cookie: 0,
-        ordinal: 0,
-        single_use: false,
-        any_user: false,
-        protection: 0,
-        bytes: 0,
-        extents: 0,
-        unpinned: false,
-    };
+    pub(crate) const NONE: Self =
+        Self { ordinal: 0, single_use: false, any_user: false, protection: 0, bytes: 0, extents: 0, unpinned: false };
 }
 
 impl Context {
@@ -124,7 +120,7 @@ impl Context {
                     bytes: Atomic::new(0),
                     process: task::Process::calling(),
                     regions <- new_spinlock!(
-                        Regions { tree: RBTree::new(), count: 0, next: 0 },
+                        Regions { tree: RBTree::new(), count: 0, listed: 0, bytes: 0, next: 0 },
                         "knem::Context::regions"
                     ),
                     binding <- new_spinlock!(Binding { settled: false, processors: None }, "knem::Context::binding"),
@@ -194,20 +190,21 @@ impl Context {
     /// Lists a region of this context, and returns its cookie.
     ///
     /// # Errors
-    /// ENOMEM; EBUSY if the context has as many as it may have (parameter `max_regions`).
+    /// ENOMEM, EINTR as [`table::insert`]; EBUSY if the context has as many as it may have (parameter `max_regions`).
     pub(crate) fn publish(&self, mut region: KBox<Region>) -> Result<Cookie> {
         let unpinned = region.memory().pinned().is_none();
         let place = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-        {
+        let ordinal = {
             let mut regions = self.regions.lock();
             if regions.count >= params::max_regions() {
                 return Err(Refusal::Busy.into());
             }
             // Counted from here on, so that concurrent ones do not exceed the limit together.
             regions.count = regions.count.saturating_add(1);
-            region.set_ordinal(regions.next);
-            regions.next = regions.next.wrapping_add(1);
-        }
+            let next = regions.next.saturating_add(1);
+            replace(&mut regions.next, next)
+        };
+        region.set_ordinal(ordinal);
         match table::insert(region) {
             Ok((cookie, region)) => {
                 stats::add(profile::event(Event::RegionCreated), 1);
@@ -215,9 +212,14 @@ impl Context {
                     stats::add(profile::event(Event::UnpinnedCreated), 1);
                 }
                 // From here on a request may find the region, if it guesses the cookie, which nobody knows yet.
-                let node = place.into_node(cookie, region);
-                let replaced = self.regions.lock().tree.insert(node);
-                // Cookies are unique while they are listed, so there was none to replace.
+                let bytes = region.memory().length();
+                let node = place.into_node(ordinal, region);
+                let mut regions = self.regions.lock();
+                let replaced = regions.tree.insert(node);
+                regions.listed = regions.listed.saturating_add(1);
+                regions.bytes = regions.bytes.saturating_add(bytes);
+                drop(regions);
+                // Numbers are not used twice, so there was none to replace.
                 drop(replaced);
                 Ok(cookie)
             }
@@ -230,10 +232,12 @@ impl Context {
     }
 
     /// Takes a region out of the tree.
-    fn take(&self, cookie: Cookie) -> Option<RegionRef> {
+    fn take(&self, region: &Region) -> Option<RegionRef> {
         let mut regions = self.regions.lock();
-        let node = regions.tree.remove_node(&cookie)?;
+        let node = regions.tree.remove_node(&region.ordinal())?;
         regions.count = regions.count.saturating_sub(1);
+        regions.listed = regions.listed.saturating_sub(1);
+        regions.bytes = regions.bytes.saturating_sub(region.memory().length());
         drop(regions);
         Some(node.to_key_value().1)
     }
@@ -243,33 +247,48 @@ impl Context {
     /// # Errors
     /// EINVAL if this context has no such region.
     pub(crate) fn destroy(&self, cookie: Cookie) -> Result {
-        let region = self.take(cookie).ok_or(Refusal::NoSuchCookie)?;
-        table::remove(&region);
+        let region = table::get(cookie)?;
+        if !region.belongs_to(self) {
+            return Err(Refusal::NoSuchCookie.into());
+        }
+        // Another call may have been first, or the region is about to be listed and its cookie not known yet.
+        let listed = self.take(&region).ok_or(Refusal::NoSuchCookie)?;
+        table::remove(&listed);
         Ok(())
     }
 
     /// Withdraws a region that a request has consumed, if nobody else has withdrawn it.
     pub(crate) fn withdraw(&self, region: &Region) {
         table::remove(region);
-        drop(self.take(region.cookie()));
+        drop(self.take(region));
     }
 
-    /// The regions that follow the one with cookie `after` in the tree, as many as `batch` holds. Returns how many
-    /// were stored there.
-    pub(crate) fn list(&self, after: Option<Cookie>, batch: &mut [Listed]) -> usize {
+    /// The regions with numbers from `from` to less than `end`, as many as `batch` holds. Returns how many were stored there.
+    pub(crate) fn list(&self, mut from: u64, end: u64, batch: &mut [Listed]) -> usize {
         let regions = self.regions.lock();
-        let (mut stored, mut from) = (0usize, after.and_then(|after| after.checked_add(1)));
-        if after.is_none() {
-            from = Some(0);
-        }
+        let mut stored = 0usize;
         for place in batch.iter_mut() {
-            let Some(cursor) = from.and_then(|from| regions.tree.cursor_lower_bound(&from)) else { break };
-            let (cookie, region) = cursor.current();
-            *place = region.listed(*cookie);
+            let Some(cursor) = regions.tree.cursor_lower_bound(&from) else { break };
+            let (ordinal, region) = cursor.current();
+            if *ordinal >= end {
+                break;
+            }
+            *place = region.listed();
             stored = stored.saturating_add(1);
-            from = cookie.checked_add(1);
+            from = ordinal.saturating_add(1);
         }
         stored
+    }
+
+    /// Number of the next region: all that there are have lower numbers.
+    pub(crate) fn next_region(&self) -> u64 {
+        self.regions.lock().next
+    }
+
+    /// Number of regions, and their bytes.
+    pub(crate) fn regions(&self) -> (u32, u64) {
+        let regions = self.regions.lock();
+        (regions.listed, regions.bytes)
     }
 
     /// Chooses where the thread will run.
@@ -357,7 +376,7 @@ impl Context {
     /// Ends all: first no cookie is found any more, then the thread and what it has not begun, then the regions' memory.
     pub(crate) fn close(&self) {
         registry::close(self);
-        let tree = core::mem::replace(&mut self.regions.lock().tree, RBTree::new());
+        let tree = replace(&mut self.regions.lock().tree, RBTree::new());
         for region in tree.values() {
             table::remove(region);
             task::resched();

@@ -33,7 +33,7 @@ pub(crate) struct Events {
     /// Held while memory for the queue is allocated.
     #[pin]
     growth: Mutex<()>,
-    /// Whom the memory counts for.
+    /// The user that the memory counts for.
     account: Account,
     #[pin]
     readers: WaitQueue,
@@ -136,7 +136,7 @@ impl Events {
         Ok(())
     }
 
-    /// The file has changed in a way that [`Events::poll`] does not know: those who poll have to look again.
+    /// Wakes pollers after a change of the file that is none of the queue, such as the mapping of the status array.
     pub(crate) fn changed(&self) {
         self.readers.wake();
     }

@@ -172,11 +172,22 @@ extern "C" {
     pub(crate) fn knem_shim_process_number(process: *mut bindings::pid) -> u32;
 
     pub(crate) fn knem_proc_create(
-        show: Option<unsafe extern "C" fn(seq: *mut bindings::seq_file, file: *const bindings::file, which: c_uint)>,
+        statistics: Option<unsafe extern "C" fn(seq: *mut bindings::seq_file)>,
+        seek: Option<
+            unsafe extern "C" fn(
+                cursor: *mut c_void,
+                file: *const bindings::file,
+                which: c_uint,
+                position: u64,
+            ) -> c_int,
+        >,
+        write: Option<unsafe extern "C" fn(seq: *mut bindings::seq_file, cursor: *const c_void, which: c_uint)>,
+        cursor: usize,
     ) -> c_int;
     pub(crate) fn knem_proc_remove();
     pub(crate) fn knem_proc_write(seq: *mut bindings::seq_file, text: *const c_void, length: c_ulong) -> bool;
 
+    pub(crate) fn knem_shim_pause();
     pub(crate) fn knem_shim_random() -> u64;
 
     pub(crate) fn knem_table_init() -> c_int;
@@ -184,7 +195,6 @@ extern "C" {
     pub(crate) fn knem_table_insert(node: *mut Node, cookie: u64) -> c_int;
     pub(crate) fn knem_table_remove(node: *mut Node) -> bool;
     pub(crate) fn knem_table_get(cookie: u64) -> *mut Node;
-    pub(crate) fn knem_node_cookie(node: *const Node) -> u64;
     pub(crate) fn knem_node_put(node: *mut Node) -> bool;
     pub(crate) fn knem_node_free(node: *mut Node);
 }

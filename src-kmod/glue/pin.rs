@@ -323,22 +323,17 @@ impl Drop for Pinned {
 
 /// The longest run of pages at the start of `pages` that follow each other in memory; `None` if there are no pages.
 ///
-/// Where all page structures are one array, neighbours in it are neighbours in memory, and no page has to be
-/// looked at.
+/// All page structures are one array (`compat.h`): neighbours in it are neighbours in memory, and no page has to be looked at.
 fn contiguous(pages: &[*mut bindings::page]) -> Option<&[*mut bindings::page]> {
     let mut previous = *pages.first()?;
     // SAFETY: A constant of the kernel's configuration.
     let stride = unsafe { ffi::knem_page_stride };
-    let count = if stride != 0 {
-        let follows = |page: &&*mut bindings::page| {
-            let follows = **page == previous.wrapping_byte_add(stride);
-            previous = **page;
-            follows
-        };
-        pages.iter().skip(1).take_while(follows).count().saturating_add(1)
-    } else {
-        1
+    let follows = |page: &&*mut bindings::page| {
+        let follows = **page == previous.wrapping_byte_add(stride);
+        previous = **page;
+        follows
     };
+    let count = pages.iter().skip(1).take_while(follows).count().saturating_add(1);
     pages.get(..count)
 }
 

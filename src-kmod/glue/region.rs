@@ -9,7 +9,6 @@ use crate::logic::access::{Rule, Want};
 use crate::logic::claim::{self, Slot};
 use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
-use crate::uapi::Cookie;
 use core::ops::Deref;
 use core::ptr::NonNull;
 use kernel::prelude::*;
@@ -27,7 +26,7 @@ pub(crate) struct Region {
     node: Opaque<ffi::Node>,
     rule: Rule,
     /// Number of the region in its context, for the statistics. No part of the cookie.
-    ordinal: u32,
+    ordinal: u64,
     single_use: Option<State>,
     memory: Memory,
     owner: Arc<Context>,
@@ -64,14 +63,13 @@ impl Region {
     }
 
     /// Gives the region its number.
-    pub(crate) fn set_ordinal(&mut self, ordinal: u32) {
+    pub(crate) fn set_ordinal(&mut self, ordinal: u64) {
         self.ordinal = ordinal;
     }
 
     /// What the statistics tell of it.
-    pub(crate) fn listed(&self, cookie: Cookie) -> Listed {
+    pub(crate) fn listed(&self) -> Listed {
         Listed {
-            cookie,
             ordinal: self.ordinal,
             single_use: self.single_use.is_some(),
             any_user: self.rule.any_user,
@@ -87,10 +85,14 @@ impl Region {
         self.node.get()
     }
 
-    /// The region's cookie; 0 until it is listed.
-    pub(crate) fn cookie(&self) -> Cookie {
-        // SAFETY: The node's cookie is written once, before anybody can have a reference.
-        unsafe { ffi::knem_node_cookie(self.node()) }
+    /// Number of the region in its context.
+    pub(crate) fn ordinal(&self) -> u64 {
+        self.ordinal
+    }
+
+    /// Whether it is a region of this context.
+    pub(crate) fn belongs_to(&self, context: &Context) -> bool {
+        core::ptr::eq(&raw const *self.owner, context)
     }
 
     /// The region's memory.

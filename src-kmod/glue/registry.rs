@@ -89,9 +89,15 @@ pub(crate) fn close(context: &Context) {
     drop(node);
 }
 
-/// The context with the lowest number that is at least `from`.
-pub(crate) fn next(from: u64) -> Option<Arc<Context>> {
+/// The context with the lowest number that is at least `from` and less than `end`.
+pub(crate) fn next(from: u64, end: u64) -> Option<Arc<Context>> {
     let guard = CONTEXTS.lock();
     let cursor = guard.as_ref()?.open.cursor_lower_bound(&from)?;
-    Some(cursor.current().1.clone())
+    let (ordinal, context) = cursor.current();
+    (*ordinal < end).then(|| context.clone())
+}
+
+/// Number of the next context: all that are open have lower numbers.
+pub(crate) fn end() -> u64 {
+    CONTEXTS.lock().as_ref().map_or(0, |contexts| contexts.next)
 }

@@ -123,6 +123,7 @@ pub(crate) fn write_profile(out: &mut impl Write) -> core::fmt::Result {
 }
 
 /// Whoever opened the file that the statistics are read from.
+#[derive(Clone, Copy)]
 pub(crate) struct Reader {
     uid: u32,
     /// Whether it may see everybody's contexts (CAP_SYS_ADMIN).
@@ -179,8 +180,11 @@ const BATCH: usize = 32;
 
 /// Lists the contexts that the reader may see, and their regions. All numbers are ordinals.
 fn list(reader: &Reader, out: &mut Buffer) -> core::fmt::Result {
-    let (mut listed, mut hidden, mut from) = (0u32, 0u32, 0u64);
-    while let Some(context) = registry::next(from) {
+    let (mut listed, mut hidden, mut from, end) = (0u32, 0u32, 0u64, registry::end());
+    while let Some(context) = registry::next(from, end) {
+        if task::killed() {
+            return Err(core::fmt::Error);
+        }
         from = context.ordinal().saturating_add(1);
         if reader.sees(&context) {
             listed = listed.saturating_add(1);
@@ -200,12 +204,12 @@ fn list(reader: &Reader, out: &mut Buffer) -> core::fmt::Result {
 fn list_regions(context: &Context, out: &mut Buffer) -> core::fmt::Result {
     writeln!(out, " Context {:08x}", context.ordinal())?;
     let mut batch = [Listed::NONE; BATCH];
-    let (mut listed, mut after) = (0u32, None);
+    let (mut listed, mut from, end) = (0u32, 0u64, context.next_region());
     loop {
-        let stored = context.list(after, &mut batch);
+        let stored = context.list(from, end, &mut batch);
         for region in batch.iter().take(stored) {
             writeln!(out, "  Region {:08x}{}", region.ordinal, if region.single_use { " SingleUse" } else { "" })?;
-            after = Some(region.cookie);
+            from = region.ordinal.saturating_add(1);
             listed = listed.saturating_add(1);
         }
         if stored < BATCH {

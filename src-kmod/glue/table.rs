@@ -3,8 +3,8 @@
 //!
 //! A look-up takes no lock. What is found is counted, so that it stays while a request uses it.
 
-use crate::glue::ffi;
 use crate::glue::region::{Region, RegionRef};
+use crate::glue::{ffi, stats, task};
 use crate::logic::refusal::Refusal;
 use crate::uapi::Cookie;
 use core::ptr::NonNull;
@@ -35,19 +35,23 @@ impl Drop for Table {
     }
 }
 
+/// Nanoseconds that a region waits for the table to grow. That takes milliseconds where there is memory.
+const PATIENCE: u64 = 2_000_000_000;
+
 /// Lists a region under a new cookie: 64 bits from the kernel's random number generator, never 0.
 ///
 /// # Errors
-/// ENOMEM, or EBUSY if no free cookie was found.
+/// ENOMEM if the table cannot grow, has as many regions as it may, or no free cookie was found; EINTR if the caller is killed.
 pub(crate) fn insert(region: KBox<Region>) -> Result<(Cookie, RegionRef)> {
     let region = KBox::into_raw(region);
     // SAFETY: Just taken from its box.
     let node = unsafe { (*region).node() };
-    let mut result = Err(EBUSY);
-    for _ in 0..TRIES {
+    let (mut result, mut taken, mut until) = (Err(ENOMEM), 0usize, None);
+    while taken < TRIES {
         // SAFETY: Has no preconditions.
         let cookie = unsafe { ffi::knem_shim_random() };
         if cookie == 0 {
+            taken = taken.saturating_add(1);
             continue;
         }
         // SAFETY: The node is memory for C's, not listed yet, and stays where it is until it is unlisted and a
@@ -57,11 +61,21 @@ pub(crate) fn insert(region: KBox<Region>) -> Result<(Cookie, RegionRef)> {
                 result = Ok(cookie);
                 break;
             }
-            Err(error) if error == EEXIST => {}
-            Err(error) => {
-                result = Err(error);
-                break;
+            Err(error) if error == EEXIST => taken = taken.saturating_add(1),
+            // A worker is about to let the table grow, or tries to.
+            Err(error) if error == EBUSY || error == ENOMEM => {
+                if task::killed() {
+                    result = Err(EINTR);
+                    break;
+                }
+                let now = stats::now();
+                if now >= *until.get_or_insert(now.saturating_add(PATIENCE)) {
+                    break;
+                }
+                // SAFETY: Sleeps; the caller has no lock.
+                unsafe { ffi::knem_shim_pause() };
             }
+            Err(_) => break,
         }
     }
     match (result, NonNull::new(node)) {

@@ -30,8 +30,9 @@ pub fn refused(call: &str, errno: &str) -> Explanation {
         ("open", "ENOSPC") => reason("too_many_contexts"),
         ("write", "EPERM") => reason("not_privileged"),
         ("mmap", "ENOMEM") => told(
-            "The status array has more slots than max_slots, or the kernel had no memory.",
-            "Ask for fewer slots, or raise the module's parameter max_slots.",
+            "The status array has more slots than max_slots, the user's arrays and events more memory than max_slots_mb, or the \
+             kernel had no memory.",
+            "Ask for fewer slots, close files, or raise the module's parameters max_slots and max_slots_mb.",
         ),
         ("mmap", "EBUSY") => told(
             "The status array of this file was mapped before; that can be done once.",
@@ -162,6 +163,10 @@ pub fn reason(name: &str) -> Explanation {
         "too_many_contexts" => told(
             "The user has max_contexts files of the device open.",
             "Close some (knem regions lists them), or raise the module's parameter max_contexts.",
+        ),
+        "slot_limit" => told(
+            "A status array has more slots than max_slots, or the user's arrays and events more memory than max_slots_mb.",
+            "Ask for fewer slots, close files, or raise the module's parameter that is in the way.",
         ),
         _ => told("This command is older than the driver, and does not know the reason.", "Install knem-tools of the driver's release."),
     }

@@ -61,8 +61,29 @@ pub fn build(lab: &Lab, kernel: &Kernel, sources: &str) -> Result<PathBuf> {
 /// As [`build`], to be brought into a machine.
 pub fn add(lab: &Lab, kernel: &Kernel, sources: &str) -> Result<Add> {
     let path = build(lab, kernel, sources)?;
-    let name = path.file_name().context("a module has a name")?.to_owned();
-    Ok(Add { path, destination: Path::new(PLACE).join(name) })
+    let name = path.file_name().context("a module has a name")?.to_string_lossy().into_owned();
+    Ok(Add { path, destination: destination(&name) })
+}
+
+/// Where a module of this name is brought in.
+pub fn destination(name: &str) -> PathBuf {
+    Path::new(PLACE).join(name)
+}
+
+/// The name of the module that a directory's Kbuild makes: `obj-m := NAME.o`.
+pub fn name(directory: &Path) -> Result<String> {
+    let kbuild = directory.join("Kbuild");
+    let text = fs::read_to_string(&kbuild).with_context(|| format!("cannot read {}", kbuild.display()))?;
+    let objects: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(name, _)| matches!(name.trim_end_matches([':', '+']).trim(), "obj-m"))
+        .flat_map(|(_, objects)| objects.split_whitespace())
+        .collect();
+    match objects.as_slice() {
+        [object] if object.ends_with(".o") => Ok(format!("{}.ko", object.trim_end_matches(".o"))),
+        _ => bail!("{} names {} modules, not one: obj-m := NAME.o", kbuild.display(), objects.len()),
+    }
 }
 
 /// The files below a directory, by their paths in it.
@@ -108,6 +129,20 @@ mod tests {
             fs::write(home.path().join(file), "").expect("written");
         }
         assert_eq!(files(home.path()).expect("readable"), ["Kbuild", "a.c", "b/x.c"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn the_kbuild_names_the_module() {
+        let workspace = crate::workspace::Workspace::find().expect("the workspace");
+        assert_eq!(name(&workspace.file(DMA_ENGINE)).expect("named"), "knem_test_dma.ko");
+        let home = tempfile::tempdir().expect("a directory");
+        assert!(name(home.path()).is_err(), "no Kbuild");
+        for (text, module) in
+            [("obj-m += a.o\nccflags-y := -g", Some("a.ko")), ("obj-m := a.o b.o", None), ("obj-y := a.o", None)]
+        {
+            fs::write(home.path().join("Kbuild"), text).expect("written");
+            assert_eq!(name(home.path()).ok().as_deref(), module, "{text}");
+        }
     }
 
     #[test]

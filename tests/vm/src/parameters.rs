@@ -62,6 +62,7 @@ const PARAMETERS: &[(&str, Option<&str>, u32)] = &[
     ("max_contexts", Some("4096"), 0o644),
     ("max_queued", Some("65536"), 0o644),
     ("max_slots", Some("16777216"), 0o644),
+    ("max_slots_mb", Some("0"), 0o644),
     ("strict_ns", Some("0"), 0o644),
     ("strict_dumpable", Some("0"), 0o644),
     ("dmachannels", Some("0"), 0o644),

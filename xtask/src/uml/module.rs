@@ -5,14 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{bail, Result};
+use anyhow::{bail, Context, Result};
 use walkdir::{DirEntry, WalkDir};
 
 use super::kernel::{make, UmlKernel};
 use super::workshop::Workshop;
 use crate::cache::{file_digest, Cache};
 use crate::lab::Lab;
-use crate::run;
+use crate::vm::Add;
+use crate::{kmodules, run};
 
 /// Part of the keys, as elsewhere.
 const RECIPE: &str = "1";
@@ -26,6 +27,19 @@ const RUST: &str = "RUSTFLAGS_MODULE=-Crelocation-model=static -Ccode-model=larg
 /// The driver.
 pub fn driver(lab: &Lab, kernel: &UmlKernel) -> Result<PathBuf> {
     build(&lab.cache, kernel, &lab.workspace.file("src-kmod"), "knem.ko", Some(&lab.workspace.version))
+}
+
+/// A test's module, whose sources are in a directory of the repository, to be brought into the guest.
+pub fn add(lab: &Lab, kernel: &UmlKernel, sources: &str) -> Result<Add> {
+    let directory = lab.workspace.file(sources);
+    let name = kmodules::name(&directory)?;
+    let path = build(&lab.cache, kernel, &directory, &name, None).with_context(|| {
+        format!(
+            "{sources} cannot be built for User Mode Linux: it has what tests/uml/base.config asks for, no hardware, and of \
+             buses only PCI"
+        )
+    })?;
+    Ok(Add { path, destination: kmodules::destination(&name) })
 }
 
 /// The module `name` from the sources in `source`.

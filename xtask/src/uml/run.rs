@@ -33,6 +33,9 @@ pub struct Arguments {
     /// Bring in a file or directory; it goes below /root if no absolute destination is given.
     #[arg(long = "add", value_name = "PATH[:DEST]")]
     pub adds: Vec<Add>,
+    /// Build a test's kernel module, such as tests/dma, for the kernel, and bring it in below /usr/local/lib/knem.
+    #[arg(long = "kmodule", value_name = "DIRECTORY")]
+    pub kmodules: Vec<String>,
     /// Processors.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
     pub cpus: u32,
@@ -76,13 +79,16 @@ impl Bench {
 
 /// Runs the command; its exit status.
 pub fn run(arguments: Arguments) -> Result<u8> {
-    let Arguments { debug, kernel, bare, adds: added, cpus, mem: memory, timeout, command } = arguments;
+    let Arguments { debug, kernel, bare, adds: added, kmodules, cpus, mem: memory, timeout, command } = arguments;
     namespace::enter()?;
     let lab = Lab::open()?;
     let flavour = if debug { Flavour::Debug } else { Flavour::Plain };
     let bench = Bench::prepare(&lab, &kernel, flavour)?;
     let mut adds = programs::wanted(&lab.workspace, &command)?;
     adds.extend(added);
+    for sources in &kmodules {
+        adds.push(module::add(&lab, &bench.kernel, sources)?);
+    }
     let timeout = Duration::from_secs(timeout);
     let options = Options { cpus, memory, timeout, bare, adds, ..Options::default() };
     bench.run(&[command], &options, true)?.status()

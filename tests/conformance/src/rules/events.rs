@@ -13,11 +13,11 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::select::{select, FdSet};
 use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
 
-use crate::children::in_child;
-use crate::device::{Knem, SUCCESS};
+use crate::children::{become_user, in_child, with_open_node, STRANGER};
+use crate::device::{Inline, Knem, READ, SUCCESS};
 use crate::memory::{hole, Mapping, PAGE};
 use crate::random::Random;
-use crate::slots::{events, poll_for, poll_now, wait_events, Asynchronous, DONE, NOTIFY, PENDING, POISON, THREAD};
+use crate::slots::{events, poll_for, poll_now, wait_events, Asynchronous, Slots, DONE, NOTIFY, PENDING, POISON, THREAD};
 
 crate::trials![
     "7.3" events_are_indices_in_completion_order,
@@ -48,6 +48,10 @@ crate::trials![
     "7.3" select_wakes_up,
     "7.3" epoll_wakes_up,
     "7.3" epoll_edge_is_seen_for_each_event,
+    "7.3" epoll_from_before_the_mapping_wakes_up,
+    "7.3" epoll_edge_from_before_the_mapping_is_seen,
+    "7.3" mapping_wakes_those_who_polled_before,
+    "7.3" first_event_needs_memory_that_may_be_refused,
     "7.3" file_position_is_not_looked_at,
     "10" forked_process_reads_the_events,
     "7.3" killed_reader_loses_nothing_unread,
@@ -473,6 +477,69 @@ fn epoll_edge_is_seen_for_each_event() {
         assert_eq!(epoll.wait(&mut list, EpollTimeout::NONE), Ok(1), "nothing is read in between");
     }
     assert_eq!(wait_events(&setting.knem, 20).len(), 20);
+}
+
+/// A watch that begins before the array is mapped sees the events after it, one at a time.
+fn watched_from_before(flags: EpollFlags) {
+    let knem = Knem::open();
+    let epoll = Epoll::new(EpollCreateFlags::empty()).expect("epoll");
+    epoll.add(knem.fd(), EpollEvent::new(flags, 7)).expect("added");
+    let mut list = [EpollEvent::empty(); 4];
+    assert_eq!(epoll.wait(&mut list, EpollTimeout::NONE), Ok(1), "there is no array");
+    assert_eq!(list[0].events(), EpollFlags::EPOLLERR);
+    let slots = Slots::map(&knem, 1).expect("mapped");
+    assert_eq!(epoll.wait(&mut list, EpollTimeout::ZERO), Ok(0), "there is one, and no event");
+    let region = knem.create(&[], READ, 0).expect("created");
+    for index in 0..20 {
+        let request = Inline { cookie: region, flags: NOTIFY, ..Inline::default() };
+        assert_eq!(knem.inline_at(request, index), Ok(u32::from(PENDING)));
+        assert_eq!(epoll.wait(&mut list, EpollTimeout::NONE), Ok(1), "event {index}");
+        assert_eq!((list[0].events(), list[0].data()), (EpollFlags::EPOLLIN, 7));
+        assert_eq!(wait_events(&knem, 1), [index]);
+    }
+    assert_eq!(epoll.wait(&mut list, EpollTimeout::ZERO), Ok(0));
+    slots.unmap();
+}
+
+fn epoll_from_before_the_mapping_wakes_up() {
+    watched_from_before(EpollFlags::EPOLLIN);
+}
+
+fn epoll_edge_from_before_the_mapping_is_seen() {
+    watched_from_before(EpollFlags::EPOLLIN | EpollFlags::EPOLLET);
+}
+
+fn mapping_wakes_those_who_polled_before() {
+    let knem = Knem::open();
+    let epoll = Epoll::new(EpollCreateFlags::empty()).expect("epoll");
+    epoll.add(knem.fd(), EpollEvent::new(EpollFlags::EPOLLIN, 1)).expect("added");
+    // A watch of the watch: it is ready as long as the file is in error, and no longer.
+    let outer = Epoll::new(EpollCreateFlags::empty()).expect("epoll");
+    outer.add(&epoll.0, EpollEvent::new(EpollFlags::EPOLLIN, 2)).expect("added");
+    let mut list = [EpollEvent::empty(); 4];
+    assert_eq!(outer.wait(&mut list, EpollTimeout::NONE), Ok(1));
+    let _slots = Slots::map(&knem, 1).expect("mapped");
+    assert_eq!(outer.wait(&mut list, EpollTimeout::ZERO), Ok(0));
+}
+
+fn first_event_needs_memory_that_may_be_refused() {
+    crate::parameters::with_parameter("max_slots_mb", "1", || {
+        with_open_node(|| {
+            in_child(|| {
+                become_user(STRANGER);
+                // Of 1 MiB, the array takes a half: its events would take two.
+                let setting = Asynchronous::new(1 << 19, b"contents");
+                assert_eq!(setting.read(1, NOTIFY), Err(Errno::ENOMEM));
+                assert_eq!(poll_now(&setting.knem), PollFlags::empty());
+                assert_eq!(setting.read(1, THREAD), Ok(u32::from(PENDING)));
+                assert_eq!(setting.slots.wait(1), DONE);
+                // A smaller file has room for both.
+                let other = Asynchronous::new(1, b"contents");
+                submit(&other, [3]);
+                assert_eq!(wait_events(&other.knem, 1), [3]);
+            });
+        });
+    });
 }
 
 fn file_position_is_not_looked_at() {

@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: CECILL-B
 //! The text of the device, and clearing its counters.
 
+use std::fs::File;
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use knem_core::uapi;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::signal::{kill, Signal};
 use nix::sys::uio::pread;
 use nix::unistd::{read, write};
 
-use crate::children::{become_user, in_child, with_open_node, STRANGER};
+use crate::children::{become_user, in_child, with_open_node, Child, STRANGER};
 use crate::counters::{counters, counts, text, PINNED, PROCESSED, SUBMITTED};
 use crate::device::{Knem, READ, SUCCESS, WRITE};
 use crate::memory::Mapping;
+use crate::skip;
 
 crate::trials![
     "8.1" text_has_the_known_lines,
@@ -18,6 +25,9 @@ crate::trials![
     "8.3" bad_buffers_are_efault,
     "2.3" creating_and_destroying_is_not_counted,
     "6.2" copies_are_counted,
+    "8" rows_of_regions_are_read_piece_by_piece,
+    "8" reader_of_many_regions_can_be_killed,
+    "8" contexts_count_their_regions,
     "8.5 R44" strangers_cannot_clear,
     "8.5 R44" files_in_use_cannot_clear,
     "8.5 R44" privileged_writers_clear,
@@ -162,4 +172,83 @@ fn privileged_writers_clear() {
     let knem = Knem::open_as(OFlag::O_WRONLY | OFlag::O_TRUNC).expect("opens");
     assert_eq!(write(knem.fd(), b"1\n"), Ok(2));
     assert!(counters().values().all(|value| *value == 0), "{:?}", counters());
+}
+
+/// The rows of a file in /proc/driver/knem.
+fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    text.lines().skip(1).map(|line| line.split(' ').collect())
+}
+
+fn proc_file(name: &str) -> File {
+    let path = format!("/proc/driver/knem/{name}");
+    File::open(&path).unwrap_or_else(|error| skip(format!("{path}: {error}")))
+}
+
+fn rows_of_regions_are_read_piece_by_piece() {
+    const COUNT: usize = 20_000;
+    let knem = Knem::open();
+    let regions: Vec<u64> = (0..COUNT).map(|_| knem.create(&[], READ, 0).expect("created")).collect();
+    let (mut file, mut text, mut buffer) = (proc_file("regions"), Vec::new(), vec![0; 1 << 20]);
+    loop {
+        let length = file.read(&mut buffer).expect("readable");
+        if length == 0 {
+            break;
+        }
+        // A call does as much as a buffer of the kernel takes, whatever there is.
+        assert!(length <= 1 << 16, "{length} bytes at once");
+        text.extend_from_slice(&buffer[..length]);
+        // What is made meanwhile is not followed.
+        for _ in 0..100 {
+            knem.create(&[], READ, 0).expect("created");
+        }
+    }
+    let text = String::from_utf8(text).expect("text");
+    // The test before may have left a file of another process that is about to end.
+    let last = rows(&text).last().expect("rows")[0].to_owned();
+    let own: Vec<usize> = rows(&text).filter(|row| row[0] == last).map(|row| row[1].parse().expect("a number")).collect();
+    assert!(own.len() < COUNT + 200, "{}", own.len());
+    assert!(own.iter().copied().take(COUNT).eq(0..COUNT), "each once, in the order of their creation");
+    // From any offset the text is the same.
+    let part = &mut buffer[..1000];
+    let offset = text.len() / 2;
+    let length = pread(proc_file("regions"), part, offset as i64).expect("readable");
+    assert!(length > 0 && text.as_bytes()[offset..].starts_with(&part[..length]));
+    drop(regions);
+}
+
+fn reader_of_many_regions_can_be_killed() {
+    let knem = Knem::open();
+    for _ in 0..100_000 {
+        knem.create(&[], READ, 0).expect("created");
+    }
+    for name in ["regions", "contexts"] {
+        let reader = Child::start(|| loop {
+            let mut text = String::new();
+            proc_file(name).read_to_string(&mut text).expect("readable");
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        let start = Instant::now();
+        kill(reader.id(), Signal::SIGKILL).expect("killed");
+        reader.wait();
+        assert!(start.elapsed() < Duration::from_secs(1), "{name}: {:?}", start.elapsed());
+    }
+}
+
+fn contexts_count_their_regions() {
+    let (knem, memory) = (Knem::open(), Mapping::new(100));
+    let regions: Vec<u64> = (1..=5).map(|n| knem.create(&[memory.part(0, n)], READ, 0).expect("created")).collect();
+    let listed = || {
+        let mut text = String::new();
+        proc_file("contexts").read_to_string(&mut text).expect("readable");
+        let row = rows(&text).last().expect("a row");
+        (row[3].to_owned(), row[4].to_owned())
+    };
+    let count = |regions: &str, bytes: &str| (regions.to_owned(), bytes.to_owned());
+    assert_eq!(listed(), count("5", "15"));
+    assert_eq!(knem.destroy(regions[1]), Ok(()));
+    assert_eq!(listed(), count("4", "13"));
+    let single = knem.create(&[memory.part(0, 7)], READ, uapi::FLAG_SINGLEUSE).expect("created");
+    assert_eq!(listed(), count("5", "20"));
+    assert_eq!(knem.read(single, 0, &[], 0), Ok(SUCCESS));
+    assert_eq!(listed(), count("4", "13"));
 }

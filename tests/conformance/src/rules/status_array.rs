@@ -5,7 +5,7 @@ use knem_core::uapi;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags};
 
-use crate::children::in_child;
+use crate::children::{become_user, in_child, with_open_node, STRANGER};
 use crate::counters::{counts, OFFLOADED, PINNED, PROCESSED, SUBMITTED, USER_COPY};
 use crate::device::{segment, Inline, Knem, FAILED, READ, SUCCESS};
 use crate::machine::ControlGroup;
@@ -29,6 +29,7 @@ crate::trials![
     "7.1" failed_mapping_leaves_the_file_usable,
     "7.1" large_arrays_work_to_the_last_slot,
     "7.1 R22" cap_of_slots_is_enomem,
+    "7.1 R23" arrays_of_a_user_are_bounded_together,
     "7.1" every_file_has_its_own,
     "7.1" duplicates_have_the_same,
     "7.1" slots_are_pending_at_first,
@@ -214,6 +215,35 @@ fn cap_of_slots_is_enomem() {
         let knem = Knem::open();
         assert_eq!(shared(&knem, 8193).err(), Some(Errno::ENOMEM));
         shared(&knem, 8192).expect("up to the cap");
+    });
+}
+
+fn arrays_of_a_user_are_bounded_together() {
+    crate::parameters::with_parameter("max_slots_mb", "1", || {
+        with_open_node(|| {
+            in_child(|| {
+                become_user(STRANGER);
+                let files: Vec<Knem> = (0..5).map(|_| Knem::open()).collect();
+                let mut arrays: Vec<Mapping> =
+                    files[..4].iter().map(|knem| shared(knem, 1 << 18).expect("a quarter of it each")).collect();
+                assert_eq!(shared(&files[4], 1).err(), Some(Errno::ENOMEM));
+                // A mapping of one's own is no way out, and neither is another process.
+                in_child(|| assert_eq!(shared(&Knem::open(), 1).err(), Some(Errno::ENOMEM)));
+                // What is closed is given back.
+                drop(arrays.pop());
+                assert_eq!(shared(&files[4], 1).err(), Some(Errno::ENOMEM), "its file is open still");
+                drop(arrays);
+                let last = files.into_iter().next_back().expect("five");
+                crate::waiting::until("it can be mapped", || shared(&last, 1 << 18).is_ok());
+            });
+            // Another user has a share of its own.
+            let own = Knem::open();
+            let _array = shared(&own, 1 << 20).expect("all of it");
+            in_child(|| {
+                become_user(STRANGER);
+                shared(&Knem::open(), 1 << 20).expect("all of it");
+            });
+        });
     });
 }
 

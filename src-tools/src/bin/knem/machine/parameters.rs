@@ -17,7 +17,7 @@ pub(crate) struct Parameter {
 }
 
 /// Names and defaults, as knem(4) has them. The default of `statslen` is the size of a page.
-pub(crate) const DEFAULTS: [(&str, &str); 22] = [
+pub(crate) const DEFAULTS: [(&str, &str); 23] = [
     ("memlock", "1"),
     ("max_pinned_mb", "0"),
     ("max_segments", "1048576"),
@@ -25,6 +25,7 @@ pub(crate) const DEFAULTS: [(&str, &str); 22] = [
     ("max_contexts", "4096"),
     ("max_queued", "65536"),
     ("max_slots", "16777216"),
+    ("max_slots_mb", "0"),
     ("strict_ns", "0"),
     ("strict_dumpable", "0"),
     ("thread", "1"),
