@@ -180,13 +180,17 @@ static inline int compat_vm_insert_page(struct vm_area_struct *vma, unsigned lon
 #define COMPAT_FILLER_COUNT (1 << 30)
 extern struct page *compat_filler; /* see knem_pin.c */
 
-static inline int compat_gup(unsigned long start, int count, unsigned int flags, struct page **pages)
+static inline void compat_fill(struct page **pages, int count)
 {
-	int n, good, pinned;
+	while (count--)
+		pages[count] = compat_filler;
+}
 
-	for (n = 0; n < count; n++)
-		pages[n] = compat_filler;
-	pinned = pin_user_pages_fast(start, count, flags, pages);
+/* How many of the pages that the kernel calls pinned are. The others are unpinned. */
+static inline int compat_filled(struct page **pages, int pinned)
+{
+	int n, good;
+
 	if (pinned <= 0)
 		return pinned;
 	for (good = 0; good < pinned && pages[good] != compat_filler; good++)
@@ -198,9 +202,29 @@ static inline int compat_gup(unsigned long start, int count, unsigned int flags,
 		page_ref_add(compat_filler, COMPAT_FILLER_COUNT / 2);
 	return good ? good : -EFAULT;
 }
+
+static inline int compat_gup(unsigned long start, int count, unsigned int flags, struct page **pages)
+{
+	compat_fill(pages, count);
+	return compat_filled(pages, pin_user_pages_fast(start, count, flags, pages));
+}
 #else
 #define compat_gup pin_user_pages_fast
+#define compat_fill(pages, count) do { } while (0)
+#define compat_filled(pages, pinned) (pinned)
 #endif
+
+/* pin_user_pages_remote(), for the time of a call. The caller has the lock of the address space, for reading. */
+static inline int compat_pin_user_pages_remote(struct mm_struct *mm, unsigned long start, int count, unsigned int flags,
+					       struct page **pages, int *locked)
+{
+	compat_fill(pages, count);
+#ifdef COMPAT_HAVE_PIN_REMOTE_VMAS /* until 6.4 */
+	return compat_filled(pages, pin_user_pages_remote(mm, start, count, flags, pages, NULL, locked));
+#else
+	return compat_filled(pages, pin_user_pages_remote(mm, start, count, flags, pages, locked));
+#endif
+}
 
 /* What long-term pinning has to know of an area. COMPAT_READ_ONLY needs nothing. */
 enum compat_area { COMPAT_READ_ONLY, COMPAT_PRIVATE_READ_ONLY, COMPAT_WRITABLE, COMPAT_WRITTEN_BACK };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Pinning user memory. compat.h has what older kernels need beyond the call. */
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 
 #include "compat.h"
 #include "knem_shim.h"
@@ -34,13 +35,37 @@ int knem_pin(unsigned long start, int count, bool write, bool longterm, struct p
 
 	int pinned = compat_pin_user_pages_fast(start, count, flags, pages);
 
-	/* Memory without pages, of a device, from 5.18 on. */
-	return pinned == -EEXIST ? -EFAULT : pinned;
+	/* Memory without pages, of a device, from 5.18 on; memory of a file system that has no pages of its own (DAX). */
+	return pinned == -EEXIST || pinned == -EOPNOTSUPP ? -EFAULT : pinned;
 }
 
-void knem_unpin(struct page **pages, unsigned long count)
+int knem_pin_remote(struct mm_struct *mm, unsigned long start, int count, bool write, bool wait, struct page **pages)
 {
-	unpin_user_pages(pages, count);
+	unsigned int flags = (write ? FOLL_WRITE : 0) | (wait ? 0 : FOLL_NOWAIT);
+	int locked = 1, pinned;
+
+	if (wait && mm == current->mm)
+		return knem_pin(start, count, write, false, pages);
+	if (!mmget_not_zero(mm))
+		return -EFAULT;
+	if (wait ? mmap_read_lock_killable(mm) : !mmap_read_trylock(mm)) {
+		mmput_async(mm);
+		return wait ? -EINTR : -EAGAIN;
+	}
+	/* With a pointer to `locked` the kernel lets go of the lock while it waits for a page. */
+	pinned = compat_pin_user_pages_remote(mm, start, count, flags, pages, wait ? &locked : NULL);
+	if (locked)
+		mmap_read_unlock(mm);
+	/* The last user may be this one: the address space is taken down elsewhere. */
+	mmput_async(mm);
+	if (!pinned)
+		return wait ? -EFAULT : -EAGAIN;
+	return pinned == -EEXIST ? -EFAULT : pinned == -EBUSY ? -EAGAIN : pinned;
+}
+
+void knem_unpin(struct page **pages, unsigned long count, bool dirty)
+{
+	unpin_user_pages_dirty_lock(pages, count, dirty);
 }
 
 void knem_unpin_range(const void *address, unsigned long count, bool dirty)

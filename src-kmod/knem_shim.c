@@ -22,6 +22,7 @@
 #include <linux/sched.h>
 #include <linux/sched/coredump.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/user.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/user_namespace.h>
@@ -40,9 +41,13 @@ MODULE_INFO(rust, KNEM_RUST);
 const char knem_shim_version[] = KNEM_VERSION;
 const size_t knem_shim_version_len = sizeof(knem_shim_version) - 1;
 
-unsigned int knem_param_memlock = 1;
+unsigned int knem_param_memlock = 2;
 module_param_named(memlock, knem_param_memlock, uint, 0644);
-MODULE_PARM_DESC(memlock, "Enforce RLIMIT_MEMLOCK on regions [1]; 0 only counts their memory");
+MODULE_PARM_DESC(memlock, "Hold pinned memory against RLIMIT_MEMLOCK: of a user [2], of an address space [1], or only count it [0]");
+
+unsigned int knem_param_unpinned = 1;
+module_param_named(unpinned, knem_param_unpinned, uint, 0644);
+MODULE_PARM_DESC(unpinned, "Create regions without pinning where a limit forbids that [1]; 0 refuses them");
 
 unsigned int knem_param_debug;
 module_param_named(debug, knem_param_debug, uint, 0644);
@@ -99,6 +104,10 @@ MODULE_PARM_DESC(strict_dumpable, "Refuse regions of processes that are not dump
 unsigned long knem_param_max_pinned_mb;
 module_param_named(max_pinned_mb, knem_param_max_pinned_mb, ulong, 0644);
 MODULE_PARM_DESC(max_pinned_mb, "Most memory that may be pinned through the driver, in MiB [0: half of the memory]");
+
+unsigned long knem_param_max_user_pinned_mb;
+module_param_named(max_user_pinned_mb, knem_param_max_user_pinned_mb, ulong, 0644);
+MODULE_PARM_DESC(max_user_pinned_mb, "Most memory that a user may pin through the driver, in MiB [0: four fifths of max_pinned_mb]");
 
 unsigned int knem_param_max_segments = 1 << 20;
 module_param_named(max_segments, knem_param_max_segments, uint, 0644);
@@ -216,9 +225,25 @@ void knem_shim_pinned_add(s64 pages)
 		knem_pinned_seen(max(percpu_counter_read(&knem_pinned), pages));
 }
 
-bool knem_shim_pinned_exceeds(s64 pages)
+/* Near the limit one task at a time looks and adds. */
+static DEFINE_SPINLOCK(knem_pinned_lock);
+
+bool knem_shim_pinned_charge(s64 pages, s64 most)
 {
-	return __percpu_counter_compare(&knem_pinned, pages, KNEM_PINNED_BATCH) > 0;
+	/* What the processors may count by themselves, and what each may add at this moment. */
+	s64 slack = (KNEM_PINNED_BATCH + pages) * (s64)num_online_cpus();
+	bool fits;
+
+	if (percpu_counter_read(&knem_pinned) + pages + slack <= most) {
+		knem_shim_pinned_add(pages);
+		return true;
+	}
+	spin_lock(&knem_pinned_lock);
+	fits = percpu_counter_sum(&knem_pinned) + pages <= most;
+	if (fits)
+		knem_shim_pinned_add(pages);
+	spin_unlock(&knem_pinned_lock);
+	return fits;
 }
 
 s64 knem_shim_pinned(void)
@@ -240,9 +265,51 @@ void knem_shim_pinned_peak_clear(void)
 	knem_pinned_seen(percpu_counter_sum(&knem_pinned));
 }
 
-s64 knem_shim_add_pinned(struct mm_struct *mm, s64 pages)
+void knem_shim_add_pinned(struct mm_struct *mm, s64 pages)
 {
-	return atomic64_add_return(pages, &mm->pinned_vm);
+	atomic64_add(pages, &mm->pinned_vm);
+}
+
+bool knem_shim_charge_pinned(struct mm_struct *mm, s64 pages, s64 most)
+{
+	s64 before = atomic64_read(&mm->pinned_vm);
+
+	do {
+		if (before + pages > most)
+			return false;
+	} while (!atomic64_try_cmpxchg(&mm->pinned_vm, &before, before + pages));
+	return true;
+}
+
+const struct cred *knem_shim_cred(void)
+{
+	return get_current_cred();
+}
+
+void knem_shim_cred_get(const struct cred *cred)
+{
+	get_cred(cred);
+}
+
+void knem_shim_cred_put(const struct cred *cred)
+{
+	put_cred(cred);
+}
+
+void knem_shim_add_locked(const struct cred *cred, s64 pages)
+{
+	atomic_long_add(pages, &cred->user->locked_vm);
+}
+
+bool knem_shim_charge_locked(const struct cred *cred, s64 pages, s64 most)
+{
+	long before = atomic_long_read(&cred->user->locked_vm);
+
+	do {
+		if (before + pages > most)
+			return false;
+	} while (!atomic_long_try_cmpxchg(&cred->user->locked_vm, &before, before + pages));
+	return true;
 }
 
 unsigned long knem_shim_memlock_pages(void)

@@ -9,6 +9,7 @@
 #include <linux/types.h>
 
 struct cpumask;
+struct cred;
 struct file;
 struct knem_node;
 struct mm_struct;
@@ -23,6 +24,8 @@ extern const size_t knem_shim_version_len;
 /* Module parameters; those that can be changed while the module is loaded are read anew at each use. */
 extern unsigned int knem_param_memlock;
 extern unsigned long knem_param_max_pinned_mb;
+extern unsigned long knem_param_max_user_pinned_mb;
+extern unsigned int knem_param_unpinned;
 extern unsigned int knem_param_max_segments;
 extern unsigned int knem_param_pinlocal;
 extern unsigned int knem_param_pinlocalread;
@@ -61,7 +64,12 @@ int knem_pin_begin(void);
 void knem_pin_end(void);
 /* Pins user pages, for writing or only reading, for the time of a call or longer; as pin_user_pages_fast(). See knem_pin.c. */
 int knem_pin(unsigned long start, int count, bool write, bool longterm, struct page **pages);
-void knem_unpin(struct page **pages, unsigned long count);
+/*
+ * Pins pages of any address space for the time of a call, as knem_pin(). -EFAULT also if its processes are gone. Without wait, -EAGAIN
+ * where the lock of the address space or a page would have to be waited for.
+ */
+int knem_pin_remote(struct mm_struct *mm, unsigned long start, int count, bool write, bool wait, struct page **pages);
+void knem_unpin(struct page **pages, unsigned long count, bool dirty);
 /* Unpins pages that follow each other in the direct map. */
 void knem_unpin_range(const void *address, unsigned long count, bool dirty);
 /* Bytes between the structures of pages that follow each other in memory: they are one array, or compat.h refuses to build. */
@@ -78,14 +86,23 @@ unsigned long knem_shim_address_tags(void);
 int knem_shim_pinned_init(void);
 void knem_shim_pinned_destroy(void);
 void knem_shim_pinned_add(s64 pages);
-bool knem_shim_pinned_exceeds(s64 pages);
+/* Adds pages unless the sum would be more than most; returns whether it has. */
+bool knem_shim_pinned_charge(s64 pages, s64 most);
 s64 knem_shim_pinned(void);
 /* The most that was seen pinned: exact where it was looked at, else to what processors count by themselves. */
 s64 knem_shim_pinned_peak(void);
 void knem_shim_pinned_peak_clear(void);
 
-/* Adds pages to what the address space counts as pinned; returns the sum. */
-s64 knem_shim_add_pinned(struct mm_struct *mm, s64 pages);
+/* Adds pages to what the address space counts as pinned. The second, unless that would be more than most. */
+void knem_shim_add_pinned(struct mm_struct *mm, s64 pages);
+bool knem_shim_charge_pinned(struct mm_struct *mm, s64 pages, s64 most);
+/* The calling task's credentials, counted: they keep the user whose locked memory the kernel counts. */
+const struct cred *knem_shim_cred(void);
+void knem_shim_cred_get(const struct cred *cred);
+void knem_shim_cred_put(const struct cred *cred);
+/* Adds pages to what the user has locked; the second, unless that would be more than most. */
+void knem_shim_add_locked(const struct cred *cred, s64 pages);
+bool knem_shim_charge_locked(const struct cred *cred, s64 pages, s64 most);
 /* The calling process's RLIMIT_MEMLOCK in pages, and whether the caller may exceed it. */
 unsigned long knem_shim_memlock_pages(void);
 bool knem_shim_may_exceed_memlock(void);

@@ -20,7 +20,7 @@ pub(crate) struct Reports {
 }
 
 impl Reports {
-    /// A status array of `bytes` slots, a multiple of the page size, whose memory counts for `account`, and the events of its context.
+    /// A status array of `bytes` slots, a multiple of the page size, whose memory counts for `account`, and events for requests.
     ///
     /// # Errors
     /// ENOMEM; EINTR if the caller is killed.

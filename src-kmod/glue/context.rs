@@ -88,12 +88,14 @@ pub(crate) struct Listed {
     pub(crate) protection: u32,
     pub(crate) bytes: u64,
     pub(crate) extents: usize,
+    /// Whether its memory is pinned only while it is copied.
+    pub(crate) unpinned: bool,
 }
 
 impl Listed {
     /// Fills an array before anything is listed.
     pub(crate) const NONE: Self =
-        Self { ordinal: 0, single_use: false, any_user: false, protection: 0, bytes: 0, extents: 0 };
+        Self { ordinal: 0, single_use: false, any_user: false, protection: 0, bytes: 0, extents: 0, unpinned: false };
 }
 
 impl Context {
@@ -190,6 +192,7 @@ impl Context {
     /// # Errors
     /// ENOMEM, EINTR as [`table::insert`]; EBUSY if the context has as many as it may have (parameter `max_regions`).
     pub(crate) fn publish(&self, mut region: KBox<Region>) -> Result<Cookie> {
+        let unpinned = region.memory().pinned().is_none();
         let place = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let ordinal = {
             let mut regions = self.regions.lock();
@@ -205,6 +208,9 @@ impl Context {
         match table::insert(region) {
             Ok((cookie, region)) => {
                 stats::add(profile::event(Event::RegionCreated), 1);
+                if unpinned {
+                    stats::add(profile::event(Event::UnpinnedCreated), 1);
+                }
                 // From here on a request may find the region, if it guesses the cookie, which nobody knows yet.
                 let bytes = region.memory().length();
                 let node = place.into_node(ordinal, region);

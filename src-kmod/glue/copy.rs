@@ -4,12 +4,13 @@
 //! Memory of the direct map is pinned and named by number: nothing here refers to its bytes in Rust's sense, since
 //! user space may change them at any time.
 
-use crate::glue::pin::Pinned;
+use crate::glue::memory::{Memory, Place, Reach, View};
+use crate::glue::pin::Stop;
 use crate::glue::segments::Segments;
 use crate::glue::{ffi, stats, task};
 use crate::logic::counter::Counter;
-use crate::logic::plan::{self, Piece, Step, Steps};
-use crate::logic::segment;
+use crate::logic::plan::{self, Step, Steps};
+use crate::logic::segment::{self, Cursor};
 use crate::uapi::{STATUS_FAILED, STATUS_SUCCESS};
 use kernel::prelude::*;
 
@@ -20,19 +21,6 @@ pub(crate) enum Direction {
     Read,
     /// Into the region.
     Write,
-}
-
-/// A place in pinned memory where a copy starts.
-#[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
-    pub(crate) memory: &'a Pinned,
-    pub(crate) offset: u64,
-}
-
-impl Place<'_> {
-    fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
-        self.memory.pieces(self.offset)
-    }
 }
 
 /// Copies `bytes` bytes between pinned memories, which have as many, until it is `interrupted`. Returns a status.
@@ -50,28 +38,89 @@ pub(crate) fn pinned(source: Place<'_>, destination: Place<'_>, bytes: u64, inte
     })
 }
 
-/// Copies `bytes` bytes between a region and the caller's memory through its mapping; both have as many. Returns a status.
-pub(crate) fn mapped(region: Place<'_>, local: &Segments, direction: Direction, bytes: u64) -> u8 {
+/// Copies `bytes` bytes between memory that is pinned now on both sides.
+pub(crate) fn views(source: &View<'_>, destination: &mut View<'_>, bytes: u64) {
+    destination.mark_written(bytes);
+    // A window is short: scheduler and signals are looked at between windows.
+    let _ = run(
+        Steps::new(source.pieces(), destination.pieces(), bytes),
+        || false,
+        |step| {
+            // SAFETY: As in `pinned`: a view is pinned as long as it lives, and its owner has checked that the destination is
+            // pinned for writing.
+            unsafe { ffi::knem_shim_copy(step.right as *mut c_void, step.left as *const c_void, step.len as c_ulong) };
+            true
+        },
+    );
+}
+
+/// Copies between a region and a window of the caller's memory as much as both have; returns how many bytes.
+///
+/// # Errors
+/// As [`Reach::open`]; EFAULT if the region may not be written.
+pub(crate) fn window(
+    region: &Memory,
+    reach: &mut Reach,
+    mut local: View<'_>,
+    direction: Direction,
+) -> Result<u64, Stop> {
+    if direction == Direction::Write && !region.writable() {
+        return Err(Stop::Error(EFAULT));
+    }
+    let mut remote = reach.open(region, local.bytes(), true)?;
+    let bytes = remote.bytes();
+    match direction {
+        Direction::Read => views(&remote, &mut local, bytes),
+        Direction::Write => views(&local, &mut remote, bytes),
+    }
+    Ok(bytes)
+}
+
+/// Copies `bytes` bytes between a region, from a place on, and the caller's memory through its mapping; both have as many.
+/// Returns a status.
+pub(crate) fn mapped(memory: &Memory, reach: &mut Reach, local: &Segments, direction: Direction, bytes: u64) -> u8 {
     if bytes == 0 {
         return STATUS_SUCCESS;
     }
-    let steps = Steps::new(region.pieces(), segment::pieces(local.as_slice()), bytes);
-    let status = match direction {
-        Direction::Read => run(steps, task::killed, |step| {
-            let (to, from) = (step.right as *mut c_void, step.left as *const c_void);
-            // SAFETY: The region's side is pinned and mapped for as many bytes; the other is checked by the kernel.
-            unsafe { ffi::knem_shim_to_user(to, from, step.len as c_ulong) == 0 }
-        }),
-        Direction::Write if !region.memory.writable() => STATUS_FAILED,
-        Direction::Write => {
-            region.memory.mark_written(region.offset, bytes);
-            run(steps, task::killed, |step| {
-                let (to, from) = (step.left as *mut c_void, step.right as *const c_void);
-                // SAFETY: As above, and the region's side is pinned for writing.
-                unsafe { ffi::knem_shim_from_user(to, from, step.len as c_ulong) == 0 }
-            })
+    let (mut at, mut left) = (Cursor::default(), bytes);
+    let mut status = STATUS_SUCCESS;
+    if direction == Direction::Write && !memory.writable() {
+        status = STATUS_FAILED;
+    }
+    while left != 0 && status == STATUS_SUCCESS {
+        // All at once, unless the region is not pinned.
+        let Ok(mut view) = reach.open(memory, left, true) else {
+            status = STATUS_FAILED;
+            break;
+        };
+        let count = view.bytes();
+        let user = segment::pieces_from(local.as_slice(), at, count);
+        status = match direction {
+            Direction::Read => run(Steps::new(view.pieces(), user, count), task::killed, |step| {
+                let (to, from) = (step.right as *mut c_void, step.left as *const c_void);
+                // SAFETY: The region's side is pinned and mapped for as many bytes; the other is checked by the kernel.
+                unsafe { ffi::knem_shim_to_user(to, from, step.len as c_ulong) == 0 }
+            }),
+            Direction::Write => {
+                view.mark_written(count);
+                run(Steps::new(view.pieces(), user, count), task::killed, |step| {
+                    let (to, from) = (step.left as *mut c_void, step.right as *const c_void);
+                    // SAFETY: As above, and the region's side is pinned for writing.
+                    unsafe { ffi::knem_shim_from_user(to, from, step.len as c_ulong) == 0 }
+                })
+            }
+        };
+        drop(view);
+        left = left.saturating_sub(count);
+        if left != 0 {
+            reach.advance(memory, count);
+            at = at.after(local.as_slice(), count);
+            if task::killed() {
+                status = STATUS_FAILED;
+            }
+            task::resched();
         }
-    };
+    }
     if status == STATUS_FAILED {
         stats::count(Counter::FailedUserCopy);
     }

@@ -101,26 +101,28 @@ pub(crate) enum Outcome {
     InFlight,
 }
 
-/// Does a job of at least one byte with an engine, or with the processor if there is none to be had after all.
-pub(crate) fn run(job: KBox<Job>, wait: Wait<'_>) -> Outcome {
-    let destination = job.destination();
-    // Memory that is pinned for reading only may be shared with other processes, and must not change.
-    if !destination.memory.writable() {
-        return Outcome::Done(job, STATUS_FAILED);
+/// Does a job of at least one byte with an engine, or with the CPU if none is available after all. Engines only get memory that
+/// stays pinned.
+pub(crate) fn run(mut job: KBox<Job>, wait: Wait<'_>) -> Outcome {
+    let mut node = None;
+    if let Some((_, destination)) = job.places() {
+        // Memory that is pinned for reading only may be shared with other processes, and must not change.
+        if !destination.memory.writable() {
+            return Outcome::Done(job, STATUS_FAILED);
+        }
+        destination.memory.mark_written(destination.offset, job.bytes());
+        let first = destination.pieces().next();
+        // SAFETY: An address of the direct map, of pinned memory.
+        node = Some(first.map_or(NO_NODE, |piece| unsafe { ffi::knem_dma_node(piece.addr as *const c_void) }));
     }
-    destination.memory.mark_written(destination.offset, job.bytes());
-    let first = destination.memory.pieces(destination.offset).next();
-    // SAFETY: An address of the direct map, of pinned memory.
-    let node = first.map_or(NO_NODE, |piece| unsafe { ffi::knem_dma_node(piece.addr as *const c_void) });
-    let by_processor = |job: KBox<Job>| {
-        let status = job.copy(|| wait.over());
-        Outcome::Done(job, status)
-    };
-    let Some(channel) = pool::acquire(node) else { return by_processor(job) };
-    match Transfer::new(job, channel) {
-        Ok(transfer) => transfer.drive(wait),
-        Err(job) => by_processor(job),
+    if let Some(channel) = node.and_then(pool::acquire) {
+        match Transfer::new(job, channel) {
+            Ok(transfer) => return transfer.drive(wait),
+            Err(back) => job = back,
+        }
     }
+    let status = job.copy(|| wait.over());
+    Outcome::Done(job, status)
 }
 
 /// Kernel's NUMA_NO_NODE.

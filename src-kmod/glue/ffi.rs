@@ -36,6 +36,8 @@ extern "C" {
     pub(crate) static knem_shim_version_len: usize;
     pub(crate) static mut knem_param_memlock: c_uint;
     pub(crate) static mut knem_param_max_pinned_mb: c_ulong;
+    pub(crate) static mut knem_param_max_user_pinned_mb: c_ulong;
+    pub(crate) static mut knem_param_unpinned: c_uint;
     pub(crate) static mut knem_param_max_segments: c_uint;
     pub(crate) static mut knem_param_pinlocal: c_uint;
     pub(crate) static mut knem_param_pinlocalread: c_uint;
@@ -71,7 +73,15 @@ extern "C" {
         longterm: bool,
         pages: *mut *mut bindings::page,
     ) -> c_int;
-    pub(crate) fn knem_unpin(pages: *mut *mut bindings::page, count: c_ulong);
+    pub(crate) fn knem_pin_remote(
+        mm: *mut bindings::mm_struct,
+        start: c_ulong,
+        count: c_int,
+        write: bool,
+        wait: bool,
+        pages: *mut *mut bindings::page,
+    ) -> c_int;
+    pub(crate) fn knem_unpin(pages: *mut *mut bindings::page, count: c_ulong, dirty: bool);
     pub(crate) fn knem_unpin_range(address: *const c_void, count: c_ulong, dirty: bool);
     pub(crate) fn knem_shim_ram_pages() -> c_ulong;
     pub(crate) fn knem_shim_user_end() -> c_ulong;
@@ -80,9 +90,15 @@ extern "C" {
     pub(crate) fn knem_shim_pinned_init() -> c_int;
     pub(crate) fn knem_shim_pinned_destroy();
     pub(crate) fn knem_shim_pinned_add(pages: i64);
-    pub(crate) fn knem_shim_pinned_exceeds(pages: i64) -> bool;
+    pub(crate) fn knem_shim_pinned_charge(pages: i64, most: i64) -> bool;
     pub(crate) fn knem_shim_pinned() -> i64;
-    pub(crate) fn knem_shim_add_pinned(mm: *mut bindings::mm_struct, pages: i64) -> i64;
+    pub(crate) fn knem_shim_add_pinned(mm: *mut bindings::mm_struct, pages: i64);
+    pub(crate) fn knem_shim_charge_pinned(mm: *mut bindings::mm_struct, pages: i64, most: i64) -> bool;
+    pub(crate) fn knem_shim_cred() -> *const bindings::cred;
+    pub(crate) fn knem_shim_cred_get(cred: *const bindings::cred);
+    pub(crate) fn knem_shim_cred_put(cred: *const bindings::cred);
+    pub(crate) fn knem_shim_add_locked(cred: *const bindings::cred, pages: i64);
+    pub(crate) fn knem_shim_charge_locked(cred: *const bindings::cred, pages: i64, most: i64) -> bool;
     pub(crate) fn knem_shim_memlock_pages() -> c_ulong;
     pub(crate) fn knem_shim_may_exceed_memlock() -> bool;
 

@@ -3,7 +3,7 @@
 
 use crate::glue::context::Context;
 use crate::glue::copy::Direction;
-use crate::glue::pin::{Lifetime, Pinned};
+use crate::glue::memory::Memory;
 use crate::glue::placement::Processors;
 use crate::glue::region::Region;
 use crate::glue::request::Request;
@@ -112,7 +112,7 @@ fn create(
         return Err(Refusal::OtherUser.into());
     }
     let segments = Segments::read(segments.0, segments.1)?;
-    let memory = Pinned::new(&segments, protection & uapi::PROT_WRITE != 0, Lifetime::Region)?;
+    let memory = Memory::new(&context, segments, protection & uapi::PROT_WRITE != 0)?;
     let (owner, creator) = (context.owner(), task::identity());
     let rule = Rule { owner, creator, any_user: flags.any_user, protection };
     let region = KBox::new(Region::new(context.into(), rule, flags.single_use, memory), GFP_KERNEL_ACCOUNT)?;

@@ -1,45 +1,63 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A copy between pinned memories that was accepted, with all it needs: whoever has it can do it.
+//! A copy that was accepted, with all it needs: whoever has it can do it.
 
 use crate::glue::completion::Completion;
-use crate::glue::copy::{self, Place};
-use crate::glue::pin::Pinned;
+use crate::glue::copy;
+use crate::glue::memory::{Memory, Place, Reach};
+use crate::glue::pin::Stop;
 use crate::glue::region::Claimed;
-use crate::glue::stats;
+use crate::glue::{stats, task};
+use crate::logic::counter::Counter;
 use crate::logic::plan;
 use crate::logic::profile::Path;
-use crate::uapi::STATUS_SUCCESS;
+use crate::uapi::{STATUS_FAILED, STATUS_SUCCESS};
 use kernel::prelude::*;
 
 /// One side of a copy.
 pub(crate) enum Side {
     /// A region, from a byte on.
     Region(Claimed, u64),
-    /// Memory of the caller, pinned for the request.
-    Local(Pinned),
+    /// Memory of the caller.
+    Local(Memory),
 }
 
 impl Side {
-    fn place(&self) -> Place<'_> {
+    /// The memory.
+    fn memory(&self) -> &Memory {
         match self {
-            Self::Region(claimed, offset) => Place { memory: claimed.region().memory(), offset: *offset },
-            Self::Local(memory) => Place { memory, offset: 0 },
+            Self::Region(claimed, _) => claimed.region().memory(),
+            Self::Local(memory) => memory,
         }
     }
 
-    fn length(&self) -> (u64, u64) {
-        let place = self.place();
-        (place.memory.length(), place.offset)
+    /// Where the copy starts in it.
+    fn offset(&self) -> u64 {
+        match self {
+            Self::Region(_, offset) => *offset,
+            Self::Local(_) => 0,
+        }
     }
+}
+
+/// How a copy has progressed.
+pub(crate) enum Progress {
+    /// There is more to copy.
+    More,
+    /// There is more to copy, and for now the task would have to wait for it.
+    Blocked,
+    /// It has ended, with this status.
+    Done(u8),
 }
 
 /// A copy that owns its memory.
 pub(crate) struct Job {
     source: Side,
     destination: Side,
-    bytes: u64,
-    /// How many of them are copied, where that is done in steps.
+    /// How far it has come.
+    from: Reach,
+    to: Reach,
     done: u64,
+    bytes: u64,
     completion: Option<Completion>,
     /// The job before this one in a file's queue; see `queue`.
     pub(super) next: Option<KBox<Job>>,
@@ -47,18 +65,6 @@ pub(crate) struct Job {
     /// How it is made, and when the request began, for the statistics.
     path: Path,
     started: u64,
-}
-
-/// How far a step has brought a job.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// There is more to do.
-    More,
-    /// It cannot go on now, but maybe soon.
-    #[allow(dead_code)] // Pinned memory never blocks.
-    Blocked,
-    /// It is done, with this status.
-    Done(u8),
 }
 
 /// Whether somebody waits for an engine.
@@ -72,20 +78,25 @@ pub(crate) enum Waits {
 
 impl Job {
     /// A copy of at most `bound` bytes, for a request that began at `started`.
-    pub(crate) fn new(source: Side, destination: Side, bound: u64, started: u64) -> Self {
-        let ((from_length, from), (to_length, to)) = (source.length(), destination.length());
-        let bytes = plan::bytes(from_length, from, to_length, to, bound);
-        Self {
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub(crate) fn new(source: Side, destination: Side, bound: u64, started: u64) -> Result<Self> {
+        let (from, to) = (source.offset(), destination.offset());
+        let bytes = plan::bytes(source.memory().length(), from, destination.memory().length(), to, bound);
+        Ok(Self {
+            from: Reach::new(source.memory(), from)?,
+            to: Reach::new(destination.memory(), to)?,
             source,
             destination,
-            bytes,
             done: 0,
+            bytes,
             completion: None,
             next: None,
             engine: None,
             path: Path::Pinned,
             started,
-        }
+        })
     }
 
     /// The same, with a place to report to.
@@ -111,14 +122,9 @@ impl Job {
         self.engine
     }
 
-    /// Where the copy starts to read.
-    pub(crate) fn source(&self) -> Place<'_> {
-        self.source.place()
-    }
-
-    /// Where the copy starts to write.
-    pub(crate) fn destination(&self) -> Place<'_> {
-        self.destination.place()
+    /// Where the copy reads and writes, if both sides stay pinned. An engine needs that.
+    pub(crate) fn places(&self) -> Option<(Place<'_>, Place<'_>)> {
+        Some((self.from.place(self.source.memory())?, self.to.place(self.destination.memory())?))
     }
 
     /// How many bytes are copied.
@@ -138,24 +144,61 @@ impl Job {
         }
     }
 
-    /// Does the copy with this processor, until it is done or `interrupted`. Returns a status.
-    pub(crate) fn copy(&self, interrupted: impl Fn() -> bool) -> u8 {
-        copy::pinned(self.source(), self.destination(), self.bytes, interrupted)
+    /// Copies the next part with this CPU, until that is `interrupted`. `wait`: the task may wait for memory that is not pinned.
+    pub(crate) fn step(&mut self, wait: bool, interrupted: impl Fn() -> bool) -> Progress {
+        let left = plan::next(self.bytes, self.done);
+        if left == 0 {
+            return Progress::Done(STATUS_SUCCESS);
+        }
+        let copied = if let Some((source, destination)) = self.places() {
+            if copy::pinned(source, destination, left, interrupted) != STATUS_SUCCESS {
+                return Progress::Done(STATUS_FAILED);
+            }
+            left
+        } else {
+            match self.window(left, wait) {
+                Ok(bytes) => bytes,
+                Err(Stop::Busy) => return Progress::Blocked,
+                Err(Stop::Error(_)) => {
+                    stats::count(Counter::FailedUserCopy);
+                    return Progress::Done(STATUS_FAILED);
+                }
+            }
+        };
+        self.from.advance(self.source.memory(), copied);
+        self.to.advance(self.destination.memory(), copied);
+        self.done = self.done.saturating_add(copied);
+        if self.done >= self.bytes {
+            Progress::Done(STATUS_SUCCESS)
+        } else {
+            Progress::More
+        }
     }
 
-    /// Copies some of what is left with this CPU, until that is done or `interrupted`.
-    pub(crate) fn step(&mut self, interrupted: impl Fn() -> bool) -> Progress {
-        let after = |place: Place<'_>, done: u64| place.offset.saturating_add(done);
-        let length = plan::next(self.bytes, self.done);
-        let (source, destination) = (self.source(), self.destination());
-        let source = Place { offset: after(source, self.done), ..source };
-        let destination = Place { offset: after(destination, self.done), ..destination };
-        let status = copy::pinned(source, destination, length, interrupted);
-        self.done = self.done.saturating_add(length);
-        if status == STATUS_SUCCESS && self.done < self.bytes {
-            Progress::More
-        } else {
-            Progress::Done(status)
+    /// Copies a window of memory that is not pinned, `left` bytes at most; returns how many.
+    fn window(&mut self, left: u64, wait: bool) -> Result<u64, Stop> {
+        // Memory that may not be written may be shared with other processes, and must not change.
+        if !self.destination.memory().writable() {
+            return Err(Stop::Error(EFAULT));
+        }
+        let source = self.from.open(self.source.memory(), left, wait)?;
+        let mut destination = self.to.open(self.destination.memory(), source.bytes(), wait)?;
+        let bytes = destination.bytes();
+        copy::views(&source, &mut destination, bytes);
+        Ok(bytes)
+    }
+
+    /// Does the copy with this CPU in the calling task, until it is done or `interrupted`. Returns a status.
+    pub(crate) fn copy(&mut self, interrupted: impl Fn() -> bool) -> u8 {
+        loop {
+            match self.step(true, &interrupted) {
+                Progress::Done(status) => return status,
+                Progress::More | Progress::Blocked => {}
+            }
+            if interrupted() {
+                return STATUS_FAILED;
+            }
+            task::resched();
         }
     }
 

@@ -3,7 +3,8 @@
 //!
 //! A request's way: `device` (file operations) -> `ioctl` (one command each) -> `request` (its checks) -> `table`
 //! (cookie to region) -> `job` (what it is to copy) -> `copy` (steps), there and then, in the file's `thread` or on a
-//! `dma` engine. `pin` makes `extents` of a caller's memory, `charge` accounts them, `region` keeps them.
+//! `dma` engine. `pin` makes `extents` of a caller's memory, `charge` accounts them, `region` keeps them. Where a limit forbids that,
+//! `memory` keeps the segments, and `window` pins them part by part.
 //!
 //! What a file has once its status array is mapped is in `offload`: `status` (the slots), `events` (NOTIFY_FD), `queue`
 //! (the thread's jobs), `placement` (where the thread runs).
@@ -27,6 +28,7 @@ pub(crate) mod ffi;
 pub(crate) mod gfp;
 pub(crate) mod ioctl;
 pub(crate) mod job;
+pub(crate) mod memory;
 pub(crate) mod offload;
 pub(crate) mod params;
 pub(crate) mod pin;
@@ -44,6 +46,7 @@ pub(crate) mod task;
 pub(crate) mod thread;
 pub(crate) mod user;
 pub(crate) mod wait;
+pub(crate) mod window;
 
 use kernel::prelude::*;
 

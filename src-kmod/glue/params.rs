@@ -3,6 +3,7 @@
 
 use crate::glue::ffi;
 use crate::logic::flags::{Masks, Parameters};
+use crate::logic::memlock::Enforced;
 use kernel::prelude::*;
 
 /// Reads one of the variables behind the parameters, which sysfs may change at any time.
@@ -56,14 +57,24 @@ pub(crate) fn masks() -> Masks {
     Masks { forced: read!(knem_param_forceflags), ignored: read!(knem_param_ignoreflags) }
 }
 
-/// Whether RLIMIT_MEMLOCK is enforced.
-pub(crate) fn memlock() -> bool {
-    read!(knem_param_memlock) != 0
+/// What RLIMIT_MEMLOCK is held against.
+pub(crate) fn memlock() -> Enforced {
+    Enforced::by(read!(knem_param_memlock))
 }
 
 /// The ceiling of pinned memory in mebibytes, 0 for the default.
 pub(crate) fn max_pinned_mib() -> u64 {
     read!(knem_param_max_pinned_mb) as u64
+}
+
+/// The ceiling of a user's pinned memory in mebibytes, 0 for the default.
+pub(crate) fn max_user_pinned_mib() -> u64 {
+    read!(knem_param_max_user_pinned_mb) as u64
+}
+
+/// Whether memory that a limit forbids to pin may be used without.
+pub(crate) fn unpinned() -> bool {
+    read!(knem_param_unpinned) != 0
 }
 
 /// Most segments in a region or request.

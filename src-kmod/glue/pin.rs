@@ -1,33 +1,205 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Pinning a caller's memory, and what is pinned.
+//! Pinning user memory, batch by batch, and memory that stays pinned.
 
-use crate::glue::charge::Charge;
+use crate::glue::charge::{Charge, Payer, Terms};
+use crate::glue::context::Context;
 use crate::glue::extents::Extents;
 use crate::glue::segments::Segments;
 use crate::glue::{ffi, task};
 use crate::logic::extent;
 use crate::logic::plan::Piece;
+use crate::logic::refusal::Refusal;
+use crate::logic::segment::{self, Cursor, Measure};
+use crate::uapi::ParamIovec;
 use kernel::bindings;
+use kernel::mm::Mm;
 use kernel::page::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 
 /// As many pages are pinned at a time, 2 MiB; between batches the scheduler and signals are looked at.
-const BATCH: usize = 512;
+pub(crate) const BATCH: usize = 512;
 /// Pointers to as many pages are kept on the stack; buffers of up to 128 KiB need no other place.
-const SMALL: usize = 32;
+pub(crate) const SMALL: usize = 32;
 
-/// How long memory is to stay pinned.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lifetime {
-    /// As long as user space likes: the memory is moved out of areas that have to stay movable, and accounted to
-    /// the process.
-    Region,
-    /// Until the request that pins it is done.
-    Request,
+/// Room for pointers to pages.
+pub(crate) struct Pages(KVec<*mut bindings::page>);
+
+// SAFETY: The pointers are numbers; whoever has them may use them in any task.
+unsafe impl Send for Pages {}
+// SAFETY: As for `Send`.
+unsafe impl Sync for Pages {}
+
+impl Pages {
+    /// Room for a batch, or for `pages` pages if that is less.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub(crate) fn new(pages: u64) -> Result<Self> {
+        let count = usize::try_from(pages).unwrap_or(BATCH).min(BATCH);
+        let mut room = KVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
+        for _ in 0..count {
+            room.push_within_capacity(core::ptr::null_mut()).map_err(|_| ENOMEM)?;
+        }
+        Ok(Self(room))
+    }
+
+    /// The room.
+    pub(crate) fn as_mut(&mut self) -> &mut [*mut bindings::page] {
+        self.0.as_mut_slice()
+    }
 }
 
-/// Pinned memory, unpinned when this is dropped.
+/// How pages are pinned.
+#[derive(Clone, Copy)]
+pub(crate) enum How<'a> {
+    /// Pages of the calling process, for as long as user space likes: the memory is moved out of areas that have to stay movable.
+    Long,
+    /// Pages of the calling process, while they are copied.
+    Calling,
+    /// Pages of any address space, while they are copied. `wait`: the calling task may wait for a page, or for the lock of the
+    /// address space, until it is killed.
+    Of { mm: &'a Mm, wait: bool },
+}
+
+/// Why no page was pinned.
+pub(crate) enum Stop {
+    /// The task would have to wait, and may not.
+    Busy,
+    /// The page cannot be pinned.
+    Error(Error),
+}
+
+impl How<'_> {
+    /// Pins pages from an address on, as many as `pages` holds, and returns how many were pinned: at least one.
+    fn pin(self, address: u64, writable: bool, pages: &mut [*mut bindings::page]) -> Result<usize, Stop> {
+        let start = usize::try_from(address).map_err(|_| Stop::Error(EFAULT))? & PAGE_MASK;
+        let count = c_int::try_from(pages.len()).unwrap_or(0);
+        let got = match self {
+            // SAFETY: `pages` has room for `count` pointers; the kernel checks the address.
+            Self::Long => unsafe { ffi::knem_pin(start, count, writable, true, pages.as_mut_ptr()) },
+            // SAFETY: As above.
+            Self::Calling => unsafe { ffi::knem_pin(start, count, writable, false, pages.as_mut_ptr()) },
+            // SAFETY: As above; the reference keeps the structure, and C checks whether its memory is still there.
+            Self::Of { mm, wait } => unsafe {
+                ffi::knem_pin_remote(mm.as_raw(), start, count, writable, wait, pages.as_mut_ptr())
+            },
+        };
+        match usize::try_from(got) {
+            Ok(0) => Err(Stop::Error(EFAULT)),
+            Ok(got) => Ok(got.min(pages.len())),
+            Err(_) => {
+                let error = Error::from_errno(got);
+                Err(if error == EAGAIN { Stop::Busy } else { Stop::Error(error) })
+            }
+        }
+    }
+}
+
+/// A part of segments whose pages are pinned.
+///
+/// # Invariants
+/// `pages` are the pages that the segments touch from `from` on, in that order, for `bytes` bytes; each is pinned as often as it
+/// is in there.
+#[derive(Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    segments: &'a [ParamIovec],
+    from: Cursor,
+    bytes: u64,
+    pages: &'a [*mut bindings::page],
+}
+
+impl<'a> Batch<'a> {
+    /// Pins the memory of segments from a byte on: as much as `pages` has room for, `bytes` bytes at most, less where a later page
+    /// cannot be pinned.
+    pub(crate) fn pin(
+        how: How<'_>,
+        segments: &'a [ParamIovec],
+        from: Cursor,
+        bytes: u64,
+        writable: bool,
+        pages: &'a mut [*mut bindings::page],
+    ) -> Result<Self, Stop> {
+        let (mut count, mut covered) = (0usize, 0u64);
+        'all: for mut piece in segment::pieces_from(segments, from, bytes) {
+            while piece.len != 0 {
+                let room = pages.get_mut(count..).unwrap_or(&mut []);
+                let wanted = usize::try_from(segment::touched(piece, PAGE_SHIFT as u32)).unwrap_or(usize::MAX);
+                let wanted = wanted.min(room.len());
+                let Some(room) = room.get_mut(..wanted).filter(|room| !room.is_empty()) else { break 'all };
+                let got = match how.pin(piece.addr, writable, room) {
+                    Ok(got) => got,
+                    Err(stop) if count == 0 => return Err(stop),
+                    Err(_) => break 'all,
+                };
+                let len = reach(piece, got);
+                count = count.saturating_add(got);
+                covered = covered.saturating_add(len);
+                piece = Piece { addr: piece.addr.wrapping_add(len), len: piece.len.saturating_sub(len) };
+            }
+        }
+        // INVARIANT: Just pinned.
+        Ok(Self { segments, from, bytes: covered, pages: pages.get(..count).unwrap_or(&[]) })
+    }
+
+    /// Number of bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Number of pages.
+    pub(crate) fn count(&self) -> u64 {
+        self.pages.len() as u64
+    }
+
+    /// The memory, as addresses of the direct map, each with the number of pages that it is on.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = (Piece, usize)> + 'a {
+        let (mut user, mut current) = (segment::pieces_from(self.segments, self.from, self.bytes), Piece::default());
+        let mut pages = self.pages;
+        core::iter::from_fn(move || {
+            if current.len == 0 {
+                current = user.next()?;
+            }
+            let touched = usize::try_from(segment::touched(current, PAGE_SHIFT as u32)).unwrap_or(usize::MAX);
+            let run = contiguous(pages.get(..touched.min(pages.len())).unwrap_or(&[]))?;
+            let first = *run.first()?;
+            let len = reach(current, run.len());
+            // SAFETY: A pinned page, of ordinary memory.
+            let address = unsafe { ffi::knem_shim_page_address(first) } as u64;
+            let piece = Piece { addr: address | (current.addr & (PAGE_SIZE as u64 - 1)), len };
+            current = Piece { addr: current.addr.wrapping_add(len), len: current.len.saturating_sub(len) };
+            pages = pages.get(run.len()..).unwrap_or(&[]);
+            Some((piece, run.len()))
+        })
+    }
+
+    /// Unpins the pages, as changed ones if they are `dirty`.
+    pub(crate) fn unpin(self, dirty: bool) {
+        release(self.pages, dirty);
+    }
+}
+
+/// How many bytes of a piece are on its first `pages` pages.
+fn reach(piece: Piece, pages: usize) -> u64 {
+    let within = piece.addr & (PAGE_SIZE as u64 - 1);
+    (pages as u64).saturating_mul(PAGE_SIZE as u64).saturating_sub(within).min(piece.len)
+}
+
+/// Why memory does not stay pinned.
+pub(crate) enum Refused {
+    /// A limit forbids it.
+    Limit(Refusal),
+    /// It cannot be pinned, at least not for long.
+    Error(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Memory that stays pinned until this is dropped.
 ///
 /// # Invariants
 /// Every page that an extent touches is pinned once for it (`FOLL_PIN`), for writing if `writable`, and the extents'
@@ -37,93 +209,74 @@ pub(crate) struct Pinned {
     writable: bool,
     /// First and last byte, plus one, that may have been written; nothing as long as the first is after the last.
     written: (Atomic<u64>, Atomic<u64>),
-    _charge: Charge,
+    charge: Charge,
 }
 
 impl Pinned {
-    /// Pins the memory of all segments, for reading or also for writing.
+    /// Pins the memory of all segments, for reading or also for writing, and accounts it to the calling process.
     ///
     /// # Errors
-    /// ENOMEM as [`Charge`], or where there is no memory; EFAULT if a page cannot be had so; EINTR if the caller is
-    /// killed; others as the kernel's `pin_user_pages_fast()`. Nothing stays pinned then.
-    pub(crate) fn new(segments: &Segments, writable: bool, lifetime: Lifetime) -> Result<Self> {
-        let pages = segments.measure().pages;
-        let charge = match lifetime {
-            Lifetime::Region => Charge::region(pages)?,
-            Lifetime::Request => Charge::request(pages)?,
-        };
+    /// [`Refused::Limit`] as [`Charge::add`]; ENOMEM; EFAULT if a page cannot be pinned so; EINTR if the caller is killed;
+    /// others as the kernel's `pin_user_pages_fast()`. Nothing stays pinned then.
+    pub(crate) fn new(context: &Context, segments: &Segments, writable: bool) -> Result<Self, Refused> {
+        let mut terms = Terms::calling();
+        let Measure { bytes, pages } = segments.measure();
+        if terms.forbid(pages) {
+            return Err(Refused::Limit(Refusal::PinLimit));
+        }
         // INVARIANT: Nothing is pinned, and there are no extents.
         let mut pinned = Self {
             extents: Extents::new(),
             writable,
             written: (Atomic::new(u64::MAX), Atomic::new(0)),
-            _charge: charge,
+            charge: Charge::new(Some(Payer::calling(context)?)),
         };
         let mut small = [core::ptr::null_mut(); SMALL];
-        let mut large = KVec::new();
-        let batch: &mut [*mut bindings::page] = if pages <= SMALL as u64 {
+        let mut large;
+        let room: &mut [*mut bindings::page] = if pages <= SMALL as u64 {
             &mut small
         } else {
-            large = KVec::with_capacity(BATCH, GFP_KERNEL_ACCOUNT)?;
-            for _ in 0..BATCH {
-                large.push_within_capacity(core::ptr::null_mut()).map_err(|_| ENOMEM)?;
-            }
-            large.as_mut_slice()
+            large = Pages::new(pages)?;
+            large.as_mut()
         };
-        for segment in segments.as_slice() {
-            let piece = Piece { addr: segment.base, len: segment.len };
-            pinned.pin(piece, lifetime, batch)?;
-        }
-        drop(large);
-        pinned.extents.trim();
-        Ok(pinned)
-    }
-
-    /// Pins one segment.
-    fn pin(&mut self, mut piece: Piece, lifetime: Lifetime, batch: &mut [*mut bindings::page]) -> Result {
-        let longterm = lifetime == Lifetime::Region;
-        let space = task::space();
-        while piece.len != 0 {
-            let segment = crate::uapi::ParamIovec { base: piece.addr, len: piece.len };
-            let (_, pages) = space.pages(&segment)?;
-            let wanted = usize::try_from(pages).unwrap_or(usize::MAX).min(batch.len());
-            let start = usize::try_from(piece.addr).map_err(|_| EFAULT)? & PAGE_MASK;
-            // SAFETY: `batch` has room for `wanted` pointers; the kernel checks the address.
-            let got = unsafe { ffi::knem_pin(start, wanted as c_int, self.writable, longterm, batch.as_mut_ptr()) };
-            let got = match usize::try_from(got) {
-                Err(_) => return Err(Error::from_errno(got)),
-                Ok(0) => return Err(EFAULT),
-                Ok(got) => got,
-            };
-            let pages = batch.get(..got).ok_or(EFAULT)?;
-            piece = self.take(piece, pages)?;
-            if piece.len != 0 {
+        let (mut from, mut left) = (Cursor::default(), bytes);
+        while left != 0 {
+            let pieces = segment::pieces_from(segments.as_slice(), from, left);
+            let expected = segment::touched_by(pieces, PAGE_SHIFT as u32, room.len() as u64);
+            pinned.charge.add(&mut terms, expected).map_err(Refused::Limit)?;
+            let batch = Batch::pin(How::Long, segments.as_slice(), from, left, writable, room);
+            let batch = batch.map_err(|stop| match stop {
+                Stop::Busy => EAGAIN,
+                Stop::Error(error) => error,
+            })?;
+            pinned.charge.remove(expected.saturating_sub(batch.count()));
+            pinned.take(batch)?;
+            let covered = batch.bytes();
+            from = from.after(segments.as_slice(), covered);
+            left = left.saturating_sub(covered);
+            if left != 0 {
                 if task::killed() {
-                    return Err(EINTR);
+                    return Err(EINTR.into());
                 }
                 task::resched();
             }
         }
-        Ok(())
+        pinned.extents.trim();
+        Ok(pinned)
     }
 
-    /// Takes over freshly pinned pages, which hold the first part of `piece`; returns what is left of that.
-    fn take(&mut self, mut piece: Piece, mut pages: &[*mut bindings::page]) -> Result<Piece> {
-        while let Some(run) = contiguous(pages) {
-            let within = piece.addr & (PAGE_SIZE as u64 - 1);
-            let len = (run.len() as u64).saturating_mul(PAGE_SIZE as u64).saturating_sub(within).min(piece.len);
-            let Some(&first) = run.first() else { break };
-            // SAFETY: A pinned page, of ordinary memory.
-            let address = unsafe { ffi::knem_shim_page_address(first) } as u64;
-            // INVARIANT: The pages of the run are contiguous, and each is pinned once, for the extent that gets them.
-            if let Err(error) = self.extents.append(Piece { addr: address | within, len }) {
-                release(pages);
+    /// Takes over freshly pinned pages.
+    fn take(&mut self, batch: Batch<'_>) -> Result {
+        let mut taken = 0usize;
+        for (piece, pages) in batch.pieces() {
+            // INVARIANT: The pages of the piece follow each other, and each is pinned once, for the extent that gets them.
+            if let Err(error) = self.extents.append(piece) {
+                release(batch.pages.get(taken..).unwrap_or(&[]), false);
                 return Err(error);
             }
-            piece = Piece { addr: piece.addr.wrapping_add(len), len: piece.len.saturating_sub(len) };
-            pages = pages.get(run.len()..).unwrap_or(&[]);
+            taken = taken.saturating_add(pages);
         }
-        Ok(piece)
+        Ok(())
     }
 
     /// Number of extents.
@@ -185,9 +338,9 @@ fn contiguous(pages: &[*mut bindings::page]) -> Option<&[*mut bindings::page]> {
 }
 
 /// Unpins pages that no extent has.
-fn release(pages: &[*mut bindings::page]) {
+fn release(pages: &[*mut bindings::page], dirty: bool) {
     // SAFETY: Each was pinned, and is unpinned here once. The function does not change the array.
-    unsafe { ffi::knem_unpin(pages.as_ptr().cast_mut(), pages.len()) };
+    unsafe { ffi::knem_unpin(pages.as_ptr().cast_mut(), pages.len() as c_ulong, dirty) };
 }
 
 /// Changes a bound, where `beyond` says that the new one is.

@@ -166,12 +166,12 @@ impl Cursor {
                 writeln!(out, "{} {uid} {pid} {regions} {bytes} {requests} {copied} {slots}", self.context)
             }
             (_, Rows::Regions) => {
-                let Listed { ordinal, bytes, extents, protection, single_use, any_user } = self.listed;
+                let Listed { ordinal, bytes, extents, protection, single_use, any_user, unpinned } = self.listed;
                 let bit = |bit: u32, name: char| if protection & bit != 0 { name } else { '-' };
                 let (read, write) = (bit(PROT_READ, 'r'), bit(PROT_WRITE, 'w'));
                 write!(out, "{} {ordinal} {bytes} {extents} {read}{write} ", self.context)?;
                 let mut before = "";
-                for (flag, name) in [(single_use, "single_use"), (any_user, "any_user")] {
+                for (flag, name) in [(single_use, "single_use"), (any_user, "any_user"), (unpinned, "unpinned")] {
                     if flag {
                         write!(out, "{before}{name}")?;
                         before = ",";

@@ -3,7 +3,7 @@
 
 use crate::glue::context::{Context, Listed};
 use crate::glue::ffi;
-use crate::glue::pin::Pinned;
+use crate::glue::memory::Memory;
 use crate::glue::{params, stats, task};
 use crate::logic::access::{Rule, Want};
 use crate::logic::claim::{self, Slot};
@@ -16,7 +16,7 @@ use kernel::sync::atomic::{ordering, Atomic};
 use kernel::sync::Arc;
 use kernel::types::Opaque;
 
-/// Pinned memory that others may use.
+/// Memory that other processes may use.
 ///
 /// It lives as long as a reference does: the table's and the tree's of its context (one together, see [`Context`]), and
 /// one for each request that uses it.
@@ -28,7 +28,7 @@ pub(crate) struct Region {
     /// Number of the region in its context, for the statistics. No part of the cookie.
     ordinal: u64,
     single_use: Option<State>,
-    memory: Pinned,
+    memory: Memory,
     owner: Arc<Context>,
 }
 
@@ -51,7 +51,7 @@ impl Slot for State {
 
 impl Region {
     /// A region of `owner`, not listed yet.
-    pub(crate) fn new(owner: Arc<Context>, rule: Rule, single_use: bool, memory: Pinned) -> Self {
+    pub(crate) fn new(owner: Arc<Context>, rule: Rule, single_use: bool, memory: Memory) -> Self {
         Self {
             node: Opaque::new(ffi::Node::new()),
             rule,
@@ -76,6 +76,7 @@ impl Region {
             protection: self.rule.protection,
             bytes: self.memory.length(),
             extents: self.memory.extents(),
+            unpinned: self.memory.pinned().is_none(),
         }
     }
 
@@ -95,7 +96,7 @@ impl Region {
     }
 
     /// The region's memory.
-    pub(crate) fn memory(&self) -> &Pinned {
+    pub(crate) fn memory(&self) -> &Memory {
         &self.memory
     }
 }
@@ -140,6 +141,9 @@ impl Drop for RegionRef {
         }
         let node = self.node();
         stats::add(profile::event(Event::RegionGone), 1);
+        if self.memory.pinned().is_none() {
+            stats::add(profile::event(Event::UnpinnedGone), 1);
+        }
         // SAFETY: That was the last reference, so nobody else uses the region: who still finds its node gets no
         // reference. Dropping it in place releases the memory, the account and the context at once, here, and leaves
         // the bytes of the node, which has nothing to drop, as they are.

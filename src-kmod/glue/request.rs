@@ -2,27 +2,47 @@
 //! A copy request's way from the checks to whoever does it. The order of the checks is part of the interface
 //! (knem(4)); a request that is refused leaves everything as it was.
 
+use crate::glue::charge::{Payer, Terms};
 use crate::glue::completion::Completion;
 use crate::glue::context::Context;
-use crate::glue::copy::{self, Direction, Place};
+use crate::glue::copy::{self, Direction};
 use crate::glue::dma;
 use crate::glue::job::{Job, Side, Waits};
-use crate::glue::pin::{Lifetime, Pinned};
+use crate::glue::memory::{Memory, Reach, View};
+use crate::glue::pin::{How, Pages, Stop, BATCH, SMALL};
 use crate::glue::region::Claimed;
 use crate::glue::segments::{Failure, Segments};
+use crate::glue::window::Walk;
 use crate::glue::{params, stats, table, task};
 use crate::logic::access::Want;
 use crate::logic::counter::Counter;
 use crate::logic::flags::{self, Worker};
+use crate::logic::memlock::FLOOR;
 use crate::logic::plan;
 use crate::logic::profile::Path;
 use crate::logic::refusal::Refusal;
+use crate::logic::segment::{self, Cursor};
 use crate::uapi::{Cookie, STATUS_FAILED, STATUS_PENDING, STATUS_SUCCESS};
 use core::mem::MaybeUninit;
+use kernel::bindings;
+use kernel::page::PAGE_SHIFT;
 use kernel::prelude::*;
 
 /// A region and a byte of it where a copy starts.
 pub(crate) type Start = (Cookie, u64);
+
+/// Where a request lives that outlives the call.
+type Home = KBox<MaybeUninit<Job>>;
+
+/// Who carries a request out. Decided once, from the flags; only memory that does not stay pinned takes an engine out of it.
+enum Carrier {
+    /// The calling task, before the call returns.
+    Caller,
+    /// The context's thread, alone or with an engine.
+    Thread(Home, Option<Waits>),
+    /// An engine, driven by the calling task.
+    Engine(Home, Waits),
+}
 
 /// A request that has passed the first checks, and counts.
 pub(crate) struct Request<'a> {
@@ -31,15 +51,14 @@ pub(crate) struct Request<'a> {
     started: u64,
     flags: flags::Copy,
     completion: Option<Completion>,
-    /// Where the request will live if it outlives the call.
-    home: Option<KBox<MaybeUninit<Job>>>,
+    carrier: Carrier,
 }
 
 impl<'a> Request<'a> {
-    /// Takes a request whose flags are fine. `slot` is where its result goes, if it goes to the status array.
+    /// Takes a request whose flags are valid. `slot` is where its result goes, if it goes to the status array.
     ///
     /// # Errors
-    /// EINVAL if a DMA engine is asked for and there is none; EAGAIN, ERESTARTNOINTR and EINTR as [`Context::start_thread`]; EBUSY if the
+    /// EINVAL if a DMA engine is requested and there is none; EAGAIN, ERESTARTNOINTR and EINTR as [`Context::start_thread`]; EBUSY if the
     /// queue of events or of requests is full; ENOMEM.
     pub(crate) fn new(context: &'a Context, flags: flags::Copy, slot: Option<u32>) -> Result<Self> {
         let started = stats::now();
@@ -61,21 +80,22 @@ impl<'a> Request<'a> {
         thread.inspect_err(|error| {
             stats::count(if *error == EAGAIN { Counter::RejectedThread } else { Counter::RejectedMemory });
         })?;
+        let threaded = flags.worker() == Worker::Thread;
         let completion = match (slot, context.offload()) {
             (Some(slot), Some(offload)) => {
-                let queued = flags.worker() == Worker::Thread;
-                Some(Completion::new(offload.reports().clone(), slot, flags.notify, queued)?)
+                Some(Completion::new(offload.reports().clone(), slot, flags.notify, threaded)?)
             }
             // The flags' check has found the status array, so that there is an offload for each slot.
             _ => None,
         };
-        let home = if flags.outlives_call() {
-            let home = KBox::new_uninit(GFP_KERNEL_ACCOUNT);
-            Some(home.inspect_err(|_| stats::count(Counter::RejectedMemory))?)
-        } else {
-            None
+        let engine = flags.dma.then_some(if flags.detached { Waits::No } else { Waits::Yes });
+        let home = || KBox::new_uninit(GFP_KERNEL_ACCOUNT).inspect_err(|_| stats::count(Counter::RejectedMemory));
+        let carrier = match (threaded, engine) {
+            (true, engine) => Carrier::Thread(home()?, engine),
+            (false, Some(waits)) => Carrier::Engine(home()?, waits),
+            (false, None) => Carrier::Caller,
         };
-        Ok(Self { context, started, flags, completion, home })
+        Ok(Self { context, started, flags, completion, carrier })
     }
 
     /// Copies between regions, `bound` bytes at most. Returns the status for the caller.
@@ -87,7 +107,7 @@ impl<'a> Request<'a> {
         let to = find(destination.0, Want::Write)?;
         stats::count(Counter::Processed);
         let (from, to) = (Side::Region(from, source.1), Side::Region(to, destination.1));
-        let job = Job::new(from, to, bound, self.started);
+        let job = Job::new(from, to, bound, self.started).inspect_err(|_| stats::count(Counter::RejectedMemory))?;
         Ok(self.run(job))
     }
 
@@ -106,32 +126,37 @@ impl<'a> Request<'a> {
         let region = find(remote.0, if write { Want::Write } else { Want::Read })?;
         stats::count(Counter::Processed);
         if !self.flags.pins(write, params::pin_reads()) {
-            return Ok(self.run_mapped(region, remote.1, &segments, direction, bound));
+            return self.run_mapped(region, remote.1, &segments, direction, bound);
         }
-        // What outlives the call may stay as long as others like, and is accounted as a region is.
-        let lifetime = if self.flags.outlives_call() { Lifetime::Region } else { Lifetime::Request };
-        let pinned = Pinned::new(&segments, !write, lifetime);
-        let local = Side::Local(pinned.inspect_err(|_| stats::count(Counter::RejectedPin))?);
-        stats::count(Counter::ProcessedPinned);
+        if matches!(self.carrier, Carrier::Caller) {
+            return self.run_windows(region, remote.1, &segments, direction, bound);
+        }
+        // What outlives the call may stay as long as other processes like, and is accounted as a region is.
+        let memory = Memory::new(self.context, segments, !write);
+        let local = Side::Local(memory.inspect_err(|_| stats::count(Counter::RejectedPin))?);
         let region = Side::Region(region, remote.1);
         let job = match direction {
             Direction::Read => Job::new(region, local, bound, self.started),
             Direction::Write => Job::new(local, region, bound, self.started),
         };
+        let job = job.inspect_err(|_| stats::count(Counter::RejectedPin))?;
+        stats::count(Counter::ProcessedPinned);
         Ok(self.run(job))
     }
 
-    /// Accepts a copy through the caller's mapping, and does it.
-    fn run_mapped(self, mut region: Claimed, offset: u64, local: &Segments, way: Direction, bound: u64) -> u8 {
+    /// The request is accepted: a single-use region is consumed, and the slot says PENDING.
+    fn accept(&self, region: &mut Claimed, bytes: u64) {
         region.accept();
         if let Some(completion) = &self.completion {
             completion.start();
         }
-        let place = Place { memory: region.region().memory(), offset };
-        let bytes = plan::bytes(place.memory.length(), offset, local.measure().bytes, 0, bound);
         self.context.tally(bytes);
-        let status = copy::mapped(place, local, way, bytes);
-        stats::ended(Path::Mapped, self.started, bytes, status);
+    }
+
+    /// Ends a request that the calling task has carried out: gives back the region, and then reports. Returns the status for the
+    /// caller.
+    fn settle(self, region: Claimed, path: Path, bytes: u64, status: u8) -> u8 {
+        stats::ended(path, self.started, bytes, status);
         drop(region);
         if let Some(completion) = self.completion {
             completion.publish(status);
@@ -140,7 +165,88 @@ impl<'a> Request<'a> {
         status
     }
 
-    /// Accepts a copy between pinned memories, and does it or gives it to whoever does.
+    /// Accepts a copy through the caller's mapping, and does it.
+    ///
+    /// # Errors
+    /// ENOMEM for a region that is not pinned.
+    fn run_mapped(self, mut region: Claimed, offset: u64, local: &Segments, way: Direction, bound: u64) -> Result<u8> {
+        let memory = region.region().memory();
+        let bytes = plan::bytes(memory.length(), offset, local.measure().bytes, 0, bound);
+        let mut reach = Reach::new(memory, offset).inspect_err(|_| stats::count(Counter::RejectedMemory))?;
+        self.accept(&mut region, bytes);
+        let status = copy::mapped(region.region().memory(), &mut reach, local, way, bytes);
+        Ok(self.settle(region, Path::Mapped, bytes, status))
+    }
+
+    /// Copies with the caller's side pinned window by window: no more of it than is copied, and no more at a time than a batch.
+    /// Accepts the copy when its first window is pinned.
+    ///
+    /// # Errors
+    /// Of the first window: EFAULT if it cannot be used so, EINTR if the caller is killed; ENOMEM.
+    fn run_windows(self, mut region: Claimed, offset: u64, local: &Segments, way: Direction, bound: u64) -> Result<u8> {
+        let segments = local.as_slice();
+        let memory = region.region().memory();
+        let bytes = plan::bytes(memory.length(), offset, local.measure().bytes, 0, bound);
+        let refused = |_: &Error| stats::count(Counter::RejectedPin);
+        let mut reach = Reach::new(memory, offset).inspect_err(refused)?;
+        let pieces = segment::pieces_from(segments, Cursor::default(), bytes);
+        let pages = segment::touched_by(pieces, PAGE_SHIFT as u32, BATCH as u64);
+        // What is no longer than the shortest window is not worth the counting.
+        let payer = if pages <= FLOOR { None } else { Some(Payer::calling(self.context).inspect_err(refused)?) };
+        let mut walk = Walk::new(Cursor::default(), payer, Terms::calling());
+        let mut small = [core::ptr::null_mut(); SMALL];
+        let mut large;
+        let room: &mut [*mut bindings::page] = if pages <= SMALL as u64 {
+            &mut small
+        } else {
+            large = Pages::new(pages).inspect_err(refused)?;
+            large.as_mut()
+        };
+        let (mut left, mut status) = (bytes, STATUS_SUCCESS);
+        while left != 0 && status == STATUS_SUCCESS {
+            let window = match walk.open(How::Calling, segments, way == Direction::Read, left, room) {
+                Ok(window) => window,
+                Err(stop) if left == bytes => {
+                    stats::count(Counter::RejectedPin);
+                    return Err(match stop {
+                        Stop::Busy => EFAULT,
+                        Stop::Error(error) => error,
+                    });
+                }
+                Err(_) => {
+                    stats::count(Counter::FailedUserCopy);
+                    status = STATUS_FAILED;
+                    break;
+                }
+            };
+            if left == bytes {
+                stats::count(Counter::ProcessedPinned);
+                self.accept(&mut region, bytes);
+            }
+            let memory = region.region().memory();
+            let Ok(copied) = copy::window(memory, &mut reach, View::Window(window), way) else {
+                stats::count(Counter::FailedUserCopy);
+                status = STATUS_FAILED;
+                break;
+            };
+            walk.advance(segments, copied);
+            reach.advance(memory, copied);
+            left = left.saturating_sub(copied);
+            if left != 0 {
+                if task::killed() {
+                    status = STATUS_FAILED;
+                }
+                task::resched();
+            }
+        }
+        if bytes == 0 {
+            stats::count(Counter::ProcessedPinned);
+            self.accept(&mut region, bytes);
+        }
+        Ok(self.settle(region, Path::Pinned, bytes, status))
+    }
+
+    /// Accepts a copy, and does it or gives it to whoever does.
     fn run(mut self, job: Job) -> u8 {
         let asynchronous = self.completion.is_some();
         let mut job = job.reporting(self.completion.take());
@@ -151,38 +257,60 @@ impl<'a> Request<'a> {
             // As the original: who asked for a slot finds the result there, and only there.
             return if asynchronous { STATUS_PENDING } else { STATUS_SUCCESS };
         }
-        let Some(home) = self.home else {
-            let status = job.copy(task::killed);
-            job.end(status);
-            return status;
+        // Engines only get memory that stays pinned.
+        let carrier = match self.carrier {
+            Carrier::Thread(home, Some(_)) if job.places().is_none() => Carrier::Thread(home, None),
+            Carrier::Engine(..) if job.places().is_none() => Carrier::Caller,
+            carrier => carrier,
         };
-        if self.flags.dma {
-            stats::count(Counter::ProcessedDma);
-            job.set_engine(if self.flags.detached { Waits::No } else { Waits::Yes });
-        }
-        if self.flags.worker() == Worker::Thread {
-            job.set_threaded();
-        }
-        let job = KBox::write(home, job);
-        match (self.flags.worker(), self.context.offload()) {
-            (Worker::Thread, Some(offload)) => {
+        let status = match (carrier, self.context.offload()) {
+            (Carrier::Thread(home, engine), Some(offload)) => {
                 stats::count(Counter::ProcessedThread);
-                offload.submit(job);
+                Self::prepare(&mut job, engine);
+                job.set_threaded();
+                offload.submit(KBox::write(home, job));
                 STATUS_PENDING
             }
-            _ => Self::drive(job, self.flags.detached),
+            (Carrier::Engine(home, waits), _) => {
+                Self::prepare(&mut job, Some(waits));
+                Self::drive(KBox::write(home, job), waits)
+            }
+            // The flags' check has found the status array, so that there is an offload for the thread.
+            (Carrier::Caller | Carrier::Thread(..), _) => {
+                let status = job.copy(task::killed);
+                job.end(status);
+                status
+            }
+        };
+        // The answer must not depend on who is faster, or on who copies in the engine's place.
+        if self.flags.dma && self.flags.detached {
+            STATUS_PENDING
+        } else {
+            status
+        }
+    }
+
+    /// Has an engine do the job, if one is to.
+    fn prepare(job: &mut Job, engine: Option<Waits>) {
+        if let Some(waits) = engine {
+            stats::count(Counter::ProcessedDma);
+            job.set_engine(waits);
         }
     }
 
     /// Has an engine do the job for the calling task.
-    fn drive(job: KBox<Job>, detached: bool) -> u8 {
-        match dma::run(job, if detached { dma::Wait::No } else { dma::Wait::Caller }) {
+    fn drive(job: KBox<Job>, waits: Waits) -> u8 {
+        let wait = match waits {
+            Waits::Yes => dma::Wait::Caller,
+            Waits::No => dma::Wait::No,
+        };
+        match dma::run(job, wait) {
             dma::Outcome::Done(job, status) => {
                 job.finish(status);
                 status
             }
-            dma::Outcome::InFlight if detached => STATUS_PENDING,
-            // The caller has been killed and will not look, or the engine was given up, which still has some of the memory.
+            // The caller has been killed and will not look, or the engine was given up, which still has some of the memory; or
+            // the request is detached, and its caller gets PENDING.
             dma::Outcome::InFlight => STATUS_FAILED,
         }
     }

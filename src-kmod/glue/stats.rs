@@ -113,6 +113,7 @@ fn present() -> Now {
         pinned_bytes_peak: bytes(peak),
         contexts: left(Event::ContextOpened, Event::ContextClosed),
         regions: left(Event::RegionCreated, Event::RegionGone),
+        regions_unpinned: left(Event::UnpinnedCreated, Event::UnpinnedGone),
     }
 }
 

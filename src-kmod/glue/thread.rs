@@ -124,7 +124,7 @@ fn carry_on(offload: &Offload, mut job: KBox<Job>) {
         }
         return offload.rest();
     }
-    let progress = job.step(interrupted);
+    let progress = job.step(false, interrupted);
     if let Progress::Done(status) = progress {
         job.finish(status);
         return offload.rest();

@@ -12,4 +12,4 @@ macro_rules! opaque {
     };
 }
 
-opaque!(cpumask, file, mm_struct, page, pid, poll_table, seq_file, vm_area_struct);
+opaque!(cpumask, cred, file, mm_struct, page, pid, poll_table, seq_file, vm_area_struct);

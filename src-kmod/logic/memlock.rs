@@ -1,7 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
 //! How much memory may be pinned.
 
-use crate::logic::refusal::Refusal;
+/// Pages of a window that is pinned whatever the limits say, so that they slow a copy down and never stop it.
+pub const FLOOR: u64 = 16;
+
+/// What RLIMIT_MEMLOCK is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforced {
+    /// Nothing: pinned memory is only counted.
+    No,
+    /// The pinned memory of an address space, that of other drivers included.
+    Space,
+    /// The locked memory of a user, as the kernel counts it for io_uring and others.
+    User,
+}
+
+impl Enforced {
+    /// What the parameter `memlock` means.
+    #[must_use]
+    pub const fn by(parameter: u32) -> Self {
+        match parameter {
+            0 => Self::No,
+            1 => Self::Space,
+            _ => Self::User,
+        }
+    }
+}
 
 /// The machine's ceiling in pages: `param_mib` mebibytes, or half of the `ram` pages if that is 0.
 #[must_use]
@@ -18,29 +42,25 @@ pub const fn ceiling(param_mib: u64, ram: u64, page_shift: u32) -> u64 {
     }
 }
 
-/// Whether a process may have `pages` pages pinned. `limit` is its RLIMIT_MEMLOCK in pages, if that is enforced;
-/// `exempt` tells whether the caller is above it (it has CAP_IPC_LOCK) and is asked only when that matters.
-///
-/// # Errors
-/// [`Refusal::PinLimit`] (ENOMEM).
-pub fn admit(pages: u64, limit: Option<u64>, exempt: impl FnOnce() -> bool) -> Result<(), Refusal> {
-    match limit {
-        Some(limit) if pages > limit && !exempt() => Err(Refusal::PinLimit),
-        _ => Ok(()),
+/// A user's ceiling in pages: `param_mib` mebibytes, or four fifths of the `machine`'s ceiling if that is 0.
+#[must_use]
+pub const fn user_ceiling(param_mib: u64, machine: u64, page_shift: u32) -> u64 {
+    if param_mib == 0 {
+        return machine.saturating_sub(machine / 5);
     }
+    ceiling(param_mib, 0, page_shift)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{admit, ceiling};
-    use crate::logic::refusal::Refusal;
+    use super::{ceiling, user_ceiling, Enforced};
 
     #[test]
-    fn the_limit_is_inclusive() {
-        assert_eq!(admit(10, Some(10), || panic!("not needed")), Ok(()));
-        assert_eq!(admit(11, Some(10), || false), Err(Refusal::PinLimit));
-        assert_eq!(admit(11, Some(10), || true), Ok(()));
-        assert_eq!(admit(u64::MAX, None, || panic!("not needed")), Ok(()));
+    fn every_value_of_the_parameter_means_something() {
+        assert_eq!(Enforced::by(0), Enforced::No);
+        assert_eq!(Enforced::by(1), Enforced::Space);
+        assert_eq!(Enforced::by(2), Enforced::User);
+        assert_eq!(Enforced::by(u32::MAX), Enforced::User);
     }
 
     #[test]
@@ -49,5 +69,13 @@ mod tests {
         assert_eq!(ceiling(1, 1001, 12), 256);
         assert_eq!(ceiling(1, 1001, 16), 16);
         assert_eq!(ceiling(u64::MAX, 1001, 12), u64::MAX);
+    }
+
+    #[test]
+    fn a_user_leaves_something_to_others() {
+        assert_eq!(user_ceiling(0, 500, 12), 400);
+        assert_eq!(user_ceiling(0, 1, 12), 1);
+        assert_eq!(user_ceiling(0, u64::MAX, 12), u64::MAX - u64::MAX / 5);
+        assert_eq!(user_ceiling(1, 500, 12), 256);
     }
 }

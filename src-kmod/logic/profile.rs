@@ -43,9 +43,15 @@ pub enum Event {
     ContextOpened,
     /// Such a file was closed.
     ContextClosed,
+    /// A region was created whose memory is pinned only while it is copied.
+    UnpinnedCreated,
+    /// The last reference to such a region is gone.
+    UnpinnedGone,
+    /// Memory was taken unpinned, of a region or of a request.
+    Unpinned,
 }
 
-const EVENTS: usize = 4;
+const EVENTS: usize = 7;
 
 /// What may be refused: commands by their numbers, and the other calls.
 pub const CALLS: [(Call, &str); 15] = [
@@ -192,6 +198,8 @@ pub struct Now {
     pub contexts: u64,
     /// Regions that have memory.
     pub regions: u64,
+    /// Those of them whose memory is pinned only while it is copied.
+    pub regions_unpinned: u64,
 }
 
 /// Writes the text; `value` gives each counter. Lines of counters that are 0 are left out where there are many.
@@ -205,6 +213,8 @@ pub fn write(out: &mut impl Write, now: Now, value: impl Fn(usize) -> u64) -> Re
     writeln!(out, "pinned_bytes_peak {}", now.pinned_bytes_peak)?;
     writeln!(out, "contexts {}", now.contexts)?;
     writeln!(out, "regions {}", now.regions)?;
+    writeln!(out, "regions_unpinned {}", now.regions_unpinned)?;
+    writeln!(out, "unpinned {}", value(event(Event::Unpinned)))?;
     for (counter, name) in Counter::NAMES {
         writeln!(out, "{name} {}", value(counter as usize))?;
     }
@@ -245,7 +255,8 @@ mod tests {
     use std::string::String;
     use std::vec::Vec;
 
-    const NOW: Now = Now { age_ns: 1, pinned_bytes: 2, pinned_bytes_peak: 3, contexts: 4, regions: 5 };
+    const NOW: Now =
+        Now { age_ns: 1, pinned_bytes: 2, pinned_bytes_peak: 3, contexts: 4, regions: 5, regions_unpinned: 6 };
 
     fn text(value: impl Fn(usize) -> u64) -> String {
         let mut text = String::new();
@@ -268,6 +279,7 @@ mod tests {
         }
         places.extend(Refusal::NAMES.map(|(refusal, _)| reason(refusal)));
         places.extend([Event::RegionCreated, Event::RegionGone, Event::ContextOpened, Event::ContextClosed].map(event));
+        places.extend([Event::UnpinnedCreated, Event::UnpinnedGone, Event::Unpinned].map(event));
         assert_eq!(places.len(), COUNT);
         assert_eq!(places.iter().copied().collect::<BTreeSet<_>>(), (0..COUNT).collect());
     }
@@ -291,7 +303,7 @@ mod tests {
     #[test]
     fn what_is_0_among_many_is_left_out() {
         let none = text(|_| 0);
-        assert!(none.starts_with("version 1\nage_ns 1\npinned_bytes 2\npinned_bytes_peak 3\ncontexts 4\nregions 5\n"));
+        assert!(none.starts_with("version 1\nage_ns 1\npinned_bytes 2\npinned_bytes_peak 3\ncontexts 4\nregions 5\nregions_unpinned 6\nunpinned 0\n"));
         assert!(!none.contains("size") && !none.contains("refused") && !none.contains("reason"), "{none}");
         let place = size(Path::Thread, 5000);
         let one = text(|n| u64::from(n == place));

@@ -35,10 +35,10 @@ pub enum Refusal {
     WrongState,
     /// The user has as many files open as a user may have.
     TooManyContexts,
-    /// The worker thread may not start: a limit on processes, such as pids.max or RLIMIT_NPROC.
-    NoThread,
     /// More slots than an array may have, or more memory for a user's slots and events than a user may have.
     SlotLimit,
+    /// The worker thread may not start: a limit on processes, such as pids.max or RLIMIT_NPROC.
+    NoThread,
 }
 
 impl Refusal {
@@ -59,8 +59,8 @@ impl Refusal {
         (Self::Busy, "busy"),
         (Self::WrongState, "wrong_state"),
         (Self::TooManyContexts, "too_many_contexts"),
-        (Self::NoThread, "no_thread"),
         (Self::SlotLimit, "slot_limit"),
+        (Self::NoThread, "no_thread"),
     ];
 
     /// The errno, as a positive number (asm-generic/errno-base.h, errno.h).
@@ -91,7 +91,7 @@ mod tests {
         for (n, (refusal, _)) in Refusal::NAMES.iter().enumerate() {
             assert_eq!(*refusal as usize, n);
         }
-        assert_eq!(Refusal::SlotLimit as usize + 1, Refusal::NAMES.len(), "the last one");
+        assert_eq!(Refusal::NoThread as usize + 1, Refusal::NAMES.len(), "the last one");
     }
 
     #[test]

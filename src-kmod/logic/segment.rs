@@ -82,9 +82,80 @@ pub fn pieces(segments: &[ParamIovec]) -> impl Iterator<Item = Piece> + '_ {
     segments.iter().filter(|segment| segment.len != 0).map(|segment| Piece { addr: segment.base, len: segment.len })
 }
 
+/// A byte of a list of segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// The segment.
+    index: usize,
+    /// Offset in it; at its end, the byte is the first of the next one that has any.
+    within: u64,
+}
+
+impl Cursor {
+    /// The byte that is `bytes` bytes after this one.
+    #[must_use]
+    pub fn after(self, segments: &[ParamIovec], mut bytes: u64) -> Self {
+        let Self { mut index, mut within } = self;
+        while let Some(segment) = segments.get(index) {
+            let left = segment.len.saturating_sub(within);
+            if bytes < left {
+                break;
+            }
+            bytes = bytes.saturating_sub(left);
+            index = index.saturating_add(1);
+            within = 0;
+        }
+        Self { index, within: within.saturating_add(bytes) }
+    }
+}
+
+/// The memory of segments from a byte on, `bytes` bytes at most, empty pieces left out.
+pub fn pieces_from(segments: &[ParamIovec], from: Cursor, bytes: u64) -> impl Iterator<Item = Piece> + Clone + '_ {
+    let (mut skip, mut left) = (from.within, bytes);
+    let rest = segments.get(from.index..).unwrap_or(&[]);
+    rest.iter()
+        .map_while(move |segment| {
+            if left == 0 {
+                return None;
+            }
+            let addr = segment.base.wrapping_add(skip);
+            let len = segment.len.saturating_sub(skip).min(left);
+            skip = 0;
+            left = left.saturating_sub(len);
+            Some(Piece { addr, len })
+        })
+        .filter(|piece| piece.len != 0)
+}
+
+/// How many pages a piece of memory touches.
+#[must_use]
+pub fn touched(piece: Piece, page_shift: u32) -> u64 {
+    let size = 1u64.checked_shl(page_shift).unwrap_or(0);
+    if piece.len == 0 {
+        return 0;
+    }
+    let within = piece.addr & size.saturating_sub(1);
+    let end = within.saturating_add(piece.len).saturating_add(size.saturating_sub(1));
+    end.checked_shr(page_shift).unwrap_or(0)
+}
+
+/// How many pages the pieces touch, each counted as often as a piece touches it; `most` if that is less.
+pub fn touched_by(pieces: impl Iterator<Item = Piece>, page_shift: u32, most: u64) -> u64 {
+    let mut pages = 0u64;
+    for piece in pieces {
+        pages = pages.saturating_add(touched(piece, page_shift));
+        if pages >= most {
+            return most;
+        }
+    }
+    pages
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Measure, Space};
+    extern crate std;
+    use super::{pieces_from, touched, touched_by, Cursor, Measure, Space};
+    use crate::logic::plan::Piece;
     use crate::logic::refusal::Refusal;
     use crate::uapi::ParamIovec;
 
@@ -135,6 +206,44 @@ mod tests {
         assert_eq!(segment(0xab00_0000_0000_0000 | SPACE.end, 1), Err(Refusal::BadAddress));
         assert_eq!(segment(u64::MAX, 2), Err(Refusal::BadAddress));
         assert_eq!(SPACE.pages(&ParamIovec { base: 0xab00_0000_0000_1fff, len: 2 }), Err(Refusal::BadAddress));
+    }
+
+    const LIST: [ParamIovec; 4] = [
+        ParamIovec { base: 100, len: 10 },
+        ParamIovec { base: 7, len: 0 },
+        ParamIovec { base: 200, len: 5 },
+        ParamIovec { base: 300, len: 20 },
+    ];
+
+    fn from(offset: u64, bytes: u64) -> std::vec::Vec<(u64, u64)> {
+        let cursor = Cursor::default().after(&LIST, offset);
+        pieces_from(&LIST, cursor, bytes).map(|piece| (piece.addr, piece.len)).collect()
+    }
+
+    #[test]
+    fn a_part_of_segments() {
+        assert_eq!(from(0, u64::MAX), [(100, 10), (200, 5), (300, 20)]);
+        assert_eq!(from(3, 9), [(103, 7), (200, 2)]);
+        assert_eq!(from(10, 5), [(200, 5)]);
+        assert_eq!(from(14, 2), [(204, 1), (300, 1)]);
+        assert_eq!(from(35, 1), []);
+        assert_eq!(from(1000, 1), []);
+        assert_eq!(from(0, 0), []);
+        let half = Cursor::default().after(&LIST, 12);
+        assert_eq!(half.after(&LIST, 3), Cursor::default().after(&LIST, 15));
+    }
+
+    #[test]
+    fn touched_pages() {
+        let pages = |addr, len| touched(Piece { addr, len }, 12);
+        assert_eq!(pages(0xfff, 0), 0);
+        assert_eq!(pages(0xfff, 1), 1);
+        assert_eq!(pages(0xfff, 2), 2);
+        assert_eq!(pages(0x1000, 0x1000), 1);
+        assert_eq!(pages(0xab00_0000_0000_1fff, 0x1002), 3, "tags do not matter");
+        let list = [Piece { addr: 0, len: 1 }; 5];
+        assert_eq!(touched_by(list.into_iter(), 12, 100), 5);
+        assert_eq!(touched_by(list.into_iter(), 12, 3), 3);
     }
 
     #[test]

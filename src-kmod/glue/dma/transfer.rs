@@ -121,7 +121,11 @@ impl Transfer {
 
     /// Hands chunks to the engine and copies others, until the engine has enough, all is done, or the driver is `over`.
     fn submit(&mut self, over: &dyn Fn() -> bool) {
-        let (source, destination) = (self.job.source(), self.job.destination());
+        // A transfer has nothing else.
+        let Some((source, destination)) = self.job.places() else {
+            self.end.cut_short = true;
+            return;
+        };
         let left = source.memory.pieces(source.offset.saturating_add(self.submitted));
         let right = destination.memory.pieces(destination.offset.saturating_add(self.submitted));
         let limits = self.channel.limits();

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The memory of a copy's side: pinned, or not pinned because a limit or its kind forbids it.
+
+use crate::glue::charge::{Payer, Terms};
+use crate::glue::context::Context;
+use crate::glue::pin::{How, Pages, Pinned, Refused, Stop};
+use crate::glue::segments::Segments;
+use crate::glue::window::{Walk, Window};
+use crate::glue::{params, stats, task};
+use crate::logic::plan::Piece;
+use crate::logic::profile::{self, Event};
+use crate::logic::segment::Cursor;
+use kernel::prelude::*;
+
+/// Memory of a process, as segments or as what they were when they were pinned.
+pub(crate) enum Memory {
+    /// It stays pinned.
+    Pinned(Pinned),
+    /// It is pinned while it is copied.
+    Unpinned(KBox<Unpinned>),
+}
+
+impl Memory {
+    /// The memory of segments of the calling process, for reading or also for writing. It is pinned unless RLIMIT_MEMLOCK, the user's
+    /// ceiling, the machine's, or the kind of memory forbids that (a shared mapping of a file that the file system writes
+    /// back); then it is checked, and not pinned.
+    ///
+    /// # Errors
+    /// EFAULT if a page cannot be used so; ENOMEM; EINTR if the caller is killed; ENOMEM for a limit if the parameter
+    /// `unpinned` is 0.
+    pub(crate) fn new(context: &Context, segments: Segments, writable: bool) -> Result<Self> {
+        let refused = match Pinned::new(context, &segments, writable) {
+            Ok(pinned) => return Ok(Self::Pinned(pinned)),
+            Err(refused) => refused,
+        };
+        match refused {
+            Refused::Limit(refusal) if !params::unpinned() => return Err(refusal.into()),
+            Refused::Error(error) if !params::unpinned() || error != EFAULT => return Err(error),
+            Refused::Limit(_) | Refused::Error(_) => {}
+        }
+        Unpinned::new(context, segments, writable).map(Self::Unpinned)
+    }
+
+    /// Number of bytes.
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Self::Pinned(pinned) => pinned.length(),
+            Self::Unpinned(unpinned) => unpinned.segments.measure().bytes,
+        }
+    }
+
+    /// Number of extents; 0 for memory that is not pinned.
+    pub(crate) fn extents(&self) -> usize {
+        match self {
+            Self::Pinned(pinned) => pinned.extents(),
+            Self::Unpinned(_) => 0,
+        }
+    }
+
+    /// Whether the memory may be written.
+    pub(crate) fn writable(&self) -> bool {
+        match self {
+            Self::Pinned(pinned) => pinned.writable(),
+            Self::Unpinned(unpinned) => unpinned.writable,
+        }
+    }
+
+    /// The memory, if it stays pinned.
+    pub(crate) fn pinned(&self) -> Option<&Pinned> {
+        match self {
+            Self::Pinned(pinned) => Some(pinned),
+            Self::Unpinned(_) => None,
+        }
+    }
+}
+
+/// Memory that is pinned while it is copied.
+pub(crate) struct Unpinned {
+    segments: Segments,
+    writable: bool,
+    payer: Payer,
+    terms: Terms,
+}
+
+impl Unpinned {
+    /// Checks the memory of segments of the calling process, by pinning and unpinning all of it.
+    ///
+    /// # Errors
+    /// EFAULT if a page cannot be used so; ENOMEM; EINTR if the caller is killed.
+    fn new(context: &Context, segments: Segments, writable: bool) -> Result<KBox<Self>> {
+        let payer = Payer::calling(context)?;
+        let mut room = Pages::new(segments.measure().pages)?;
+        let mut walk = Walk::new(Cursor::default(), Some(payer.clone()), Terms::calling());
+        let mut left = segments.measure().bytes;
+        while left != 0 {
+            let window = walk.open(How::Calling, segments.as_slice(), writable, left, room.as_mut());
+            let covered = window.map(|window| window.bytes()).map_err(|stop| match stop {
+                Stop::Busy => EFAULT,
+                Stop::Error(error) => error,
+            })?;
+            walk.advance(segments.as_slice(), covered);
+            left = left.saturating_sub(covered);
+            if task::killed() {
+                return Err(EINTR);
+            }
+            task::resched();
+        }
+        drop(walk);
+        let terms = Terms::calling().settled();
+        let unpinned = KBox::new(Self { segments, writable, payer, terms }, GFP_KERNEL_ACCOUNT)?;
+        stats::add(profile::event(Event::Unpinned), 1);
+        Ok(unpinned)
+    }
+}
+
+/// A place in pinned memory where a copy starts.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) memory: &'a Pinned,
+    pub(crate) offset: u64,
+}
+
+impl<'a> Place<'a> {
+    /// The memory from there on.
+    pub(crate) fn pieces(self) -> impl Iterator<Item = Piece> + 'a {
+        self.memory.pieces(self.offset)
+    }
+}
+
+/// How far a copy has come in memory, with what it needs to come further: nothing where the memory stays pinned.
+pub(crate) struct Reach {
+    offset: u64,
+    walk: Option<(Walk, Pages)>,
+}
+
+impl Reach {
+    /// A copy that starts at a byte of the memory.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub(crate) fn new(memory: &Memory, offset: u64) -> Result<Self> {
+        let walk = match memory {
+            Memory::Pinned(_) => None,
+            Memory::Unpinned(unpinned) => {
+                let at = Cursor::default().after(unpinned.segments.as_slice(), offset);
+                let room = Pages::new(unpinned.segments.measure().pages)?;
+                Some((Walk::new(at, Some(unpinned.payer.clone()), unpinned.terms), room))
+            }
+        };
+        Ok(Self { offset, walk })
+    }
+
+    /// Where the copy is, in memory that stays pinned.
+    pub(crate) fn place<'a>(&self, memory: &'a Memory) -> Option<Place<'a>> {
+        memory.pinned().map(|memory| Place { memory, offset: self.offset })
+    }
+
+    /// What follows in the memory, pinned, `bytes` bytes at most.
+    ///
+    /// # Errors
+    /// Where memory that is not pinned cannot be pinned: [`Stop::Busy`] without `wait`; EFAULT if it, or its process, has gone;
+    /// EINTR if the calling task is killed.
+    pub(crate) fn open<'a>(&'a mut self, memory: &'a Memory, bytes: u64, wait: bool) -> Result<View<'a>, Stop> {
+        match (memory, &mut self.walk) {
+            (Memory::Pinned(memory), _) => Ok(View::Pinned(Place { memory, offset: self.offset }, bytes)),
+            (Memory::Unpinned(memory), Some((walk, room))) => {
+                let how = How::Of { mm: memory.payer.mm(), wait };
+                let segments = memory.segments.as_slice();
+                walk.open(how, segments, memory.writable, bytes, room.as_mut()).map(View::Window)
+            }
+            (Memory::Unpinned(_), None) => Err(Stop::Error(EFAULT)),
+        }
+    }
+
+    /// As many bytes were copied.
+    pub(crate) fn advance(&mut self, memory: &Memory, bytes: u64) {
+        self.offset = self.offset.saturating_add(bytes);
+        if let (Memory::Unpinned(memory), Some((walk, _))) = (memory, &mut self.walk) {
+            walk.advance(memory.segments.as_slice(), bytes);
+        }
+    }
+}
+
+/// Memory that is pinned now.
+pub(crate) enum View<'a> {
+    /// And stays so: from a place on, so many bytes.
+    Pinned(Place<'a>, u64),
+    /// Until this is dropped.
+    Window(Window<'a>),
+}
+
+impl View<'_> {
+    /// Number of bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Pinned(_, bytes) => *bytes,
+            Self::Window(window) => window.bytes(),
+        }
+    }
+
+    /// The memory, as addresses of the direct map.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
+        let (place, window) = match self {
+            Self::Pinned(place, _) => (Some(place.pieces()), None),
+            Self::Window(window) => (None, Some(window.pieces())),
+        };
+        place.into_iter().flatten().chain(window.into_iter().flatten())
+    }
+
+    /// As many of its first bytes are about to be written.
+    pub(crate) fn mark_written(&mut self, bytes: u64) {
+        match self {
+            Self::Pinned(place, _) => place.memory.mark_written(place.offset, bytes),
+            Self::Window(window) => window.mark_written(),
+        }
+    }
+}

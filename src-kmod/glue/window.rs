@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Memory that is pinned window by window, each for as long as it is copied.
+
+use crate::glue::charge::{Charge, Payer, Terms};
+use crate::glue::pin::{Batch, How, Stop};
+use crate::logic::memlock::FLOOR;
+use crate::logic::plan::Piece;
+use crate::logic::segment::{self, Cursor};
+use crate::uapi::ParamIovec;
+use kernel::bindings;
+use kernel::page::PAGE_SHIFT;
+
+/// How far a copy has come in segments, and the account of its windows.
+pub(crate) struct Walk {
+    at: Cursor,
+    charge: Charge,
+    terms: Terms,
+}
+
+impl Walk {
+    /// Starts at a byte of the segments. Without a `payer` the windows have [`FLOOR`] pages at most, and count for the machine alone.
+    pub(crate) const fn new(at: Cursor, payer: Option<Payer>, terms: Terms) -> Self {
+        Self { at, charge: Charge::new(payer), terms }
+    }
+
+    /// Pins what follows: as many pages as there is room for, `bytes` bytes at most, and less where the limits forbid more.
+    ///
+    /// # Errors
+    /// As [`Batch::pin`]. Limits do not make it fail: they shorten the window.
+    pub(crate) fn open<'a>(
+        &'a mut self,
+        how: How<'_>,
+        segments: &'a [ParamIovec],
+        writable: bool,
+        bytes: u64,
+        room: &'a mut [*mut bindings::page],
+    ) -> Result<Window<'a>, Stop> {
+        let pieces = segment::pieces_from(segments, self.at, bytes);
+        let mut pages = segment::touched_by(pieces, PAGE_SHIFT as u32, room.len() as u64);
+        if self.charge.payer().is_none() || self.charge.add(&mut self.terms, pages).is_err() {
+            pages = pages.min(FLOOR);
+            self.charge.add_beyond(pages);
+        }
+        let room = room.get_mut(..usize::try_from(pages).unwrap_or(0)).unwrap_or(&mut []);
+        match Batch::pin(how, segments, self.at, bytes, writable, room) {
+            Ok(batch) => {
+                self.charge.remove(pages.saturating_sub(batch.count()));
+                Ok(Window { batch, charge: &mut self.charge, dirty: false })
+            }
+            Err(stop) => {
+                self.charge.remove(pages);
+                Err(stop)
+            }
+        }
+    }
+
+    /// As many bytes were copied.
+    pub(crate) fn advance(&mut self, segments: &[ParamIovec], bytes: u64) {
+        self.at = self.at.after(segments, bytes);
+    }
+}
+
+/// Memory that is pinned until this is dropped.
+pub(crate) struct Window<'a> {
+    batch: Batch<'a>,
+    charge: &'a mut Charge,
+    dirty: bool,
+}
+
+impl Window<'_> {
+    /// Number of bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.batch.bytes()
+    }
+
+    /// The memory, as addresses of the direct map.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
+        self.batch.pieces().map(|(piece, _)| piece)
+    }
+
+    /// The memory is about to be written.
+    pub(crate) fn mark_written(&mut self) {
+        self.dirty = true;
+    }
+}
+
+impl Drop for Window<'_> {
+    fn drop(&mut self) {
+        self.batch.unpin(self.dirty);
+        self.charge.remove(self.batch.count());
+    }
+}
