@@ -63,7 +63,7 @@ fn memlock(machine: &Machine) -> Finding {
     let finding = if limit < NOTHING { Finding::problem(ID, summary) } else { Finding::note(ID, summary) };
     let finding = finding
         .means(
-            "regions that need more, all together, are refused (ENOMEM); MPI libraries then copy twice, without a word",
+            "regions of the user that need more, all together, are pinned for each copy alone, which is slower; with unpinned=0 they are refused (ENOMEM)",
         )
         .detail(detail);
     if hard.is_none_or(|hard| hard > limit) {
