@@ -279,7 +279,8 @@ mod tests {
 
     /// The driver's own text, of these counters.
     fn text(value: impl Fn(usize) -> u64) -> String {
-        let now = Now { age_ns: 1_000, pinned_bytes: 2, pinned_bytes_peak: 3, contexts: 4, regions: 5, regions_unpinned: 6 };
+        let now =
+            Now { age_ns: 1_000, pinned_bytes: 2, pinned_bytes_peak: 3, contexts: 4, regions: 5, regions_unpinned: 6 };
         let mut text = String::new();
         profile::write(&mut text, now, value).unwrap();
         text
