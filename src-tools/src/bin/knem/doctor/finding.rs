@@ -30,7 +30,7 @@ impl State {
 }
 
 /// Every finding there can be: its name for programs, which stays, and what it is about. What stands before the dot is its group.
-pub(super) const KINDS: [(&str, &str); 33] = [
+pub(super) const KINDS: [(&str, &str); 34] = [
     ("machine.kind", "container, virtual machine, Windows"),
     ("module.present", "the module's file for the running kernel"),
     ("module.loaded", "whether the module is loaded"),
