@@ -34,6 +34,8 @@ pub struct Profile {
     pub contexts: u64,
     /// Regions that have memory.
     pub regions: u64,
+    /// Those of them whose memory is pinned only while it is copied.
+    pub regions_unpinned: u64,
     /// The counters of the compatible text and those that came later, by the driver's names.
     pub counters: Vec<(&'static str, u64)>,
     /// Copies, by how they were made. The driver's paths, each of them, in its order.
@@ -121,6 +123,7 @@ impl Profile {
             pinned_bytes_peak: 0,
             contexts: 0,
             regions: 0,
+            regions_unpinned: 0,
             counters: Counter::NAMES.iter().map(|(_, name)| (*name, 0)).collect(),
             paths: PATHS.iter().map(|(_, name)| copies(*name)).collect(),
             refused: Vec::new(),
@@ -140,6 +143,7 @@ impl Profile {
                     "pinned_bytes_peak" => self.pinned_bytes_peak = value,
                     "contexts" => self.contexts = value,
                     "regions" => self.regions = value,
+                    "regions_unpinned" => self.regions_unpinned = value,
                     _ => self.set(key, value),
                 }
             }
@@ -276,7 +280,8 @@ mod tests {
 
     /// The driver's own text, of these counters.
     fn text(value: impl Fn(usize) -> u64) -> String {
-        let now = Now { age_ns: 1_000, pinned_bytes: 2, pinned_bytes_peak: 3, contexts: 4, regions: 5 };
+        let now =
+            Now { age_ns: 1_000, pinned_bytes: 2, pinned_bytes_peak: 3, contexts: 4, regions: 5, regions_unpinned: 6 };
         let mut text = String::new();
         profile::write(&mut text, now, value).unwrap();
         text

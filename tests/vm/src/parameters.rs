@@ -55,7 +55,9 @@ const PARAMETERS: &[(&str, Option<&str>, u32)] = &[
     ("statslen", Some("4096"), 0o644),
     ("statsverbose", Some("0"), 0o644),
     // Of this driver.
-    ("memlock", Some("1"), 0o644),
+    ("memlock", Some("2"), 0o644),
+    ("unpinned", Some("1"), 0o644),
+    ("max_user_pinned_mb", Some("0"), 0o644),
     ("max_pinned_mb", Some("0"), 0o644),
     ("max_segments", Some("1048576"), 0o644),
     ("max_regions", Some("1048576"), 0o644),

@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(
             value["parameters"][0],
             serde_json::json!({
-                "name": "memlock", "value": "0", "default": "1", "changed": true,
+                "name": "memlock", "value": "0", "default": "2", "changed": true,
                 "set_value": "0", "set_in": "/etc/modprobe.d/knem.conf"
             })
         );

@@ -25,6 +25,7 @@ crate::trials![
     "2.3" writable_region_needs_writable_memory,
     "6.1" bad_local_memory_fails_the_copy,
     "6.1" bad_pinned_memory_is_efault,
+    "6.1" later_bad_memory_fails_the_copy,
     "6.1" partial_copy_stops_at_the_fault,
     "R1 W3" foreign_local_segments_are_efault,
     "5.1" large_lists_are_taken,
@@ -261,11 +262,16 @@ fn bad_pinned_memory_is_efault() {
     read_only.protect(0, 4, ProtFlags::PROT_READ);
     let good = Mapping::new(4);
     let rejected = [(SUBMITTED, 1), (PROCESSED, 1), (NO_PIN, 1)];
-    for local in [&[segment(hole(), 4)][..], &[read_only.segment()], &[good.segment(), segment(hole(), 4)]] {
+    for local in [&[segment(hole(), 4)][..], &[read_only.segment()], &[segment(hole(), 4), good.segment()]] {
         counts(&rejected, || {
             assert_eq!(knem.read(region, 0, local, uapi::FLAG_PINLOCAL), Err(Errno::EFAULT));
         });
     }
+    // Memory that the copy does not come to is not pinned.
+    counts(&[(SUBMITTED, 1), (PROCESSED, 1), (PINNED, 1)], || {
+        let local = [good.segment(), segment(hole(), 4)];
+        assert_eq!(knem.read(region, 0, &local, uapi::FLAG_PINLOCAL), Ok(SUCCESS));
+    });
     for flags in [0, uapi::FLAG_PINLOCAL] {
         counts(&rejected, || assert_eq!(knem.write(region, 0, &[segment(hole(), 4)], flags), Err(Errno::EFAULT)));
         // What is only read may be read-only.
@@ -273,8 +279,22 @@ fn bad_pinned_memory_is_efault() {
             assert_eq!(knem.write(region, 0, &[read_only.segment()], flags), Ok(SUCCESS));
         });
     }
-    assert_eq!((memory.bytes(), read_only.bytes(), good.bytes()), (&b"same"[..], &b"same"[..], &[0; 4][..]));
+    assert_eq!((memory.bytes(), read_only.bytes(), good.bytes()), (&b"same"[..], &b"same"[..], &b"same"[..]));
     nothing_is_pinned_but(1);
+}
+
+fn later_bad_memory_fails_the_copy() {
+    const WINDOW: usize = 2 << 20;
+    let (knem, memory) = (Knem::open(), Mapping::holding(&vec![7; 2 * WINDOW]));
+    let region = knem.create(&[memory.segment()], READ | WRITE, 0).expect("created");
+    let good = Mapping::holding(&vec![8; WINDOW]);
+    let local = [good.segment(), segment(hole(), WINDOW as u64)];
+    counts(&[(SUBMITTED, 1), (PROCESSED, 1), (PINNED, 1), (USER_COPY, 1)], || {
+        assert_eq!(knem.write(region, 0, &local, uapi::FLAG_PINLOCAL), Ok(FAILED));
+    });
+    assert!(memory.bytes()[..WINDOW].iter().all(|byte| *byte == 8), "what is before it was copied");
+    assert!(memory.bytes()[WINDOW..].iter().all(|byte| *byte == 7));
+    nothing_is_pinned_but(1024);
 }
 
 /// The region of the test itself is pinned still.

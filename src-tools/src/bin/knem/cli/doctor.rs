@@ -70,6 +70,7 @@ Findings:
   limits.systemd        what systemd sets it to for services
   limits.slurm          what Slurm does with it
   limits.pinned         the machine's ceiling of pinned memory
+  limits.unpinned       regions that are pinned only while they are copied
   use.requests          whether KNEM is used
   use.refused           what was refused, and why
   use.failed            copies that failed

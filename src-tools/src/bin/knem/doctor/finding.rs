@@ -30,7 +30,7 @@ impl State {
 }
 
 /// Every finding there can be: its name for programs, which stays, and what it is about. What stands before the dot is its group.
-pub(super) const KINDS: [(&str, &str); 33] = [
+pub(super) const KINDS: [(&str, &str); 34] = [
     ("machine.kind", "container, virtual machine, Windows"),
     ("module.present", "the module's file for the running kernel"),
     ("module.loaded", "whether the module is loaded"),
@@ -57,6 +57,7 @@ pub(super) const KINDS: [(&str, &str); 33] = [
     ("limits.systemd", "what systemd sets it to for services"),
     ("limits.slurm", "what Slurm does with it"),
     ("limits.pinned", "the machine's ceiling of pinned memory"),
+    ("limits.unpinned", "regions that are pinned only while they are copied"),
     ("use.requests", "whether KNEM is used"),
     ("use.refused", "what was refused, and why"),
     ("use.failed", "copies that failed"),

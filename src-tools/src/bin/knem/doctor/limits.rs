@@ -19,6 +19,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     findings.extend(systemd(machine));
     findings.extend(slurm(machine));
     findings.extend(pinned(machine));
+    findings.extend(unpinned(machine));
     findings
 }
 
@@ -63,7 +64,7 @@ fn memlock(machine: &Machine) -> Finding {
     let finding = if limit < NOTHING { Finding::problem(ID, summary) } else { Finding::note(ID, summary) };
     let finding = finding
         .means(
-            "regions that need more, all together, are refused (ENOMEM); MPI libraries then copy twice, without a word",
+            "regions of the user that need more, all together, are pinned for each copy alone, which is slower; with unpinned=0 they are refused (ENOMEM)",
         )
         .detail(detail);
     if hard.is_none_or(|hard| hard > limit) {
@@ -203,11 +204,25 @@ fn pinned(machine: &Machine) -> Option<Finding> {
     if peak.is_some_and(|peak| peak >= ceiling - ceiling / 10) {
         return Some(
             Finding::note(ID, summary)
-                .means("regions are refused (ENOMEM) when the ceiling of the machine is reached; programs then copy twice")
+                .means("regions beyond the ceiling of the machine are pinned for each copy alone, which is slower; with unpinned=0 they are refused (ENOMEM)")
                 .mend("max_pinned_mb: echo MIB > /sys/module/knem/parameters/max_pinned_mb, and in /etc/modprobe.d/knem.conf"),
         );
     }
     Some(Finding::ok(ID, summary))
+}
+
+fn unpinned(machine: &Machine) -> Option<Finding> {
+    const ID: &str = "limits.unpinned";
+    match number(&machine.statistics()?, "regions_unpinned")? {
+        0 => None,
+        count => Some(
+            Finding::note(ID, format!("{count} regions are not pinned"))
+                .means(
+                    "a limit, or the kind of their memory, forbids it; copies pin that part by part, which is slower",
+                )
+                .mend("knem regions; then see limits.memlock and limits.pinned"),
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -226,6 +241,15 @@ mod tests {
             caller.memlock = Some(soft);
             caller.memlock_hard = hard;
         })
+    }
+
+    #[test]
+    fn unpinned_regions_are_counted() {
+        let text = |count| format!("version 1\nregions 9\nregions_unpinned {count}\n");
+        let fake = |count| Fake::well().file("/proc/driver/knem/statistics", &text(count));
+        assert!(check(&fake(0).machine()).iter().all(|finding| finding.id != "limits.unpinned"));
+        let finding = of(&fake(7), "limits.unpinned");
+        assert_eq!((finding.state, &*finding.summary), (State::Note, "7 regions are not pinned"));
     }
 
     #[test]

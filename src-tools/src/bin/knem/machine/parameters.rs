@@ -17,9 +17,11 @@ pub(crate) struct Parameter {
 }
 
 /// Names and defaults, as knem(4) has them. The default of `statslen` is the size of a page.
-pub(crate) const DEFAULTS: [(&str, &str); 23] = [
-    ("memlock", "1"),
+pub(crate) const DEFAULTS: [(&str, &str); 25] = [
+    ("memlock", "2"),
+    ("unpinned", "1"),
     ("max_pinned_mb", "0"),
+    ("max_user_pinned_mb", "0"),
     ("max_segments", "1048576"),
     ("max_regions", "1048576"),
     ("max_contexts", "4096"),

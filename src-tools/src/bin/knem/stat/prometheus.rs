@@ -74,6 +74,7 @@ fn write_profile(out: &mut String, profile: &Profile) -> Result {
         ("knem_pinned_peak_bytes", "The most memory that was seen pinned.", profile.pinned_bytes_peak),
         ("knem_contexts", "Files of the device that are open for writing.", profile.contexts),
         ("knem_regions", "Regions that have memory.", profile.regions),
+        ("knem_regions_unpinned", "Regions that are pinned only while they are copied.", profile.regions_unpinned),
     ] {
         family(out, name, "gauge", help)?;
         writeln!(out, "{name} {value}")?;

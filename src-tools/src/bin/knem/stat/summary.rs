@@ -42,6 +42,7 @@ pub(crate) fn tabs(report: &Report) -> String {
         ("pinned_peak_bytes", profile.map(|profile| profile.pinned_bytes_peak)),
         ("contexts", profile.map(|profile| profile.contexts)),
         ("regions", profile.map(|profile| profile.regions)),
+        ("regions_unpinned", profile.map(|profile| profile.regions_unpinned)),
     ] {
         table.row([key.to_owned(), value.map_or_else(|| MISSING.to_owned(), |value| value.to_string())]);
     }
@@ -71,11 +72,14 @@ fn glance(report: &Report, numbers: Numbers) -> String {
         numbers.bytes(float(profile.pinned_bytes)),
         numbers.bytes(float(profile.pinned_bytes_peak))
     );
-    let open = format!(
+    let mut open = format!(
         "{} with {}",
         things(profile.contexts, "context", "contexts"),
         things(profile.regions, "region", "regions")
     );
+    if profile.regions_unpinned != 0 {
+        open.push_str(&format!(", {} of them not pinned", profile.regions_unpinned));
+    }
     let refused = match profile.refusals() {
         0 => "no calls".to_owned(),
         calls => format!("{}; `knem stat --refused` tells why", things(calls, "call", "calls")),
