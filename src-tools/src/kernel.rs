@@ -21,6 +21,7 @@ pub struct KernelDriver(File);
 impl KernelDriver {
     /// Opens the node, closed on `exec`.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        node::demand_device(path, false)?;
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| node::explain(path, error))?;
         Ok(Self(file))
     }

@@ -74,7 +74,7 @@ pub use crate::flags::{flag_names, CopyFlags, RegionFlags};
 pub use crate::histogram::{Bucket, Histogram};
 pub use crate::kernel::KernelDriver;
 pub use crate::memory::Memory;
-pub use crate::node::{NodeFacts, Obstacle};
+pub use crate::node::{Kind, NodeFacts, Obstacle};
 pub use crate::offload::{Placement, Request, StatusArray, Submission, Worker};
 pub use crate::queue::{Queue, Transfer};
 pub use crate::region::Region;

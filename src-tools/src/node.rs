@@ -3,9 +3,10 @@
 
 use std::fmt;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
+use knem_core::uapi::DEVICE_FILENAME;
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid, getgroups, Gid, Group, Uid, User};
 
@@ -20,6 +21,13 @@ pub enum Obstacle {
     NoNode,
     /// The module is loaded, and the node leads to another number than its.
     StaleNode,
+    /// Something else has the node's name, such as what a container's runtime makes of a volume whose source is missing.
+    NotADevice {
+        /// What it is.
+        kind: Kind,
+        /// Its path.
+        path: PathBuf,
+    },
     /// The node belongs to a group that the user is not in.
     NotInGroup {
         /// Permission bits of the node.
@@ -50,9 +58,96 @@ pub enum Obstacle {
     },
 }
 
+/// What a path can lead to that is no character device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A file with contents.
+    File,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A block device.
+    BlockDevice,
+}
+
+impl Kind {
+    /// What `path` leads to, if that exists and is no character device.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        let kind = std::fs::metadata(path).ok()?.file_type();
+        if kind.is_dir() {
+            Some(Self::Directory)
+        } else if kind.is_fifo() {
+            Some(Self::Fifo)
+        } else if kind.is_socket() {
+            Some(Self::Socket)
+        } else if kind.is_block_device() {
+            Some(Self::BlockDevice)
+        } else if kind.is_char_device() {
+            None
+        } else {
+            Some(Self::File)
+        }
+    }
+
+    /// The command that removes it.
+    fn removal(self) -> &'static str {
+        match self {
+            Self::Directory => "rmdir",
+            _ => "rm",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Directory => "a directory",
+            Self::File => "an ordinary file",
+            Self::Fifo => "a named pipe",
+            Self::Socket => "a socket",
+            Self::BlockDevice => "a block device",
+        })
+    }
+}
+
+impl Obstacle {
+    /// How to put the device where something else is; `None` for any other obstacle.
+    #[must_use]
+    pub fn removal(&self) -> Option<String> {
+        let Self::NotADevice { kind, path } = self else { return None };
+        Some(format!("{} {}; modprobe -r knem; modprobe knem", kind.removal(), path.display()))
+    }
+}
+
+/// Fails unless `path` leads to a character device or nowhere: nothing else is opened, since a pipe would wait. With `text`, an ordinary
+/// file will do: a copy of the statistics.
+///
+/// # Errors
+/// [`Error::NoDevice`].
+pub(crate) fn demand_device(path: &Path, text: bool) -> Result<(), Error> {
+    match Kind::of(path) {
+        None => Ok(()),
+        Some(Kind::File) if text => Ok(()),
+        Some(kind) => {
+            let path = path.to_owned();
+            Err(Error::NoDevice { path: path.clone(), obstacle: Obstacle::NotADevice { kind, path } })
+        }
+    }
+}
+
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotADevice { kind, .. } => write!(
+                f,
+                "it is {kind}, not a device: give the path of the node with --device; in a container, start it with --device {DEVICE_FILENAME} \
+                 instead of a volume; on the host, as root: `{}`",
+                self.removal().unwrap_or_default()
+            ),
             Self::NoModule => f.write_str(
                 "the module knem is not loaded: load it with `modprobe knem`; if there is no such module, install the package knem-dkms",
             ),
@@ -216,6 +311,28 @@ mod tests {
         let sentence = error.to_string();
         assert!(sentence.contains("modprobe knem") && sentence.contains("knem-dkms"), "{sentence}");
         assert!(sentence.starts_with("cannot open /nowhere/knem: "), "{sentence}");
+    }
+
+    #[test]
+    fn what_is_no_device_is_named_with_its_removal() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, pipe) = (directory.path().join("file"), directory.path().join("pipe"));
+        std::fs::write(&file, "x").unwrap();
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for (path, kind, command) in [
+            (directory.path(), "a directory", "rmdir "),
+            (&*file, "an ordinary file", "rm "),
+            (&*pipe, "a named pipe", "rm "),
+        ] {
+            let sentence = demand_device(path, false).unwrap_err().to_string();
+            assert!(
+                sentence.contains(kind) && sentence.contains(&format!("`{command}{}", path.display())),
+                "{sentence}"
+            );
+        }
+        assert!(demand_device(&file, true).is_ok());
+        assert!(demand_device(Path::new("/dev/null"), false).is_ok());
+        assert!(demand_device(Path::new("/nowhere/knem"), false).is_ok());
     }
 
     #[test]

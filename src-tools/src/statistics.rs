@@ -61,13 +61,20 @@ const COUNTERS: [(&str, &str, &str); 12] = [
 const CLEANUP_TIMEOUT: (&str, &str, &str) =
     ("DMA copy cleanup timeout", "dma_cleanup_timeout", "DMA cleanups started by the timer");
 
+/// Far more bytes than the text has. Another device may have no end.
+const LONGEST: u64 = 1 << 20;
+/// Characters of a line that an error shows.
+const SHOWN: usize = 60;
+
 /// Reads the statistics of the device at `path`.
 pub fn read(path: &Path) -> Result<Statistics, Error> {
-    let mut file = File::open(path).map_err(|error| node::explain(path, error))?;
-    let mut text = String::new();
-    file.read_to_string(&mut text)
+    node::demand_device(path, true)?;
+    let file = File::open(path).map_err(|error| node::explain(path, error))?;
+    let mut bytes = Vec::new();
+    file.take(LONGEST)
+        .read_to_end(&mut bytes)
         .map_err(|source| Error::System { what: format!("reading {}", path.display()), source })?;
-    parse(&text)
+    parse(&String::from_utf8_lossy(&bytes))
 }
 
 /// The counters of the compatible text, taken from the finer statistics, which everybody may read.
@@ -80,6 +87,7 @@ pub fn counters_of(profile: &Profile) -> Vec<Counter> {
 
 /// Sets all counters of the device at `path` to 0. Needs privilege.
 pub fn clear(path: &Path) -> Result<(), Error> {
+    node::demand_device(path, true)?;
     let mut file = OpenOptions::new().write(true).open(path).map_err(|error| match node::explain(path, error) {
         // To join a group would not help.
         Error::Permission { .. } => Error::ClearRefused { errno: Errno::EACCES },
@@ -94,7 +102,7 @@ pub fn clear(path: &Path) -> Result<(), Error> {
 
 /// Understands the driver's text.
 pub fn parse(text: &str) -> Result<Statistics, Error> {
-    let bad = |line: &str| Error::StatisticsFormat { line: line.to_owned() };
+    let bad = |line: &str| Error::StatisticsFormat { line: line.chars().take(SHOWN).collect() };
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();
     let module_version = first.strip_prefix("knem ").ok_or_else(|| bad(first))?.to_owned();
@@ -205,6 +213,13 @@ knem 2.0.0
     fn unknown_lines_are_kept() {
         let text = format!("{TEXT} Context 0000beef\n  Listed 0 regions\n Listed 1 contexts\n");
         assert_eq!(parse(&text).unwrap().other_lines.len(), 3);
+    }
+
+    #[test]
+    fn a_device_without_an_end_is_no_knem() {
+        let error = read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(error.contains("is the path right?") && error.len() < 600, "{error}");
+        assert!(matches!(read(Path::new("/")), Err(Error::NoDevice { .. })));
     }
 
     #[test]

@@ -179,6 +179,20 @@ fn help_is_there_for_everything() {
 }
 
 #[test]
+fn output_that_takes_nothing_is_no_panic() {
+    for line in [
+        "info --device /nowhere 2>/dev/full",
+        "--help >/dev/full",
+        "completions bash >/dev/full",
+        "top --proc /nowhere 2>/dev/full",
+    ] {
+        let script = format!("{} {line}; test $? -lt 100", env!("CARGO_BIN_EXE_knem"));
+        let output = Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+        assert!(output.status.success(), "{line}: {}", said(&output));
+    }
+}
+
+#[test]
 fn a_closed_output_is_no_failure() {
     let file = statistics();
     let path = file.path().to_str().expect("a path");

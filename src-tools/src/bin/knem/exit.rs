@@ -2,7 +2,7 @@
 //! How the command ends when it could not do what it was asked, and with which exit status.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use knem::Error;
@@ -54,7 +54,8 @@ impl Failure {
     /// Tells the user, and gives the exit status.
     pub(crate) fn report(self) -> ExitCode {
         if !matches!(self, Self::OutputClosed | Self::Told(_)) {
-            anstream::eprintln!("{} {self}", Styled(BAD, "knem:"));
+            // There is nowhere left to report that stderr takes no text.
+            let _ = writeln!(anstream::stderr(), "{} {self}", Styled(BAD, "knem:"));
         }
         ExitCode::from(self.status())
     }

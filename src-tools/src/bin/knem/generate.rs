@@ -8,6 +8,7 @@ use std::path::Path;
 use clap::CommandFactory;
 use clap_mangen::Man;
 
+use crate::bench::Method;
 use crate::cli::{Cli, Shell};
 use crate::exit::Failure;
 
@@ -19,8 +20,26 @@ pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
         Shell::Fish => clap_complete::Shell::Fish,
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "knem", &mut script);
+    clap_complete::generate(shell, &mut completed(&Cli::command()), "knem", &mut script);
     Ok(stdout().write_all(&script)?)
+}
+
+/// What a completion script offers of a command: nothing that is hidden. Lists of methods complete to the names of methods.
+fn completed(command: &clap::Command) -> clap::Command {
+    let arguments = command.get_arguments().filter(|argument| !argument.is_hide_set()).cloned();
+    let arguments = arguments.map(|argument| match argument.get_id().as_str() {
+        "methods" => argument.value_delimiter(',').value_parser(Method::words()),
+        _ => argument,
+    });
+    let subcommands = command.get_subcommands().filter(|command| !command.is_hide_set()).map(completed);
+    let mut shown = clap::Command::new(command.get_name().to_owned()).args(arguments).subcommands(subcommands);
+    if let Some(about) = command.get_about() {
+        shown = shown.about(about.clone());
+    }
+    if let Some(version) = command.get_version() {
+        shown = shown.version(version.to_owned());
+    }
+    shown
 }
 
 /// Writes the manual pages into a directory: `knem.1`, and `knem-COMMAND.1` for each command.
@@ -52,7 +71,7 @@ fn shown(command: &clap::Command) -> impl Iterator<Item = &clap::Command> {
 
 /// knem(1): what the commands are, and what they have in common.
 fn front_page(command: &clap::Command) -> io::Result<Vec<u8>> {
-    let man = Man::new(command.clone()).manual("KNEM").source(SOURCE);
+    let man = Man::new(command.clone()).manual("KNEM").source(SOURCE).date(date());
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
@@ -79,7 +98,7 @@ fn page(command: &clap::Command, name: &str) -> io::Result<Vec<u8>> {
         let hidden = argument.is_hide_set();
         argument.hide(common || hidden)
     });
-    let man = Man::new(own).title(name).section("1").manual("KNEM").source(SOURCE);
+    let man = Man::new(own).title(name).section("1").manual("KNEM").source(SOURCE).date(date());
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
@@ -135,6 +154,12 @@ fn escaped(text: &str) -> String {
     } else {
         text
     }
+}
+
+/// The date of the pages: that of knem(4), which is written by hand.
+fn date() -> &'static str {
+    let title = include_str!("../../../../docs/man/knem.4").lines().find(|line| line.starts_with(".TH "));
+    title.and_then(|title| title.split_whitespace().nth(3)).unwrap_or_default()
 }
 
 /// In the foot of every page.
@@ -225,6 +250,29 @@ mod tests {
                 assert!(!page.contains(&format!("\\-\\-{option}")), "{option} stays hidden:\n{page}");
             }
             assert!(!page.contains("__"), "hidden commands stay hidden:\n{page}");
+        }
+    }
+
+    #[test]
+    fn titles_have_all_their_fields() {
+        for (name, page) in pages().unwrap() {
+            let text = String::from_utf8(page).unwrap();
+            let title = text.lines().find(|line| line.starts_with(".TH ")).unwrap();
+            assert!(title.contains(&format!(" 1 {} \"", date())), "{name}: {title}");
+        }
+        assert!(date().starts_with("20") && date().len() == 10, "{}", date());
+    }
+
+    #[test]
+    fn completions_have_values_and_nothing_hidden() {
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut completed(&Cli::command()), "knem", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for hidden in ["__man", "__bench-peer", "__selftest-other", "--proc"] {
+                assert!(!script.contains(hidden), "{shell}: {hidden}");
+            }
+            assert!(script.contains("knem-oneshot"), "{shell}: no methods");
         }
     }
 

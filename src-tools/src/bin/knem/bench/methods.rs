@@ -61,6 +61,11 @@ impl Method {
         }
     }
 
+    /// What a list on the command line may have: every method, and the groups.
+    pub(crate) fn words() -> Vec<&'static str> {
+        Self::ALL.map(Self::name).into_iter().chain(["all", "knem", "peers"]).collect()
+    }
+
     /// Whether it needs the driver.
     pub(crate) fn is_knem(self) -> bool {
         self.name().starts_with("knem-")

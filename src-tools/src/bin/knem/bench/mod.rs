@@ -30,7 +30,7 @@ use knem::{statistics, CopyFlags, Device};
 use self::environment::Environment;
 use self::evict::Evictor;
 use self::measure::Plan;
-use self::methods::Method;
+pub(crate) use self::methods::Method;
 use self::placement::{Placement, TOPOLOGY};
 use self::plan::Wishes;
 use self::process::Process;
@@ -76,8 +76,8 @@ fn tell(results: &Results, arguments: &BenchArgs) -> Result<(), Failure> {
         return output::json::document(results).print();
     }
     if arguments.csv {
-        // It has no place for this.
-        eprint!("{}", output::table::left_out(results));
+        // It has no place for this, and there is nowhere to report that stderr takes no text.
+        let _ = write!(std::io::stderr(), "{}", output::table::left_out(results));
         return Ok(stdout().write_all(output::csv::text(results).as_bytes())?);
     }
     Ok(style::output().write_all(output::table::text(results).as_bytes())?)

@@ -47,6 +47,9 @@ impl Members {
 fn node(machine: &Machine) -> Finding {
     const ID: &str = "device.node";
     let path = machine.node.display();
+    if let Some(finding) = no_device(machine) {
+        return finding;
+    }
     match &machine.facts {
         Some(facts) => {
             let summary = format!("{path} is there: mode {:04o}, {}:{}", facts.mode, facts.owner, facts.group);
@@ -80,6 +83,19 @@ fn node(machine: &Machine) -> Finding {
             }
         }
     }
+}
+
+/// Something else in the place of the node.
+fn no_device(machine: &Machine) -> Option<Finding> {
+    let Err(Error::NoDevice { obstacle, .. }) = &machine.opened else { return None };
+    let Obstacle::NotADevice { kind, path } = obstacle else { return None };
+    let finding = Finding::problem("device.node", format!("{} is {kind}, not a device", path.display())).means(
+        "a container's runtime makes a directory where a volume's source is missing; a redirection makes a file",
+    );
+    Some(match machine.container() {
+        Some(_) => finding.mend("start the container with --device /dev/knem instead of a volume"),
+        None => finding.mend(obstacle.removal().unwrap_or_default()),
+    })
 }
 
 fn access(machine: &Machine) -> Finding {
@@ -263,6 +279,18 @@ mod tests {
         assert!(of(&without_udev, "device.node").remedies[0].contains("mknod"));
         let container = loaded.file("/.dockerenv", "");
         assert!(of(&container, "device.node").remedies[0].contains("--device"));
+    }
+
+    #[test]
+    fn something_else_in_the_place_of_the_node() {
+        let (kind, path) = (knem::Kind::Directory, "/dev/knem".into());
+        let directory = Fake::well().absent(Obstacle::NotADevice { kind, path });
+        let finding = of(&directory, "device.node");
+        assert_eq!(
+            (finding.state, &*finding.remedies[0]),
+            (State::Problem, "rmdir /dev/knem; modprobe -r knem; modprobe knem")
+        );
+        assert!(of(&directory.file("/.dockerenv", ""), "device.node").remedies[0].contains("--device"));
     }
 
     #[test]

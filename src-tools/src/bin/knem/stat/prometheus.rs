@@ -16,6 +16,9 @@ const SIZES: std::ops::RangeInclusive<u32> = 6..=30;
 /// The same for times: from 128 ns to 17 s.
 const TIMES: std::ops::RangeInclusive<u32> = 7..=34;
 
+/// Times: with the labels of a histogram's buckets, so that `histogram_quantile()` takes them.
+const DURATIONS: &str = "knem_copy_duration_seconds_cumulative_total";
+
 /// The whole text.
 pub(crate) fn text(report: &Report) -> String {
     let mut text = String::new();
@@ -93,14 +96,14 @@ fn write_profile(out: &mut String, profile: &Profile) -> Result {
     family(out, "knem_copy_size_bytes", "histogram", "Copies by size; the sum leaves out copies that failed.")?;
     for copies in &profile.paths {
         let written = |value: u64| value.to_string();
-        histogram(out, "knem_copy_size_bytes", copies.path, &copies.sizes, SIZES, written)?;
+        buckets(out, "knem_copy_size_bytes_bucket", copies.path, &copies.sizes, SIZES, written)?;
         writeln!(out, "knem_copy_size_bytes_sum{{path=\"{}\"}} {}", copies.path, copies.bytes)?;
         writeln!(out, "knem_copy_size_bytes_count{{path=\"{}\"}} {}", copies.path, copies.sizes.count())?;
     }
-    family(out, "knem_copy_duration_seconds", "histogram", "Copies by the time they took; there is no sum.")?;
+    // Without a sum it is no histogram to Prometheus: the node exporter would add a sum of 0.
+    family(out, DURATIONS, "counter", "Copies that took at most so many seconds.")?;
     for copies in &profile.paths {
-        histogram(out, "knem_copy_duration_seconds", copies.path, &copies.times, TIMES, seconds)?;
-        writeln!(out, "knem_copy_duration_seconds_count{{path=\"{}\"}} {}", copies.path, copies.times.count())?;
+        buckets(out, DURATIONS, copies.path, &copies.times, TIMES, seconds)?;
     }
     family(out, "knem_calls_refused_total", "counter", "Calls that ended with an error.")?;
     for refused in &profile.refused {
@@ -119,7 +122,7 @@ fn family(out: &mut String, name: &str, kind: &str, help: &str) -> Result {
 }
 
 /// The buckets of a histogram, each with all that are smaller.
-fn histogram(
+fn buckets(
     out: &mut String,
     name: &str,
     path: &str,
@@ -129,9 +132,9 @@ fn histogram(
 ) -> Result {
     for power in powers {
         let greatest = (1u64 << power) - 1;
-        writeln!(out, "{name}_bucket{{path=\"{path}\",le=\"{}\"}} {}", written(greatest), histogram.up_to(greatest))?;
+        writeln!(out, "{name}{{path=\"{path}\",le=\"{}\"}} {}", written(greatest), histogram.up_to(greatest))?;
     }
-    writeln!(out, "{name}_bucket{{path=\"{path}\",le=\"+Inf\"}} {}", histogram.count())
+    writeln!(out, "{name}{{path=\"{path}\",le=\"+Inf\"}} {}", histogram.count())
 }
 
 /// Nanoseconds in seconds, exactly.

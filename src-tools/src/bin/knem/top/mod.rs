@@ -10,6 +10,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ pub(crate) fn run(device: &Path, arguments: &TopArgs) -> Result<(), Failure> {
     let old = first.profile.is_none();
     if arguments.json || old || !terminal::is_there() {
         if old && !arguments.json {
-            eprintln!("knem: {}", Error::NoProfile);
+            let _ = writeln!(std::io::stderr(), "knem: {}", Error::NoProfile);
         }
         return crate::stat::run(device, &plain(arguments));
     }

@@ -51,9 +51,14 @@ pub(crate) fn check(text: &str) {
                 ("histogram", Some("_count")) => {
                     counts.insert(series, line.value);
                 }
+                // Counters with the labels of buckets, but without a name that makes Prometheus look for a sum.
+                ("counter", _) if bound.is_some() => assert!(family.ends_with("_cumulative_total"), "{text}"),
                 _ => assert!(bound.is_none(), "{text}"),
             }
         }
+    }
+    for (name, _) in types.iter().filter(|(_, kind)| **kind == "histogram") {
+        assert!(seen.iter().any(|(line, _)| *line == format!("{name}_sum")), "{name} has a sum");
     }
     assert_eq!(types.keys().copied().collect::<BTreeSet<_>>(), helped);
     for (series, buckets) in &histograms {
