@@ -151,6 +151,8 @@ bool knem_worker_due(void);
 /* For a worker: runs on these CPUs from now on. */
 void knem_worker_bind(const struct cpumask *mask);
 unsigned long knem_shim_cpumask_words(void);
+/* Sleeps; -EINTR if the task is killed meanwhile. */
+int knem_shim_sleep(u32 milliseconds);
 /* The CPUs that the calling task may use now, those of its cpuset, and those of the machine. */
 void knem_shim_allowed_cpus(struct cpumask *mask);
 int knem_shim_cpuset_cpus(struct cpumask *mask);

@@ -329,32 +329,27 @@ static int knem_probe_main(void *data)
 
 /*
  * A thread that joins the calling task's control groups learns the CPUs of its cpuset, for which the kernel exports no function. That
- * stops forks on the whole machine for a moment, so it is done once in 100 ms at most.
+ * stops forks on the whole machine for a moment: Rust limits how often.
  */
 static int knem_probe_cpuset(struct cpumask *mask)
 {
-	static DEFINE_MUTEX(turnstile);
-	static unsigned long next = INITIAL_JIFFIES;
 	struct knem_probe probe = { .mask = mask, .task = current };
 	struct task_struct *thread;
 
 	init_completion(&probe.done);
-	if (mutex_lock_killable(&turnstile))
-		return -EINTR;
-	if (time_before(jiffies, next) && schedule_timeout_killable(next - jiffies)) {
-		mutex_unlock(&turnstile);
-		return -EINTR;
-	}
 	thread = kthread_run(knem_probe_main, &probe, "knem-cpuset");
 	if (!IS_ERR(thread)) {
 		wait_for_completion(&probe.done);
 		kthread_stop(thread);
 	}
-	next = jiffies + msecs_to_jiffies(100);
-	mutex_unlock(&turnstile);
 	return IS_ERR(thread) ? PTR_ERR(thread) : probe.error;
 }
 #endif
+
+int knem_shim_sleep(u32 milliseconds)
+{
+	return milliseconds && schedule_timeout_killable(msecs_to_jiffies(milliseconds)) ? -EINTR : 0;
+}
 
 int knem_shim_cpuset_cpus(struct cpumask *mask)
 {

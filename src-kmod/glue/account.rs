@@ -3,10 +3,11 @@
 //!
 //! Lock: around the tree of users; a leaf. It is taken when a context is opened, and when the last use of an account ends.
 
-use crate::glue::{ffi, gfp, params};
+use crate::glue::{ffi, gfp, params, stats};
 use crate::logic::quota::{self, Tally};
 use crate::logic::refusal::Refusal;
 use core::ops::Deref;
+use kernel::error::to_result;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::rbtree::{Entry, RBTree, RBTreeNodeReservation};
@@ -70,6 +71,9 @@ impl Quantity {
     }
 }
 
+/// Nanoseconds between two probes of a user.
+const PROBE_INTERVAL: u64 = 100_000_000;
+
 /// What a user has.
 pub(crate) struct UserAccount {
     uid: u32,
@@ -78,6 +82,8 @@ pub(crate) struct UserAccount {
     contexts: Quantity,
     arrays: Quantity,
     pinned: Quantity,
+    /// When the user may have its next cpuset probed, in nanoseconds of [`stats::now`].
+    probes: Quantity,
 }
 
 impl UserAccount {
@@ -91,8 +97,18 @@ impl UserAccount {
         &self.arrays
     }
 
+    /// Waits until the user may have a cpuset probed, which stops forks on the whole machine for a moment: once in [`PROBE_INTERVAL`].
+    /// Users do not wait for each other.
+    ///
+    /// # Errors
+    /// EINTR if the caller is killed.
+    pub(crate) fn wait_for_probe(&self) -> Result {
+        let delay = quota::turn(&self.probes, stats::now(), PROBE_INTERVAL).div_ceil(1_000_000);
+        // SAFETY: Called by a task without locks that must not be held while it sleeps.
+        to_result(unsafe { ffi::knem_shim_sleep(u32::try_from(delay).unwrap_or(u32::MAX)) })
+    }
+
     /// Pinned pages.
-    #[allow(dead_code)]
     pub(crate) fn pinned(&self) -> &Quantity {
         &self.pinned
     }
@@ -118,6 +134,7 @@ impl Account {
             contexts: Quantity::new(0),
             arrays: Quantity::new(0),
             pinned: Quantity::new(0),
+            probes: Quantity::new(0),
         };
         let fresh = Arc::new(fresh, gfp::no_wait())?;
         let mut guard = USERS.lock();

@@ -30,6 +30,8 @@ pub(crate) struct Offload {
     changed: WaitQueue,
     /// Where the worker is wanted to run.
     wanted: Arc<Processors>,
+    /// The user's.
+    account: Account,
 }
 
 /// How long closing a context waits for the last instructions of a worker, in milliseconds. One whose process is stopped takes longer.
@@ -56,6 +58,7 @@ impl Offload {
                 workers: Atomic::new(0),
                 changed <- WaitQueue::new(),
                 wanted,
+                account: account.clone(),
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -81,7 +84,7 @@ impl Offload {
     /// # Errors
     /// ENOMEM; EINTR if the caller is killed.
     pub(crate) fn processors(&self) -> Result<Processors> {
-        placement::choose(&self.wanted)
+        placement::choose(&self.wanted, &self.account)
     }
 
     /// A worker is about to begin.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Which CPUs the worker thread of a context runs on.
 
+use crate::glue::account::Account;
 use crate::glue::ffi;
 use crate::glue::params;
 use crate::logic::cpus;
@@ -33,8 +34,9 @@ impl Processors {
     }
 
     /// Those of the calling task's cpuset.
-    fn of_cpuset() -> Result<Self> {
+    fn of_cpuset(account: &Account) -> Result<Self> {
         let mut mask = Self::none()?;
+        account.wait_for_probe()?;
         // SAFETY: As many words as C asked for.
         kernel::error::to_result(unsafe { ffi::knem_shim_cpuset_cpus(mask.0.as_mut_ptr().cast()) })?;
         Ok(mask)
@@ -111,13 +113,13 @@ impl Processors {
 ///
 /// # Errors
 /// ENOMEM; EINTR if the caller is killed.
-pub(crate) fn choose(wanted: &Processors) -> Result<Processors> {
+pub(crate) fn choose(wanted: &Processors, account: &Account) -> Result<Processors> {
     let mut chosen = Processors::online()?;
     cpus::intersect(&mut chosen.0, &wanted.0);
     let own = Processors::own()?;
     // The cpuset, which takes more to learn, has all that the task may use.
     if !cpus::within(&chosen.0, &own.0) {
-        cpus::intersect(&mut chosen.0, &Processors::of_cpuset()?.0);
+        cpus::intersect(&mut chosen.0, &Processors::of_cpuset(account)?.0);
     }
     Ok(if cpus::empty(&chosen.0) { own } else { chosen })
 }

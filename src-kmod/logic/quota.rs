@@ -40,6 +40,19 @@ pub fn subtract_unless_under(tally: &impl Tally, amount: u64, least: u64) -> boo
     }
 }
 
+/// Takes the next turn of something that may be done once in `interval`; the tally has the time of the first free turn. Returns how long
+/// to wait for the turn, in the unit of `now`.
+pub fn turn(tally: &impl Tally, now: u64, interval: u64) -> u64 {
+    let mut first = tally.sum();
+    loop {
+        let start = if first > now { first } else { now };
+        match tally.change(first, start.saturating_add(interval)) {
+            Ok(()) => return start.saturating_sub(now),
+            Err(other) => first = other,
+        }
+    }
+}
+
 /// Bytes of status arrays and events that a user may have: `param_mib` mebibytes, or if that is 0 the larger of 96 MiB and 1/64
 /// of `ram` bytes. 2^24 slots with their events take 80 MiB.
 #[must_use]
@@ -58,7 +71,7 @@ pub const fn slot_memory(param_mib: u64, ram: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{add_unless_over, slot_memory, subtract_unless_under, Tally};
+    use super::{add_unless_over, slot_memory, subtract_unless_under, turn, Tally};
     use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
     use std::thread;
 
@@ -70,6 +83,17 @@ mod tests {
         fn change(&self, from: u64, to: u64) -> Result<(), u64> {
             self.compare_exchange(from, to, SeqCst, SeqCst).map(drop)
         }
+    }
+
+    #[test]
+    fn turns_are_an_interval_apart() {
+        let first = AtomicU64::new(0);
+        assert_eq!(turn(&first, 1000, 100), 0, "a free turn");
+        assert_eq!(turn(&first, 1030, 100), 70);
+        assert_eq!(turn(&first, 1030, 100), 170);
+        assert_eq!(turn(&first, 5000, 100), 0, "none was taken for long");
+        assert_eq!(turn(&first, u64::MAX, 100), 0);
+        assert_eq!(turn(&first, 0, 100), u64::MAX);
     }
 
     #[test]
