@@ -12,7 +12,7 @@ use crate::glue::task;
 use crate::glue::wait::WaitQueue;
 use crate::uapi::STATUS_FAILED;
 use kernel::prelude::*;
-use kernel::sync::atomic::{ordering::Full, ordering::Relaxed, Atomic};
+use kernel::sync::atomic::{ordering::Acquire, ordering::Full, ordering::Relaxed, Atomic};
 use kernel::sync::Arc;
 
 /// The asynchronous side of a context. The context has it, and each of its worker threads.
@@ -157,6 +157,6 @@ impl Offload {
         self.changed.wait_quietly(|| !self.queue.busy(), 0);
         drop(self.queue.lose_worker());
         // For the next that unloads the module.
-        self.changed.wait_quietly(|| self.workers.load(Full) == 0, FAREWELL);
+        self.changed.wait_quietly(|| self.workers.load(Acquire) == 0, FAREWELL);
     }
 }

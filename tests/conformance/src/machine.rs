@@ -88,6 +88,12 @@ impl ControlGroup {
         fs::write(&path, value).unwrap_or_else(|error| panic!("{} = {value}: {error}", path.display()));
     }
 
+    /// A value of the group.
+    pub fn get(&self, file: &str) -> String {
+        let path = self.0.join(file);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
     /// The calling process joins.
     pub fn join(&self) {
         self.set("cgroup.procs", "0");

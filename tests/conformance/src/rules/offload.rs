@@ -24,6 +24,8 @@ crate::trials![
     "R23" threads_count_against_pids_max,
     "R23" threads_count_against_the_limit_of_processes,
     "R23" member_in_a_cpuset_has_a_thread,
+    "R23" thread_is_held_by_the_quota_of_its_group,
+    "R23" thread_freezes_with_its_group,
     "6.1" all_ways_of_a_copy_go_through_the_thread,
     "5.4" vectors_go_through_the_thread,
     "5.3" offsets_and_bounds_go_through_the_thread,
@@ -180,6 +182,61 @@ fn member_in_a_cpuset_has_a_thread() {
             let all = Thread::all();
             assert!(all.iter().all(|thread| thread.processors() == "0"), "{all:?}");
         });
+    });
+}
+
+/// A process in the group, whose thread has this many copies of 8 MiB to do, during `work`.
+fn with_busy_thread(group: &ControlGroup, copies: usize, work: impl FnOnce()) {
+    let (ready, tell) = nix::unistd::pipe().expect("pipe");
+    let child = crate::children::Child::start(|| {
+        group.join();
+        let knem = Knem::open();
+        let _slots = Slots::map(&knem, 1).expect("mapped");
+        let plug = Plug::new(&knem);
+        plug.insert(&knem, 0, copies);
+        nix::unistd::write(&tell, b"!").expect("written");
+        loop {
+            nix::unistd::pause();
+        }
+    });
+    assert_eq!(nix::unistd::read(&ready, &mut [0]), Ok(1));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    nix::sys::signal::kill(child.id(), nix::sys::signal::Signal::SIGKILL).expect("killed");
+    child.wait();
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    nothing_is_pinned();
+}
+
+fn thread_is_held_by_the_quota_of_its_group() {
+    need_threads_of_processes();
+    let group = ControlGroup::new(&["cpu"]);
+    let usage = || -> u64 {
+        let text = group.get("cpu.stat");
+        let value = text.lines().find_map(|line| line.strip_prefix("usage_usec ")).expect("cpu.stat");
+        value.parse().expect("a number")
+    };
+    with_busy_thread(&group, 10_000, || {
+        group.set("cpu.max", "10000 100000");
+        // What was used before the quota counts for nothing.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let (before, start) = (usage(), std::time::Instant::now());
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        let (used, elapsed) = (u128::from(usage() - before), start.elapsed().as_micros());
+        assert!(used > 0, "it has something to do");
+        assert!(used * 100 < elapsed * 25, "10 % of a CPU are allowed; it had {used} of {elapsed} us");
+        group.set("cpu.max", "max");
+    });
+}
+
+fn thread_freezes_with_its_group() {
+    need_threads_of_processes();
+    let group = ControlGroup::new(&[]);
+    with_busy_thread(&group, 1000, || {
+        let frozen = |is: bool| group.get("cgroup.events").lines().any(|line| line == format!("frozen {}", u8::from(is)));
+        group.set("cgroup.freeze", "1");
+        crate::waiting::until("the group is frozen", || frozen(true));
+        group.set("cgroup.freeze", "0");
+        crate::waiting::until("the group goes on", || frozen(false));
     });
 }
 
