@@ -275,6 +275,7 @@ impl Copies {
 mod tests {
     use super::*;
     use knem_core::logic::profile::{self, Call, Now, Path as By};
+    use knem_core::logic::refusal::Refusal;
     use knem_core::uapi;
 
     /// The driver's own text, of these counters.
@@ -317,7 +318,7 @@ mod tests {
         assert!(profile.paths.iter().all(|copies| copies.bytes != 0 && copies.failed != 0));
         assert!(profile.paths.iter().all(|copies| copies.sizes.buckets().count() == 40));
         assert_eq!(profile.refused.len(), profile::CALLS.len() * profile::ERRNOS.len());
-        assert_eq!(profile.reasons.len(), 15);
+        assert_eq!(profile.reasons.len(), Refusal::NAMES.len());
     }
 
     #[test]

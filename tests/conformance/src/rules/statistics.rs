@@ -185,7 +185,7 @@ fn proc_file(name: &str) -> File {
 }
 
 fn rows_of_regions_are_read_piece_by_piece() {
-    const COUNT: usize = 20_000;
+    const COUNT: usize = 5_000;
     let knem = Knem::open();
     let regions: Vec<u64> = (0..COUNT).map(|_| knem.create(&[], READ, 0).expect("created")).collect();
     let (mut file, mut text, mut buffer) = (proc_file("regions"), Vec::new(), vec![0; 1 << 20]);
@@ -198,7 +198,7 @@ fn rows_of_regions_are_read_piece_by_piece() {
         assert!(length <= 1 << 16, "{length} bytes at once");
         text.extend_from_slice(&buffer[..length]);
         // What is made meanwhile is not followed.
-        for _ in 0..100 {
+        for _ in 0..20 {
             knem.create(&[], READ, 0).expect("created");
         }
     }
@@ -218,7 +218,7 @@ fn rows_of_regions_are_read_piece_by_piece() {
 
 fn reader_of_many_regions_can_be_killed() {
     let knem = Knem::open();
-    for _ in 0..100_000 {
+    for _ in 0..10_000 {
         knem.create(&[], READ, 0).expect("created");
     }
     for name in ["regions", "contexts"] {
