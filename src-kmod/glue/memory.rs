@@ -204,7 +204,7 @@ impl View<'_> {
             Self::Pinned(place, _) => (Some(place.pieces()), None),
             Self::Window(window) => (None, Some(window.pieces())),
         };
-        place.into_iter().flatten().chain(window.into_iter().flatten())
+        Iterator::chain(place.into_iter().flatten(), window.into_iter().flatten())
     }
 
     /// As many of its first bytes are about to be written.

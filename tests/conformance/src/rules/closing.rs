@@ -374,13 +374,13 @@ fn context_is_closed_while_the_process_of_the_thread_is_stopped() {
     let child = Child::start(|| {
         let plug = std::mem::ManuallyDrop::new(Plug::new(&knem));
         plug.insert(&knem, 1, 50);
-        nix::unistd::write(&tell, b"!").expect("told");
         // It keeps neither the descriptor nor the mapping, and the regions are the context's.
         let (address, length) = (slots.memory().address() as usize, slots.count());
         // SAFETY: nothing uses the mapping any more.
         let gone = unsafe { nix::libc::munmap(std::ptr::with_exposed_provenance_mut(address), length) };
         assert_eq!(gone, 0);
         nix::unistd::close(std::os::fd::AsRawFd::as_raw_fd(&knem.fd())).expect("closed");
+        nix::unistd::write(&tell, b"!").expect("written");
         loop {
             nix::unistd::pause();
         }
