@@ -6,8 +6,8 @@
 //! `dma` engine. `pin` makes `extents` of a caller's memory, `charge` accounts them, `region` keeps them. Where a limit forbids that,
 //! `memory` keeps the segments, and `window` pins them part by part.
 //!
-//! What a file has once its status array is mapped is in `offload`: `status` (the slots), `events` (NOTIFY_FD), `queue`
-//! (the thread's jobs), `placement` (where the thread runs).
+//! What a context has once its status array is mapped is in `offload`: `completion` (what requests report to: `status`, the slots, and
+//! `events`, NOTIFY_FD), `queue` (the worker thread's jobs), `placement` (where the worker runs).
 //!
 //! Locks of a request are spinlocks and leaves, held for a few instructions: around a context's regions and its binding
 //! (`context`), a file's events (`events`) and jobs (`queue`), and the list of all contexts (`registry`). Under none of
