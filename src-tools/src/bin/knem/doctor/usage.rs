@@ -10,8 +10,8 @@ use crate::machine::Machine;
 use crate::units;
 
 /// Reasons that come of how the machine is set up. The others are programs' own, and usual at the end of jobs.
-const SETTINGS: [&str; 6] =
-    ["pin_limit", "too_many_segments", "other_user", "busy", "too_many_contexts", "unavailable"];
+const SETTINGS: [&str; 7] =
+    ["pin_limit", "too_many_segments", "other_user", "busy", "too_many_contexts", "slot_limit", "unavailable"];
 
 /// The findings of this group.
 pub(super) fn check(machine: &Machine) -> Vec<Finding> {
