@@ -83,14 +83,15 @@ static inline int kthread_stop_put(struct task_struct *thread)
 /* Gives the calling kernel thread the nice value of a task, and its policy if that is none of realtime. */
 static inline void compat_schedule_as(struct task_struct *task)
 {
-	int nice = task_nice(task);
 #ifdef COMPAT_HAVE_SETATTR_NOCHECK /* exported since 5.16 */
-	struct sched_attr attr = { .size = sizeof(attr), .sched_policy = task->policy, .sched_nice = nice };
+	struct sched_attr attr = { .size = sizeof(attr), .sched_policy = task->policy, .sched_nice = task_nice(task) };
 
+	/* SCHED_IDLE leaves the nice value as it is. */
+	set_user_nice(current, task_nice(task));
 	if (task->policy == SCHED_NORMAL || task->policy == SCHED_BATCH || task->policy == SCHED_IDLE)
 		sched_setattr_nocheck(current, &attr);
 #else
-	set_user_nice(current, task->policy == SCHED_IDLE ? MAX_NICE : nice);
+	set_user_nice(current, task->policy == SCHED_IDLE ? MAX_NICE : task_nice(task));
 #endif
 }
 
