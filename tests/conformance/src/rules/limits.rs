@@ -370,11 +370,12 @@ fn unpinned_regions_have_bad_addresses() {
         assert_eq!(knem.create(&[memory.segment()], READ | WRITE, 0), Err(Errno::EFAULT));
         knem.create(&[memory.segment()], READ, 0).expect("created");
         settles_at(0);
+        // Mapped before, so that it is not where the other mapping was.
+        let local = Mapping::new(PAGE);
         let region = {
             let gone = Mapping::holding(&[1; PAGE]);
             knem.create(&[gone.segment()], READ, 0).expect("created")
         };
-        let local = Mapping::new(PAGE);
         assert_eq!(knem.read(region, 0, &[local.segment()], 0), Ok(FAILED), "its memory is unmapped");
     });
 }
@@ -411,17 +412,24 @@ fn large_messages_pass_small_limits() {
 }
 
 fn pins_of_a_request_are_limited() {
-    as_limited_user(|knem, _memory| {
-        let (stalled, memory) = (crate::stalled::Stalled::new(1), Mapping::holding(&vec![1; 1024 * PAGE]));
-        let region = knem.create(&[memory.segment()], READ | WRITE, 0).expect("created");
-        let list = [memory.part(0, 1000 * PAGE), stalled.memory().part(0, PAGE)];
-        std::thread::scope(|scope| {
-            let copy = scope.spawn(|| knem.write(region, 0, &list, FLAG_PINLOCAL));
-            stalled.is_touched();
-            assert!(pinned_kilobytes() <= 64, "{} kB", pinned_kilobytes());
-            stalled.release();
-            assert_eq!(copy.join().expect("it comes back"), Ok(SUCCESS));
+    drop(crate::stalled::Stalled::new(1));
+    with_open_node(|| {
+        in_child(|| {
+            let stalled = crate::stalled::Stalled::new(1);
+            setrlimit(Resource::RLIMIT_MEMLOCK, 16 * PAGE as u64, 16 * PAGE as u64).expect("setrlimit");
+            become_user(STRANGER);
+            let (knem, memory) = (Knem::open(), Mapping::holding(&vec![1; 1024 * PAGE]));
+            let region = knem.create(&[memory.segment()], READ | WRITE, 0).expect("created");
+            let list = [memory.part(0, 1000 * PAGE), stalled.memory().part(0, PAGE)];
+            std::thread::scope(|scope| {
+                let copy = scope.spawn(|| knem.write(region, 0, &list, FLAG_PINLOCAL));
+                stalled.is_touched();
+                assert!(pinned_kilobytes() <= 64, "{} kB", pinned_kilobytes());
+                stalled.release();
+                assert_eq!(copy.join().expect("it comes back"), Ok(SUCCESS));
+            });
+            settles_at(0);
         });
-        settles_at(0);
     });
+    nothing_is_pinned();
 }
