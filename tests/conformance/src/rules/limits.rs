@@ -171,12 +171,12 @@ fn limit_can_refuse() {
 }
 
 fn machine_has_a_ceiling() {
-    with_parameter("max_user_pinned_mb", "1", || with_parameter("max_pinned_mb", "1", || ceiling()));
+    with_parameter("max_user_pinned_mb", "1", || with_parameter("max_pinned_mb", "1", ceiling));
     nothing_is_pinned();
 }
 
 fn user_has_a_ceiling() {
-    with_parameter("max_user_pinned_mb", "1", || ceiling());
+    with_parameter("max_user_pinned_mb", "1", ceiling);
     nothing_is_pinned();
 }
 

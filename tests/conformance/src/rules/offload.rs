@@ -101,26 +101,25 @@ fn thread_is_one_of_the_process_that_asks() {
     crate::waiting::until("the thread ends with its process", || Thread::all() == before);
 }
 
+/// Gives the calling process a nice value and a policy without real-time priorities.
+fn run_at(nice: i32, policy: i32) {
+    let parameter = libc::sched_param { sched_priority: 0 };
+    // SAFETY: changes this process alone.
+    assert_eq!(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }, 0);
+    // SAFETY: as above; the parameter is only read.
+    assert_eq!(unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) }, 0);
+}
+
 fn thread_has_the_nice_value_and_policy_of_its_process() {
     let kernel_threads_policy = if crate::machine::kernel() < (5, 16) { 0 } else { 5 };
     in_child(|| {
-        // SAFETY: changes this process alone.
-        let set = unsafe {
-            let parameter: libc::sched_param = std::mem::zeroed();
-            libc::setpriority(libc::PRIO_PROCESS, 0, 7) | libc::sched_setscheduler(0, libc::SCHED_BATCH, &parameter)
-        };
-        assert_eq!(set, 0);
+        run_at(7, libc::SCHED_BATCH);
         let knem = Knem::open();
         let (thread, _slots) = Thread::of(&knem, 1);
         assert_eq!(thread.scheduling().0, 7);
     });
     in_child(|| {
-        // SAFETY: changes this process alone.
-        let set = unsafe {
-            let parameter: libc::sched_param = std::mem::zeroed();
-            libc::setpriority(libc::PRIO_PROCESS, 0, 19) | libc::sched_setscheduler(0, libc::SCHED_IDLE, &parameter)
-        };
-        assert_eq!(set, 0);
+        run_at(19, libc::SCHED_IDLE);
         let knem = Knem::open();
         let (thread, _slots) = Thread::of(&knem, 1);
         assert_eq!(thread.scheduling(), (19, kernel_threads_policy));
