@@ -151,6 +151,8 @@ bool knem_worker_due(void);
 /* For a worker: runs on these CPUs from now on. */
 void knem_worker_bind(const struct cpumask *mask);
 unsigned long knem_shim_cpumask_words(void);
+/* The most workers that the calling task's user may have, as far as the kernel does not count them itself. */
+unsigned long knem_worker_most(void);
 /* Sleeps; -EINTR if the task is killed meanwhile. */
 int knem_shim_sleep(u32 milliseconds);
 /* The CPUs that the calling task may use now, those of its cpuset, and those of the machine. */

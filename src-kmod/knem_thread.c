@@ -185,6 +185,11 @@ static void knem_worker_reap(struct work_struct *work)
 	gone(data);
 }
 
+unsigned long knem_worker_most(void)
+{
+	return ULONG_MAX;
+}
+
 bool knem_worker_due(void)
 {
 	/*
@@ -276,6 +281,11 @@ static void knem_worker_reap(struct work_struct *work)
 	/* Unloading waits for the end of this function. */
 	module_put(THIS_MODULE);
 	gone(data);
+}
+
+unsigned long knem_worker_most(void)
+{
+	return rlimit(RLIMIT_NPROC);
 }
 
 bool knem_worker_due(void)

@@ -82,6 +82,7 @@ pub(crate) struct UserAccount {
     contexts: Quantity,
     arrays: Quantity,
     pinned: Quantity,
+    workers: Quantity,
     /// When the user may have its next cpuset probed, in nanoseconds of [`stats::now`].
     probes: Quantity,
 }
@@ -95,6 +96,11 @@ impl UserAccount {
     /// Bytes of status arrays and of memory for their events.
     pub(crate) fn arrays(&self) -> &Quantity {
         &self.arrays
+    }
+
+    /// Worker threads.
+    pub(crate) fn workers(&self) -> &Quantity {
+        &self.workers
     }
 
     /// Waits until the user may have a cpuset probed, which stops forks on the whole machine for a moment: once in [`PROBE_INTERVAL`].
@@ -134,6 +140,7 @@ impl Account {
             contexts: Quantity::new(0),
             arrays: Quantity::new(0),
             pinned: Quantity::new(0),
+            workers: Quantity::new(0),
             probes: Quantity::new(0),
         };
         let fresh = Arc::new(fresh, gfp::no_wait())?;

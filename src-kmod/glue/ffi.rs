@@ -152,6 +152,7 @@ extern "C" {
     pub(crate) fn knem_worker_bind(mask: *const bindings::cpumask);
     pub(crate) fn knem_shim_cpumask_words() -> usize;
     pub(crate) fn knem_shim_allowed_cpus(mask: *mut bindings::cpumask);
+    pub(crate) fn knem_worker_most() -> c_ulong;
     pub(crate) fn knem_shim_sleep(milliseconds: u32) -> c_int;
     pub(crate) fn knem_shim_cpuset_cpus(mask: *mut bindings::cpumask) -> c_int;
     pub(crate) fn knem_shim_online_cpus(mask: *mut bindings::cpumask);

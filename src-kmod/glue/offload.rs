@@ -30,7 +30,7 @@ pub(crate) struct Offload {
     changed: WaitQueue,
     /// Where the worker is wanted to run.
     wanted: Arc<Processors>,
-    /// The user's.
+    /// Of the user who has opened the context.
     account: Account,
 }
 
@@ -77,6 +77,11 @@ impl Offload {
     /// Whether there is a worker that will take jobs.
     pub(crate) fn has_worker(&self) -> bool {
         self.queue.takes_jobs()
+    }
+
+    /// The account of the user.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// The CPUs for a worker that the calling task starts.

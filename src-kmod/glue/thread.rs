@@ -4,6 +4,7 @@
 //! It works in turns, which C calls and between which it may be stopped, frozen, throttled or killed. Then its job is in the queue. C keeps
 //! the module loaded until nothing of the worker runs any more; the worker keeps its context's `Offload`, and no file.
 
+use crate::glue::account::Account;
 use crate::glue::dma;
 use crate::glue::ffi;
 use crate::glue::job::{Job, Progress, Waits};
@@ -46,6 +47,34 @@ struct Worker {
     processors: Processors,
     /// Whether it is there.
     placed: Atomic<bool>,
+    _seat: Seat,
+}
+
+/// A worker's place among those of its user, until this is dropped.
+struct Seat(Account);
+
+impl Seat {
+    /// A place for one more worker.
+    ///
+    /// # Errors
+    /// EAGAIN if the user has as many kernel threads as it may have processes (RLIMIT_NPROC), unless the caller has CAP_SYS_RESOURCE. Threads
+    /// of processes are counted by the kernel.
+    fn take(account: &Account) -> Result<Self> {
+        // SAFETY: Looks at the calling task only.
+        let most = unsafe { ffi::knem_worker_most() } as u64;
+        let taken = account.workers().add_unless_over(1, most)
+            || (task::may_exceed_limits() && account.workers().add_unless_over(1, u64::MAX));
+        if !taken {
+            return Err(Refusal::NoThread.into());
+        }
+        Ok(Self(account.clone()))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.workers().subtract(1);
+    }
 }
 
 /// How long the worker sleeps, in milliseconds, before it tries again what could not go on.
@@ -58,7 +87,12 @@ const RETRY: u32 = 5;
 /// EAGAIN if no more threads may start (pids.max, RLIMIT_NPROC); ENOMEM; ERESTARTNOINTR if a signal is to be handled first, after which the
 /// call has to be repeated; EINTR if the caller is killed.
 pub(crate) fn start(offload: &Arc<Offload>, ordinal: u64) -> Result {
-    let worker = Worker { offload: offload.clone(), processors: offload.processors()?, placed: Atomic::new(false) };
+    let worker = Worker {
+        offload: offload.clone(),
+        processors: offload.processors()?,
+        placed: Atomic::new(false),
+        _seat: Seat::take(offload.account())?,
+    };
     let data = KBox::into_raw(KBox::new(worker, GFP_KERNEL_ACCOUNT)?);
     // SAFETY: The functions belong to the data, which stays until the last of them, `gone`, takes it back.
     let worker = from_err_ptr(unsafe {
