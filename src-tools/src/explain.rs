@@ -43,9 +43,10 @@ pub fn refused(call: &str, errno: &str) -> Explanation {
             "Map it with MAP_SHARED, at offset 0, without PROT_EXEC.",
         ),
         ("CREATE_REGION" | "INIT_SEND", "ENOMEM") => told(
-            "The memory of the region could not be pinned: the limit of locked memory, the module's ceiling, or too many segments.",
-            "Raise the limit (ulimit -l; a memlock line in /etc/security/limits.d; LimitMEMLOCK= of the batch system's \
-             service), or the parameter max_pinned_mb.",
+            "The region had too many segments, or the kernel had no memory for it. With the parameter unpinned=0 also: a limit forbade \
+             to pin its memory.",
+            "Use fewer segments. With unpinned=0: set that to 1, or raise the limit (ulimit -l; a memlock line in /etc/security/limits.d; \
+             LimitMEMLOCK= of the batch system's service).",
         ),
         ("CREATE_REGION" | "INIT_SEND", "EFAULT") => told(
             "Memory of the region is not mapped, not writable, or of a kind that cannot be pinned (a device, a shared file that \
@@ -83,9 +84,10 @@ pub fn refused(call: &str, errno: &str) -> Explanation {
         (_, "ENODEV") => reason("unavailable"),
         (_, "EBUSY") => reason("busy"),
         (_, "ENOMEM") => told(
-            "Local memory could not be pinned within the limit of locked memory, there were too many segments, or the kernel had \
-             no memory.",
-            "Raise the limit (ulimit -l; a memlock line in /etc/security/limits.d).",
+            "There were too many segments, or the kernel had no memory for the request. With the parameter unpinned=0 also: a limit forbade \
+             to pin local memory.",
+            "Use fewer segments. With unpinned=0: set that to 1, or raise the limit (ulimit -l; a memlock line in \
+             /etc/security/limits.d).",
         ),
         (_, "EFAULT") => told(
             "An argument or the local memory of a request is not mapped, or not mapped for this kind of access.",
@@ -143,9 +145,9 @@ pub fn reason(name: &str) -> Explanation {
             "Use fewer segments, or raise the module's parameter max_segments.",
         ),
         "pin_limit" => told(
-            "More memory would be pinned than a limit allows: RLIMIT_MEMLOCK of the process, or max_pinned_mb of the module.",
+            "More memory would be pinned than a limit allows: RLIMIT_MEMLOCK of the user, or max_user_pinned_mb or max_pinned_mb of the module.",
             "Raise the limit (ulimit -l; a memlock line in /etc/security/limits.d; LimitMEMLOCK= of the batch system's \
-             service), or the parameter.",
+             service), or the parameter; or set the parameter unpinned to 1.",
         ),
         "not_privileged" => told("Only the administrator may clear the statistics.", "sudo knem stat --clear"),
         "busy" => told(

@@ -56,6 +56,8 @@ pub struct ListedRegion {
     pub single_use: bool,
     /// Processes of all users may use it.
     pub any_user: bool,
+    /// It is pinned only while it is copied, and has no extents.
+    pub unpinned: bool,
 }
 
 /// The open files and their regions.
@@ -150,6 +152,7 @@ fn region(row: &str) -> Option<ListedRegion> {
         writable: protection.contains('w'),
         single_use: flag("single_use"),
         any_user: flag("any_user"),
+        unpinned: flag("unpinned"),
     })
 }
 
@@ -160,7 +163,7 @@ mod tests {
     const CONTEXTS: &str =
         "# context uid pid regions bytes requests copied slots\n1 0 77 2 8192 5 20480 4096\n2 1000 0 0 0 0 0 0\n";
     const REGIONS: &str =
-        "# context region bytes extents protection flags\n1 0 4096 1 r- single_use\n1 3 4096 1 rw single_use,any_user\n2 0 1 1 -- -\n";
+        "# context region bytes extents protection flags\n1 0 4096 1 r- single_use\n1 3 4096 1 rw single_use,any_user\n2 0 1 0 -- unpinned\n";
 
     #[test]
     fn contexts_are_understood() {
@@ -179,6 +182,7 @@ mod tests {
         assert!(first[1].readable && first[1].writable && first[1].single_use && first[1].any_user);
         let region = &listing.regions[2];
         assert!(!region.readable && !region.writable && !region.single_use && !region.any_user);
+        assert!(region.unpinned && !first[0].unpinned && !first[1].unpinned);
     }
 
     #[test]

@@ -53,7 +53,7 @@ Columns:
   REGION, SIZE      number and size of a region
   EXTENTS           pieces of contiguous memory that it consists of
   ACCESS            what others may do: r read, w write
-  FLAGS             single_use: it goes with its first use; any_user: every user may use it
+  FLAGS             single_use: it goes with its first use; any_user: every user may use it; unpinned: it is pinned only while it is copied
 
 Columns of --scripted: context, pid, process, user, region, size, extents, access, flags. There is a line for each region, and one with - from \
 the region on for a context without regions.";

@@ -16,7 +16,7 @@ const REGIONS: &str = "\
 # context region bytes extents protection flags
 1 0 8192 2 r- single_use
 1 12 8388608 4 rw -
-2 0 67108864 32 rw any_user
+2 0 67108864 0 rw any_user,unpinned
 ";
 
 fn listing() -> Listing {

@@ -104,17 +104,13 @@ fn regions(owners: &[Owner<'_>], numbers: Numbers) -> Table {
 
 fn cells(region: &ListedRegion, numbers: Numbers) -> [String; 5] {
     let bit = |is: bool, name: &'static str| if is { name } else { MISSING };
-    let flags = match (region.single_use, region.any_user) {
-        (false, false) => MISSING,
-        (true, false) => "single_use",
-        (false, true) => "any_user",
-        (true, true) => "single_use,any_user",
-    };
+    let flags = [(region.single_use, "single_use"), (region.any_user, "any_user"), (region.unpinned, "unpinned")];
+    let flags: Vec<&str> = flags.into_iter().filter_map(|(is, name)| is.then_some(name)).collect();
     [
         region.region.to_string(),
         numbers.bytes(float(region.bytes)),
         region.extents.to_string(),
         format!("{}{}", bit(region.readable, "r"), bit(region.writable, "w")),
-        flags.to_owned(),
+        if flags.is_empty() { MISSING.to_owned() } else { flags.join(",") },
     ]
 }
