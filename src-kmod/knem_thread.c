@@ -122,6 +122,19 @@ static int knem_join(struct task_struct *task)
 #endif
 }
 
+/* The end of a kernel thread: to return only then keeps the module from being unloaded while the thread runs. */
+static int __maybe_unused knem_until_stopped(void)
+{
+	for (;;) {
+		set_current_state(TASK_IDLE);
+		if (kthread_should_stop())
+			break;
+		schedule();
+	}
+	__set_current_state(TASK_RUNNING);
+	return 0;
+}
+
 #ifdef COMPAT_USER_WORKER
 
 static bool knem_worker_fn(void *data)
@@ -217,14 +230,7 @@ static int knem_worker_main(void *data)
 			try_to_freeze();
 		knem_worker_ended(worker);
 	}
-	for (;;) {
-		set_current_state(TASK_IDLE);
-		if (kthread_should_stop())
-			break;
-		schedule();
-	}
-	__set_current_state(TASK_RUNNING);
-	return 0;
+	return knem_until_stopped();
 }
 
 static void knem_worker_stop(struct knem_worker *worker)
@@ -326,15 +332,7 @@ static int knem_probe_main(void *data)
 	probe->error = knem_join(probe->task);
 	cpumask_copy(probe->mask, current->cpus_ptr);
 	complete(&probe->done);
-	/* Not to return before kthread_stop() keeps the module from being unloaded while this runs. */
-	for (;;) {
-		set_current_state(TASK_IDLE);
-		if (kthread_should_stop())
-			break;
-		schedule();
-	}
-	__set_current_state(TASK_RUNNING);
-	return 0;
+	return knem_until_stopped();
 }
 
 /*

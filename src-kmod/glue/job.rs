@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A copy that was accepted, with all it needs: whoever has it can do it.
+//! A copy that was accepted, with all it needs: the task that has it can do it.
 
 use crate::glue::completion::Completion;
 use crate::glue::copy;

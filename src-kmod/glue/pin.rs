@@ -25,7 +25,7 @@ pub(crate) const SMALL: usize = 32;
 /// Room for pointers to pages.
 pub(crate) struct Pages(KVec<*mut bindings::page>);
 
-// SAFETY: The pointers are numbers; whoever has them may use them in any task.
+// SAFETY: The pointers are numbers, which may be used in any task.
 unsafe impl Send for Pages {}
 // SAFETY: As for `Send`.
 unsafe impl Sync for Pages {}

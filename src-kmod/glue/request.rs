@@ -246,7 +246,7 @@ impl<'a> Request<'a> {
         Ok(self.settle(region, Path::Pinned, bytes, status))
     }
 
-    /// Accepts a copy, and does it or gives it to whoever does.
+    /// Accepts a copy, and does it or gives it to the one that does.
     fn run(mut self, job: Job) -> u8 {
         let asynchronous = self.completion.is_some();
         let mut job = job.reporting(self.completion.take());

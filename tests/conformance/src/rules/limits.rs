@@ -180,7 +180,7 @@ fn user_has_a_ceiling() {
     nothing_is_pinned();
 }
 
-/// With a ceiling of 256 pages, whoever sets it.
+/// With a ceiling of 256 pages, whichever parameter sets it.
 fn ceiling() {
     let (knem, memory) = (Knem::open(), Mapping::holding(&vec![1; 256 * PAGE]));
     let half = memory.part(0, 128 * PAGE);
