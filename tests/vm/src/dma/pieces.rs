@@ -73,7 +73,9 @@ fn the_processor_relieves_a_full_channel() {
             for (index, place) in (0..).zip(&places) {
                 let segments = &[place.segment()];
                 let request = Inline { cookie: region, segments, flags: DETACHED, ..Default::default() };
-                if one.knem.inline_at(request, index) == Ok(SUCCESS) {
+                assert_eq!(one.knem.inline_at(request, index), Ok(u32::from(PENDING)));
+                // The engine hangs: what is done was done by the CPU.
+                if one.slots.get(index) == DONE {
                     at_once += 1;
                     assert!(place.bytes().iter().all(|byte| *byte == 6));
                 }

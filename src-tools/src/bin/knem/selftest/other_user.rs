@@ -130,7 +130,8 @@ fn exceed_limit(device: &Device) -> Result<(), String> {
     setrlimit(Resource::RLIMIT_MEMLOCK, LIMIT.min(hard), hard).map_err(|errno| errno.desc().to_owned())?;
     let length = NonZeroUsize::MIN.saturating_add(REGION - 1);
     let memory = Memory::new(length).map_err(|error| error.to_string())?;
-    let region = device.share_memory(&memory, 0..REGION, Access::Read, RegionFlags::NONE);
+    // Another user may have opened the file, and only then may this one use the region.
+    let region = device.share_memory(&memory, 0..REGION, Access::Read, RegionFlags::ANY_USER_ACCESS);
     match region {
         Err(Error::PinRefused { limit: Some(limit), .. }) if limit <= LIMIT => Ok(()),
         Err(error) => Err(format!("a region beyond the limit was refused for another reason: {error}")),
