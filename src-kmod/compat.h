@@ -11,6 +11,7 @@
 #include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/coredump.h>
@@ -126,6 +127,16 @@ static inline void compat_choose_cpus(const struct cpumask *mask)
 #define _copy_to_user _inline_copy_to_user
 #define _copy_from_user _inline_copy_from_user
 #endif
+
+/* The number of bytes that cannot be used. */
+static inline size_t compat_fault_in(char __user *address, size_t n, bool write)
+{
+#ifdef COMPAT_HAVE_FAULT_IN /* 5.16 */
+	return write ? fault_in_writeable(address, n) : fault_in_readable(address, n);
+#else
+	return (write ? fault_in_pages_writeable(address, n) : fault_in_pages_readable(address, n)) ? n : 0;
+#endif
+}
 
 #ifdef COMPAT_HAVE_NS_ID /* 6.18 */
 #define compat_ns_id(ns) ((ns)->ns_id)

@@ -143,6 +143,27 @@ unsigned long knem_shim_from_user(void *to, const void __user *from, unsigned lo
 	return _copy_from_user(to, from, n);
 }
 
+unsigned long knem_shim_to_user_nofault(void __user *to, const void *from, unsigned long n)
+{
+	pagefault_disable();
+	n = _copy_to_user(to, from, n);
+	pagefault_enable();
+	return n;
+}
+
+unsigned long knem_shim_from_user_nofault(void *to, const void __user *from, unsigned long n)
+{
+	pagefault_disable();
+	n = _copy_from_user(to, from, n);
+	pagefault_enable();
+	return n;
+}
+
+bool knem_shim_fault_in(unsigned long address, unsigned long n, bool write)
+{
+	return !compat_fault_in((char __user *)address, n, write);
+}
+
 /* memmove: source and destination may be the same memory, and then nothing worse than unspecified bytes may result. */
 void knem_shim_copy(void *to, const void *from, unsigned long n)
 {

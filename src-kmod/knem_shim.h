@@ -48,6 +48,11 @@ extern unsigned int knem_param_strict_dumpable;
 /* Copies between user memory and the direct map; return the number of bytes not copied. */
 unsigned long knem_shim_to_user(void __user *to, const void *from, unsigned long n);
 unsigned long knem_shim_from_user(void *to, const void __user *from, unsigned long n);
+/* The same, as far as the user memory is there: they wait for no page. */
+unsigned long knem_shim_to_user_nofault(void __user *to, const void *from, unsigned long n);
+unsigned long knem_shim_from_user_nofault(void *to, const void __user *from, unsigned long n);
+/* Waits until user memory is there, to be read or written; false if it cannot be used so. */
+bool knem_shim_fault_in(unsigned long address, unsigned long n, bool write);
 /* Copies within the direct map. */
 void knem_shim_copy(void *to, const void *from, unsigned long n);
 

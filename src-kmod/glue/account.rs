@@ -3,11 +3,10 @@
 //!
 //! Lock: around the tree of users; a leaf. It is taken when a context is opened, and when the last use of an account ends.
 
-use crate::glue::{ffi, gfp, params, stats};
+use crate::glue::{ffi, gfp, params, stats, task};
 use crate::logic::quota::{self, Tally};
 use crate::logic::refusal::Refusal;
 use core::ops::Deref;
-use kernel::error::to_result;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::rbtree::{Entry, RBTree, RBTreeNodeReservation};
@@ -110,8 +109,7 @@ impl UserAccount {
     /// EINTR if the caller is killed.
     pub(crate) fn wait_for_probe(&self) -> Result {
         let delay = quota::turn(&self.probes, stats::now(), PROBE_INTERVAL).div_ceil(1_000_000);
-        // SAFETY: Called by a task without locks that must not be held while it sleeps.
-        to_result(unsafe { ffi::knem_shim_sleep(u32::try_from(delay).unwrap_or(u32::MAX)) })
+        task::sleep(u32::try_from(delay).unwrap_or(u32::MAX))
     }
 
     /// Pinned pages.

@@ -9,7 +9,7 @@ use crate::glue::pin::Stop;
 use crate::glue::segments::Segments;
 use crate::glue::{ffi, stats, task};
 use crate::logic::counter::Counter;
-use crate::logic::plan::{self, Step, Steps};
+use crate::logic::plan::{self, Piece, Step, Steps};
 use crate::logic::segment::{self, Cursor};
 use crate::uapi::{STATUS_FAILED, STATUS_SUCCESS};
 use kernel::prelude::*;
@@ -125,6 +125,65 @@ pub(crate) fn mapped(memory: &Memory, reach: &mut Reach, local: &Segments, direc
         stats::count(Counter::FailedUserCopy);
     }
     status
+}
+
+/// As [`mapped`], as far as the caller's memory is there: does not wait for a page of it. Returns how many bytes were copied.
+///
+/// # Errors
+/// EFAULT if the region may not be written; as [`Reach::open`].
+pub(crate) fn present(
+    memory: &Memory,
+    reach: &mut Reach,
+    local: &Segments,
+    at: Cursor,
+    direction: Direction,
+    bytes: u64,
+) -> Result<u64, Stop> {
+    if direction == Direction::Write && !memory.writable() {
+        return Err(Stop::Error(EFAULT));
+    }
+    let mut view = reach.open(memory, bytes, true)?;
+    let count = view.bytes();
+    if direction == Direction::Write {
+        view.mark_written(count);
+    }
+    let mut copied = 0u64;
+    let steps = Steps::new(view.pieces(), segment::pieces_from(local.as_slice(), at, count), count);
+    // What it comes to is in `copied`: it ends with the first byte that is not there.
+    let _ = run(steps, task::killed, |step| {
+        let len = step.len as c_ulong;
+        let left = match direction {
+            // SAFETY: The region's side is pinned and mapped for as many bytes; the other is checked by the kernel.
+            Direction::Read => unsafe {
+                ffi::knem_shim_to_user_nofault(step.right as *mut c_void, step.left as *const c_void, len)
+            },
+            // SAFETY: As above, and the region's side is pinned for writing.
+            Direction::Write => unsafe {
+                ffi::knem_shim_from_user_nofault(step.left as *mut c_void, step.right as *const c_void, len)
+            },
+        };
+        copied = copied.saturating_add(step.len).saturating_sub(left as u64);
+        left == 0
+    });
+    Ok(copied)
+}
+
+/// Waits until the caller's memory is there, from a byte on, `bytes` bytes at most, without anything of a region. Returns whether it can be used.
+pub(crate) fn fault_in(local: &Segments, at: Cursor, direction: Direction, bytes: u64) -> bool {
+    for piece in segment::pieces_from(local.as_slice(), at, bytes) {
+        let mut piece = piece;
+        while piece.len != 0 {
+            let len = piece.len.min(plan::MAX_STEP);
+            let (address, write) = (piece.addr as c_ulong, direction == Direction::Read);
+            // SAFETY: The kernel checks the address; no lock is held.
+            if task::killed() || !unsafe { ffi::knem_shim_fault_in(address, len as c_ulong, write) } {
+                return false;
+            }
+            task::resched();
+            piece = Piece { addr: piece.addr.wrapping_add(len), len: piece.len.saturating_sub(len) };
+        }
+    }
+    true
 }
 
 /// Runs the steps until one fails or all are `interrupted`.

@@ -59,6 +59,9 @@ extern "C" {
 
     pub(crate) fn knem_shim_to_user(to: *mut c_void, from: *const c_void, n: c_ulong) -> c_ulong;
     pub(crate) fn knem_shim_from_user(to: *mut c_void, from: *const c_void, n: c_ulong) -> c_ulong;
+    pub(crate) fn knem_shim_to_user_nofault(to: *mut c_void, from: *const c_void, n: c_ulong) -> c_ulong;
+    pub(crate) fn knem_shim_from_user_nofault(to: *mut c_void, from: *const c_void, n: c_ulong) -> c_ulong;
+    pub(crate) fn knem_shim_fault_in(address: c_ulong, n: c_ulong, write: bool) -> bool;
     pub(crate) fn knem_shim_copy(to: *mut c_void, from: *const c_void, n: c_ulong);
 
     pub(crate) fn knem_shim_resched();

@@ -30,6 +30,11 @@ impl Side {
         }
     }
 
+    /// Whether it is a region of another user than the calling task's.
+    fn is_foreign(&self) -> bool {
+        matches!(self, Self::Region(claimed, _) if claimed.is_foreign())
+    }
+
     /// Where the copy starts in it.
     fn offset(&self) -> u64 {
         match self {
@@ -58,6 +63,10 @@ pub(crate) struct Job {
     to: Reach,
     done: u64,
     bytes: u64,
+    /// Whether it has memory of another user, which it must not keep for as long as somebody likes.
+    foreign: bool,
+    /// Steps in a row that could not go on.
+    blocked: u32,
     completion: Option<Completion>,
     /// The job before this one in a file's queue; see `queue`.
     pub(super) next: Option<KBox<Job>>,
@@ -66,6 +75,11 @@ pub(crate) struct Job {
     path: Path,
     started: u64,
 }
+
+/// Milliseconds before a blocked copy is tried again.
+pub(crate) const RETRY: u32 = 5;
+/// So often in a row a copy may be blocked that has memory of another user: 10 s.
+const MOST_BLOCKED: u32 = 2000;
 
 /// Whether somebody waits for an engine.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,6 +97,7 @@ impl Job {
     /// ENOMEM.
     pub(crate) fn new(source: Side, destination: Side, bound: u64, started: u64) -> Result<Self> {
         let (from, to) = (source.offset(), destination.offset());
+        let foreign = source.is_foreign() || destination.is_foreign();
         let bytes = plan::bytes(source.memory().length(), from, destination.memory().length(), to, bound);
         Ok(Self {
             from: Reach::new(source.memory(), from)?,
@@ -91,6 +106,8 @@ impl Job {
             destination,
             done: 0,
             bytes,
+            foreign,
+            blocked: 0,
             completion: None,
             next: None,
             engine: None,
@@ -158,7 +175,14 @@ impl Job {
         } else {
             match self.window(left, wait) {
                 Ok(bytes) => bytes,
-                Err(Stop::Busy) => return Progress::Blocked,
+                Err(Stop::Busy) if self.foreign && self.blocked >= MOST_BLOCKED => {
+                    stats::count(Counter::FailedUserCopy);
+                    return Progress::Done(STATUS_FAILED);
+                }
+                Err(Stop::Busy) => {
+                    self.blocked = self.blocked.saturating_add(1);
+                    return Progress::Blocked;
+                }
                 Err(Stop::Error(_)) => {
                     stats::count(Counter::FailedUserCopy);
                     return Progress::Done(STATUS_FAILED);
@@ -168,6 +192,7 @@ impl Job {
         self.from.advance(self.source.memory(), copied);
         self.to.advance(self.destination.memory(), copied);
         self.done = self.done.saturating_add(copied);
+        self.blocked = 0;
         if self.done >= self.bytes {
             Progress::Done(STATUS_SUCCESS)
         } else {
@@ -190,10 +215,14 @@ impl Job {
 
     /// Does the copy with this CPU in the calling task, until it is done or `interrupted`. Returns a status.
     pub(crate) fn copy(&mut self, interrupted: impl Fn() -> bool) -> u8 {
+        // What waits in the kernel can be killed, and has no other bound.
+        let wait = !self.foreign;
         loop {
-            match self.step(true, &interrupted) {
+            match self.step(wait, &interrupted) {
                 Progress::Done(status) => return status,
-                Progress::More | Progress::Blocked => {}
+                Progress::More => {}
+                // It is killed: `interrupted` is true.
+                Progress::Blocked => drop(task::sleep(RETRY)),
             }
             if interrupted() {
                 return STATUS_FAILED;

@@ -185,6 +185,16 @@ impl Claimed {
         &self.region
     }
 
+    /// Whether the calling task is another user's.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.region.rule.is_foreign(task::identity())
+    }
+
+    /// Whether the region goes with this use.
+    pub(crate) fn is_single_use(&self) -> bool {
+        self.region.single_use.is_some()
+    }
+
     /// The request is accepted: a single-use region is withdrawn, and stays claimed. Its memory remains until this is
     /// dropped, after the copy.
     pub(crate) fn accept(&mut self) {

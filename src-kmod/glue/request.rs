@@ -34,6 +34,9 @@ pub(crate) type Start = (Cookie, u64);
 /// Where a request lives that outlives the call.
 type Home = KBox<MaybeUninit<Job>>;
 
+/// How often in a row a copy may find that what it has just fetched is gone again.
+const MOST_IDLE: u32 = 1000;
+
 /// Who carries a request out. Decided once, from the flags; only memory that does not stay pinned takes an engine out of it.
 enum Carrier {
     /// The calling task, before the call returns.
@@ -125,15 +128,25 @@ impl<'a> Request<'a> {
         let write = direction == Direction::Write;
         let region = find(remote.0, if write { Want::Write } else { Want::Read })?;
         stats::count(Counter::Processed);
+        let foreign = region.is_foreign();
+        if foreign && matches!(self.carrier, Carrier::Caller) {
+            return self.run_foreign(region, remote, &segments, direction, bound);
+        }
         if !self.flags.pins(write, params::pin_reads()) {
             return self.run_mapped(region, remote.1, &segments, direction, bound);
         }
         if matches!(self.carrier, Carrier::Caller) {
             return self.run_windows(region, remote.1, &segments, direction, bound);
         }
+        // Pinning may wait, and must not keep the memory of another user meanwhile.
+        let held = (!foreign).then_some(region);
         // What outlives the call may stay as long as other processes like, and is accounted as a region is.
         let memory = Memory::new(self.context, segments, !write);
         let local = Side::Local(memory.inspect_err(|_| stats::count(Counter::RejectedPin))?);
+        let region = match held {
+            Some(region) => region,
+            None => find(remote.0, if write { Want::Write } else { Want::Read })?,
+        };
         let region = Side::Region(region, remote.1);
         let job = match direction {
             Direction::Read => Job::new(region, local, bound, self.started),
@@ -155,7 +168,7 @@ impl<'a> Request<'a> {
 
     /// Ends a request that the calling task has carried out: gives back the region, and then reports. Returns the status for the
     /// caller.
-    fn settle(self, region: Claimed, path: Path, bytes: u64, status: u8) -> u8 {
+    fn settle(self, region: Option<Claimed>, path: Path, bytes: u64, status: u8) -> u8 {
         stats::ended(path, self.started, bytes, status);
         drop(region);
         if let Some(completion) = self.completion {
@@ -163,6 +176,62 @@ impl<'a> Request<'a> {
             return if bytes == 0 { STATUS_PENDING } else { status };
         }
         status
+    }
+
+    /// Accepts a copy between a region of another user and the caller's memory, and does it. While it waits for a page of the caller's it
+    /// has nothing of the region: a caller that never gets the page cannot keep the memory of an owner that has destroyed
+    /// the region or has ended. Then the copy fails.
+    ///
+    /// # Errors
+    /// EINVAL if the region is destroyed before it begins; ENOMEM for a region that is not pinned.
+    fn run_foreign(self, region: Claimed, remote: Start, local: &Segments, way: Direction, bound: u64) -> Result<u8> {
+        let want = if way == Direction::Write { Want::Write } else { Want::Read };
+        let memory = region.region().memory();
+        let bytes = plan::bytes(memory.length(), remote.1, local.measure().bytes, 0, bound);
+        let once = region.is_single_use();
+        let mut region = if once {
+            // It goes with the first use, so that there is one chance: the caller's memory is fetched before. Whether it is
+            // there is seen by the copy.
+            drop(region);
+            let _ = copy::fault_in(local, Cursor::default(), way, bytes);
+            find(remote.0, want)?
+        } else {
+            region
+        };
+        let mut reach =
+            Reach::new(region.region().memory(), remote.1).inspect_err(|_| stats::count(Counter::RejectedMemory))?;
+        self.accept(&mut region, bytes);
+        let (mut held, mut at, mut left, mut idle) = (Some(region), Cursor::default(), bytes, 0u32);
+        let status = loop {
+            if left == 0 {
+                break STATUS_SUCCESS;
+            }
+            let Some(claimed) = &held else { break STATUS_FAILED };
+            let memory = claimed.region().memory();
+            let Ok(copied) = copy::present(memory, &mut reach, local, at, way, left) else { break STATUS_FAILED };
+            reach.advance(memory, copied);
+            at = at.after(local.as_slice(), copied);
+            left = left.saturating_sub(copied);
+            idle = if copied == 0 { idle.saturating_add(1) } else { 0 };
+            if left == 0 {
+                continue;
+            }
+            if task::killed() || idle > MOST_IDLE {
+                break STATUS_FAILED;
+            }
+            if copied == 0 {
+                held = None;
+                if once || !copy::fault_in(local, at, way, left.min(plan::MAX_STEP)) {
+                    break STATUS_FAILED;
+                }
+                held = find(remote.0, want).ok();
+            }
+            task::resched();
+        };
+        if status == STATUS_FAILED {
+            stats::count(Counter::FailedUserCopy);
+        }
+        Ok(self.settle(held, Path::Mapped, bytes, status))
     }
 
     /// Accepts a copy through the caller's mapping, and does it.
@@ -175,7 +244,7 @@ impl<'a> Request<'a> {
         let mut reach = Reach::new(memory, offset).inspect_err(|_| stats::count(Counter::RejectedMemory))?;
         self.accept(&mut region, bytes);
         let status = copy::mapped(region.region().memory(), &mut reach, local, way, bytes);
-        Ok(self.settle(region, Path::Mapped, bytes, status))
+        Ok(self.settle(Some(region), Path::Mapped, bytes, status))
     }
 
     /// Copies with the caller's side pinned window by window: no more of it than is copied, and no more at a time than a batch.
@@ -243,7 +312,7 @@ impl<'a> Request<'a> {
             stats::count(Counter::ProcessedPinned);
             self.accept(&mut region, bytes);
         }
-        Ok(self.settle(region, Path::Pinned, bytes, status))
+        Ok(self.settle(Some(region), Path::Pinned, bytes, status))
     }
 
     /// Accepts a copy, and does it or gives it to the one that does.

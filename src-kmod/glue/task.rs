@@ -5,6 +5,7 @@ use crate::glue::ffi;
 use crate::logic::access::Identity;
 use crate::logic::segment::Space;
 use kernel::bindings;
+use kernel::error::{to_result, Result};
 use kernel::ffi::c_ulong;
 use kernel::page::PAGE_SHIFT;
 
@@ -80,6 +81,15 @@ pub(crate) fn within(index: usize, size: usize) -> usize {
 pub(crate) fn killed() -> bool {
     // SAFETY: Looks at the calling task only.
     unsafe { ffi::knem_shim_killed() }
+}
+
+/// Sleeps for as many milliseconds.
+///
+/// # Errors
+/// EINTR if the task is killed meanwhile.
+pub(crate) fn sleep(milliseconds: u32) -> Result {
+    // SAFETY: Called by a task without locks that must not be held while it sleeps.
+    to_result(unsafe { ffi::knem_shim_sleep(milliseconds) })
 }
 
 /// Lets others run. Called in loops over user-sized work, never under a lock.

@@ -7,7 +7,7 @@
 use crate::glue::account::Account;
 use crate::glue::dma;
 use crate::glue::ffi;
-use crate::glue::job::{Job, Progress, Waits};
+use crate::glue::job::{Job, Progress, Waits, RETRY};
 use crate::glue::offload::Offload;
 use crate::glue::placement::Processors;
 use crate::glue::task;
@@ -76,9 +76,6 @@ impl Drop for Seat {
         self.0.workers().subtract(1);
     }
 }
-
-/// How long the worker sleeps, in milliseconds, before it tries again what could not go on.
-const RETRY: u32 = 5;
 
 /// Starts a worker as a thread of the calling task's process, or a kernel thread that is as much like one as the kernel allows.
 /// `ordinal` is for its name, and no part of a cookie.

@@ -41,6 +41,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether a request of `caller` is one of another user, who could keep the region's memory by never ending.
+    pub const fn is_foreign(&self, caller: Identity) -> bool {
+        !(same(caller, self.owner) && same(caller, self.creator))
+    }
+
     /// Whether `caller` may use the region as `want` says.
     ///
     /// There is no privilege that overrides the rule, and ownership is looked at before protection.
@@ -48,8 +53,7 @@ impl Rule {
     /// # Errors
     /// [`Refusal::OtherUser`] (EPERM), then [`Refusal::Protection`] (EACCES).
     pub const fn check(&self, caller: Identity, want: Want) -> Result<(), Refusal> {
-        let ours = same(caller, self.owner) && same(caller, self.creator);
-        if !ours && !self.any_user {
+        if self.is_foreign(caller) && !self.any_user {
             return Err(Refusal::OtherUser);
         }
         let needed = match want {

@@ -7,7 +7,7 @@ use crate::children::{become_user, in_child, with_open_node, Child};
 use crate::counters::{nothing_is_pinned, status_kilobytes};
 use crate::device::{segment, Inline, Knem, READ, WRITE};
 use crate::mapping::{Mapping, PAGE};
-use crate::party::{limit, victim, Attacker, Shared, ATTACKER, LIMIT};
+use crate::party::{limit, victim, Attacker, Shared, ATTACKER, LIMIT, VICTIM};
 use crate::stalled::Stalled;
 use crate::waiting;
 
@@ -17,6 +17,8 @@ crate::trials![
     "R18 A4" request_that_never_ends_costs_others_nothing,
     "R17 A5" pins_of_a_request_are_bounded_and_shown,
     "R17 A8" processes_of_a_user_share_its_limit,
+    "R29 B6" stalled_reader_keeps_nothing_of_an_owner_that_has_gone,
+    "R29 B6" reader_of_another_user_fetches_its_own_pages,
 ];
 
 /// Regions of a page that the victim creates beside an attack. Each has to be there, pinned, at once.
@@ -186,6 +188,114 @@ fn processes_of_a_user_share_its_limit() {
             assert!(i64::from(pinned) <= most, "{pinned} kB are pinned by one user whose limit is {most}");
             assert!(pinned > 0, "the first region is pinned");
         });
+    });
+    nothing_is_pinned();
+}
+
+/// An owner's region for every user, and its cookie, which the owner gives to other processes.
+struct Offer {
+    cookie: [Shared; 2],
+    go: Shared,
+}
+
+impl Offer {
+    fn new() -> Self {
+        Self { cookie: [Shared::new(), Shared::new()], go: Shared::new() }
+    }
+
+    /// As the owner: creates the region, and keeps it until [`Offer::end`].
+    fn make(&self, memory: &Mapping, flags: u32) {
+        limit(LIMIT);
+        become_user(VICTIM);
+        let knem = Knem::open();
+        let flags = flags | uapi::FLAG_ANY_USER_ACCESS;
+        let cookie = knem.create(&[memory.segment()], READ | WRITE, flags).expect("created");
+        self.cookie[1].set((cookie >> 32) as u32);
+        self.cookie[0].set(cookie as u32);
+        waiting::until("the owner may end", || self.go.get() != 0);
+    }
+
+    /// The cookie, once there is one.
+    fn cookie(&self) -> u64 {
+        waiting::until("the region is there", || self.cookie[0].get() != 0);
+        u64::from(self.cookie[1].get()) << 32 | u64::from(self.cookie[0].get())
+    }
+
+    fn end(&self) {
+        self.go.set(1);
+    }
+}
+
+/// Seconds for which a request of another user may keep pages of an owner that has gone.
+const GRACE: u64 = 20;
+
+fn stalled_reader_keeps_nothing_of_an_owner_that_has_gone() {
+    with_open_node(|| {
+        let stalls = stalls_for_all();
+        for (create, flags) in [
+            (0, 0),
+            (0, uapi::FLAG_PINLOCAL),
+            (0, uapi::FLAG_MEMCPYTHREAD),
+            (uapi::FLAG_SINGLEUSE, 0),
+            (uapi::FLAG_SINGLEUSE, uapi::FLAG_MEMCPYTHREAD),
+        ] {
+            let offer = Offer::new();
+            let owner = Child::start(|| offer.make(&Mapping::holding(&[1; 8 * PAGE]), create));
+            let cookie = offer.cookie();
+            let attacker = Attacker::start(|begun| {
+                let (knem, stalled) = (Knem::open(), Stalled::new(1));
+                let slots = crate::slots::Slots::map(&knem, 1).expect("mapped");
+                begun();
+                let segments = &[stalled.memory().segment()];
+                let _ = knem.inline_at(Inline { cookie, segments, flags, ..Inline::default() }, 0);
+                std::mem::forget(slots);
+            });
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            offer.end();
+            owner.succeeds();
+            let start = std::time::Instant::now();
+            waiting::until("the owner's pages are released", || crate::counters::pinned_pages() == 0);
+            let waited = start.elapsed().as_secs();
+            assert!(waited <= GRACE, "flags {create:#x} and {flags:#x}: {waited} s after the end of the owner");
+            drop(attacker);
+        }
+        drop(stalls);
+    });
+    nothing_is_pinned();
+}
+
+fn reader_of_another_user_fetches_its_own_pages() {
+    const BYTES: usize = 3 << 20;
+    with_open_node(|| {
+        for (create, flags) in [(0, 0), (0, uapi::FLAG_PINLOCAL), (uapi::FLAG_SINGLEUSE, 0)] {
+            let offer = Offer::new();
+            let bytes: Vec<u8> = (0..BYTES).map(|n| (n % 251) as u8).collect();
+            let owner = Child::start(|| offer.make(&Mapping::holding(&bytes), create));
+            let cookie = offer.cookie();
+            in_child(|| {
+                become_user(ATTACKER);
+                // Untouched memory, in two pieces that are no pages.
+                let (knem, local) = (Knem::open(), Mapping::new(BYTES + 2 * PAGE));
+                let segments = [local.part(17, 1 << 20), local.part((1 << 20) + PAGE, BYTES - (1 << 20))];
+                assert_eq!(knem.read(cookie, 0, &segments, flags), Ok(crate::device::SUCCESS));
+                let whole = local.bytes();
+                assert!(whole[17..17 + (1 << 20)] == bytes[..1 << 20], "the first piece");
+                assert!(whole[(1 << 20) + PAGE..BYTES + PAGE] == bytes[1 << 20..], "the second piece");
+                if create == 0 {
+                    let fresh = Mapping::holding(&[7; 5 * PAGE]);
+                    assert_eq!(knem.write(cookie, 3, &[fresh.segment()], flags), Ok(crate::device::SUCCESS));
+                    let mut back = Mapping::new(5 * PAGE);
+                    assert_eq!(knem.read(cookie, 3, &[back.segment()], flags), Ok(crate::device::SUCCESS));
+                    assert!(back.bytes_mut().iter().all(|byte| *byte == 7));
+                    assert_eq!(
+                        knem.read(cookie, 0, &[segment(crate::mapping::hole(), 9)], 0),
+                        Ok(crate::device::FAILED)
+                    );
+                }
+            });
+            offer.end();
+            owner.succeeds();
+        }
     });
     nothing_is_pinned();
 }
