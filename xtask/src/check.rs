@@ -105,8 +105,8 @@ const EXCUSES: &[Excuse] = &[
     excuse("stalls::pinning_stalled_memory_stops_nobody", "kernel ", "6.3"),
     excuse("kinds::secret_memory_is_efault", "no secret memory", "5.14"),
     // Kernels without vhost_task have kernel threads instead.
-    excuse("thread::threads_count_among_a_groups_tasks", "kernel ", "6.4"),
-    excuse("thread::threads_move_no_task_between_groups", "kernel ", "6.4"),
+    excuse("thread::threads_count_among_a_groups_tasks", "kernel ", "6.10"),
+    excuse("thread::threads_move_no_task_between_groups", "kernel ", "6.10"),
     excuse("thread::quota_holds_the_thread", "kernel ", "5.16"),
     // Debian 11, where knem-tools is not installed.
     excuse("weaknesses::w", "the packages are not installed", "6.1"),

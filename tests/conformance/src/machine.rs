@@ -25,6 +25,15 @@ pub fn need_kernel(since: (u32, u32), why: &str) {
     }
 }
 
+/// Skips the test where the driver's thread is one of the kernel's: before Linux 6.10, and in a kernel without `CONFIG_VHOST_TASK`.
+pub fn need_threads_of_processes() {
+    need_kernel((6, 10), "the thread is one of the kernel's");
+    let symbols = fs::read_to_string("/proc/kallsyms").expect("/proc/kallsyms");
+    if !symbols.lines().any(|line| line.ends_with(" vhost_task_create")) {
+        skip("the thread is one of the kernel's: this kernel has no vhost_task_create");
+    }
+}
+
 /// Skips the test unless it runs as root.
 pub fn need_root() {
     if !geteuid().is_root() {

@@ -10,7 +10,7 @@ use nix::sys::resource::{setrlimit, Resource};
 
 use crate::children::{become_user, in_child, with_open_node};
 use crate::device::{Inline, Knem, READ, WRITE};
-use crate::machine::{need_kernel, ControlGroup};
+use crate::machine::{need_kernel, need_threads_of_processes, ControlGroup};
 use crate::mapping::Mapping;
 use crate::party::{limit, Attacker, Shared, ATTACKER};
 use crate::slots::{Slots, THREAD};
@@ -73,7 +73,7 @@ fn threads_count_among_a_users_processes() {
 }
 
 fn threads_count_among_a_groups_tasks() {
-    need_kernel((6, 4), "threads of files are kernel threads, which pids.max does not hold");
+    need_threads_of_processes();
     with_open_node(|| {
         let group = ControlGroup::new(&["pids"]);
         group.set("pids.max", &TASKS.to_string());
@@ -140,7 +140,7 @@ fn threads_move_no_task_between_groups() {
     // A move stops every fork, exec and exit of the machine.
     let mapped = moves(&event, || drop(Slots::map(&Knem::open(), 1).expect("mapped")));
     assert_eq!(mapped, 0, "moves while status arrays are mapped");
-    need_kernel((6, 4), "threads of files are kernel threads, which are moved once each");
+    need_threads_of_processes();
     let requested = moves(&event, || drop(request(&Knem::open()).expect("accepted")));
     assert_eq!(requested, 0, "moves while threads are started");
 }

@@ -302,7 +302,7 @@ enum End {
 /// A process starts the thread, gives it much to do, and ends. Another one that has the context as well sees each request end, with
 /// its event, and starts another thread.
 fn others_go_on_after(end: End) {
-    crate::machine::need_kernel((6, 10), "the thread is one of the kernel's");
+    crate::machine::need_threads_of_processes();
     nothing_is_pinned();
     let before = Thread::all();
     let mut seen_failed = false;

@@ -8,7 +8,7 @@ use nix::libc;
 use crate::children::{become_user, in_child, with_open_node, STRANGER};
 use crate::counters::{counts, nothing_is_pinned, OFFLOADED, PINNED, PROCESSED, SUBMITTED};
 use crate::device::{Inline, Knem, READ, WRITE};
-use crate::machine::ControlGroup;
+use crate::machine::{need_threads_of_processes, ControlGroup};
 use crate::memory::{both, memory_file, Mapping, PAGE};
 use crate::random::Random;
 use crate::slots::{wait_events, Asynchronous, Plug, Slots, DONE, NOTIFY, PENDING, THREAD};
@@ -72,11 +72,6 @@ fn one_thread_for_each_file() {
     crate::waiting::until("there are ten more threads", || Thread::all().len() == before + 10);
     drop(files);
     crate::waiting::until("they are gone", || Thread::all().len() == before);
-}
-
-/// Skips the test where the driver's thread is one of the kernel's.
-fn need_threads_of_processes() {
-    crate::machine::need_kernel((6, 10), "the thread is one of the kernel's");
 }
 
 fn thread_is_one_of_the_process_that_asks() {
