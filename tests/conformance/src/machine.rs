@@ -68,7 +68,11 @@ pub fn on_processors<R>(cpus: &[usize], work: impl FnOnce() -> R) -> R {
 }
 
 /// A control group of its own, removed in the end.
-pub struct ControlGroup(PathBuf);
+pub struct ControlGroup {
+    path: PathBuf,
+    /// Controllers that were not enabled before.
+    enabled: Vec<String>,
+}
 
 impl ControlGroup {
     /// Makes one below the root of the hierarchy with these controllers. Skips the test where that is not possible.
@@ -78,6 +82,8 @@ impl ControlGroup {
         let Ok(offered) = fs::read_to_string(root.join("cgroup.controllers")) else {
             skip("/sys/fs/cgroup is no hierarchy of control groups, version 2");
         };
+        let before = fs::read_to_string(root.join("cgroup.subtree_control")).expect("the controllers");
+        let mut enabled = Vec::new();
         for controller in controllers {
             if !offered.split_whitespace().any(|word| word == *controller) {
                 skip(format!("there is no cgroup controller {controller}"));
@@ -85,21 +91,24 @@ impl ControlGroup {
             if let Err(error) = fs::write(root.join("cgroup.subtree_control"), format!("+{controller}")) {
                 skip(format!("the cgroup controller {controller} cannot be enabled: {error}"));
             }
+            if !before.split_whitespace().any(|word| word == *controller) {
+                enabled.push((*controller).to_owned());
+            }
         }
         let path = root.join(format!("knem-conformance-{}", std::process::id()));
         fs::create_dir(&path).expect("a control group");
-        Self(path)
+        Self { path, enabled }
     }
 
     /// Sets a value of the group.
     pub fn set(&self, file: &str, value: &str) {
-        let path = self.0.join(file);
+        let path = self.path.join(file);
         fs::write(&path, value).unwrap_or_else(|error| panic!("{} = {value}: {error}", path.display()));
     }
 
     /// A value of the group.
     pub fn get(&self, file: &str) -> String {
-        let path = self.0.join(file);
+        let path = self.path.join(file);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
@@ -110,16 +119,22 @@ impl ControlGroup {
 
     /// The group's name as in `/proc/PID/cgroup`.
     pub fn name(&self) -> String {
-        format!("0::/{}", self.0.file_name().and_then(|name| name.to_str()).expect("a name"))
+        format!("0::/{}", self.path.file_name().and_then(|name| name.to_str()).expect("a name"))
     }
 }
 
 impl Drop for ControlGroup {
     fn drop(&mut self) {
         // Its last member may not be gone yet.
-        let removed = crate::waiting::comes(|| fs::remove_dir(&self.0).is_ok());
+        let removed = crate::waiting::comes(|| fs::remove_dir(&self.path).is_ok());
         if !removed {
-            eprintln!("# {} cannot be removed", self.0.display());
+            eprintln!("# {} cannot be removed", self.path.display());
+        }
+        // The other tests' groups are as they were: with a cpuset of their own, threads of 5.10 would keep to fewer CPUs.
+        for controller in &self.enabled {
+            if let Err(error) = fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("-{controller}")) {
+                eprintln!("# the cgroup controller {controller} cannot be disabled: {error}");
+            }
         }
     }
 }
