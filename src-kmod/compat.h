@@ -132,7 +132,7 @@ static inline void compat_choose_cpus(const struct cpumask *mask)
 static inline size_t compat_fault_in(char __user *address, size_t n, bool write)
 {
 #ifdef COMPAT_HAVE_FAULT_IN /* 5.16 */
-	return write ? fault_in_writeable(address, n) : fault_in_readable(address, n);
+	return write ? fault_in_safe_writeable(address, n) : fault_in_readable(address, n);
 #else
 	return (write ? fault_in_pages_writeable(address, n) : fault_in_pages_readable(address, n)) ? n : 0;
 #endif

@@ -128,11 +128,11 @@ impl<'a> Request<'a> {
         let write = direction == Direction::Write;
         let region = find(remote.0, if write { Want::Write } else { Want::Read })?;
         stats::count(Counter::Processed);
-        let foreign = region.is_foreign();
+        let (foreign, pins) = (region.is_foreign(), self.flags.pins(write, params::pin_reads()));
         if foreign && matches!(self.carrier, Carrier::Caller) {
-            return self.run_foreign(region, remote, &segments, direction, bound);
+            return self.run_foreign(region, remote, &segments, direction, bound, pins);
         }
-        if !self.flags.pins(write, params::pin_reads()) {
+        if !pins {
             return self.run_mapped(region, remote.1, &segments, direction, bound);
         }
         if matches!(self.carrier, Carrier::Caller) {
@@ -180,26 +180,44 @@ impl<'a> Request<'a> {
 
     /// Accepts a copy between a region of another user and the caller's memory, and does it. While it waits for a page of the caller's it
     /// has nothing of the region: a caller that never gets the page cannot keep the memory of an owner that has destroyed
-    /// the region or has ended. Then the copy fails.
+    /// the region or has ended. Then the copy fails. With `pins` errors and counters are those of a request that pins.
     ///
     /// # Errors
-    /// EINVAL if the region is destroyed before it begins; ENOMEM for a region that is not pinned.
-    fn run_foreign(self, region: Claimed, remote: Start, local: &Segments, way: Direction, bound: u64) -> Result<u8> {
+    /// EFAULT if `pins` and the first page cannot be used so; EINVAL if the region is destroyed before it begins; ENOMEM for a
+    /// region that is not pinned.
+    fn run_foreign(
+        self,
+        region: Claimed,
+        remote: Start,
+        local: &Segments,
+        way: Direction,
+        bound: u64,
+        pins: bool,
+    ) -> Result<u8> {
         let want = if way == Direction::Write { Want::Write } else { Want::Read };
         let memory = region.region().memory();
         let bytes = plan::bytes(memory.length(), remote.1, local.measure().bytes, 0, bound);
         let once = region.is_single_use();
-        let mut region = if once {
-            // It goes with the first use, so that there is one chance: the caller's memory is fetched before. Whether it is
-            // there is seen by the copy.
+        let mut region = if once || pins {
             drop(region);
-            let _ = copy::fault_in(local, Cursor::default(), way, bytes);
+            if pins && !copy::fault_in(local, Cursor::default(), way, bytes.min(1)) {
+                stats::count(Counter::RejectedPin);
+                return Err(EFAULT);
+            }
+            if once {
+                // It goes with the first use, so that there is one chance: the caller's memory is fetched before. Whether it is
+                // there is seen by the copy.
+                let _ = copy::fault_in(local, Cursor::default(), way, bytes);
+            }
             find(remote.0, want)?
         } else {
             region
         };
         let mut reach =
             Reach::new(region.region().memory(), remote.1).inspect_err(|_| stats::count(Counter::RejectedMemory))?;
+        if pins {
+            stats::count(Counter::ProcessedPinned);
+        }
         self.accept(&mut region, bytes);
         let (mut held, mut at, mut left, mut idle) = (Some(region), Cursor::default(), bytes, 0u32);
         let status = loop {
