@@ -63,7 +63,7 @@ pub(crate) struct Job {
     to: Reach,
     done: u64,
     bytes: u64,
-    /// Whether it has memory of another user, which it must not keep for as long as somebody likes.
+    /// Whether it has memory of another user, which it must not keep without bound.
     foreign: bool,
     /// Steps in a row that could not go on.
     blocked: u32,
