@@ -110,8 +110,8 @@ u64 knem_dma_now(void)
 
 u32 knem_dma_distance(int from, int to)
 {
-	/* Of what has no node, nothing is known that speaks against it. */
-	if (from == NUMA_NO_NODE || to == NUMA_NO_NODE)
+	/* Nothing is known of a device or address without a node (NUMA_NO_NODE) that speaks against it. */
+	if ((unsigned int)from >= MAX_NUMNODES || (unsigned int)to >= MAX_NUMNODES)
 		return LOCAL_DISTANCE;
 	return node_distance(from, to);
 }

@@ -208,8 +208,7 @@ impl ArrayMemory {
     /// # Errors
     /// ENOMEM if the user would have more than the parameter `max_slots_mb` allows.
     pub(crate) fn charge(account: &Account, bytes: u64) -> Result<Self> {
-        // SAFETY: Reads a variable of the kernel.
-        let ram = unsafe { ffi::knem_shim_ram_pages() } as u64;
+        let ram = ffi::knem_shim_ram_pages() as u64;
         let most = quota::slot_memory(params::max_slots_mib(), ram.saturating_mul(PAGE_SIZE as u64));
         if !account.arrays().add_unless_over(bytes, most) {
             return Err(Refusal::SlotLimit.into());

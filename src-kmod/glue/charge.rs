@@ -55,8 +55,7 @@ unsafe impl Sync for User {}
 impl User {
     /// The user of the calling task.
     fn calling() -> Result<Self> {
-        // SAFETY: Takes a reference to the calling task's credentials, which this has from now on.
-        let cred = unsafe { ffi::knem_shim_cred() };
+        let cred = ffi::knem_shim_cred();
         NonNull::new(cred.cast_mut()).map(Self).ok_or(EFAULT)
     }
 
@@ -136,8 +135,7 @@ pub(crate) struct Terms {
 impl Terms {
     /// Those of the calling process.
     pub(crate) fn calling() -> Self {
-        // SAFETY: Reads a limit of the calling process.
-        let limit = unsafe { ffi::knem_shim_memlock_pages() };
+        let limit = ffi::knem_shim_memlock_pages();
         Self { enforced: params::memlock(), limit: i64::try_from(limit).unwrap_or(i64::MAX), exempt: None }
     }
 
@@ -148,8 +146,8 @@ impl Terms {
 
     /// Whether the calling process may exceed the limit.
     fn exempt(&mut self) -> bool {
-        // SAFETY: Concerns the calling task only, whose terms these are: in others they are `settled`.
-        *self.exempt.get_or_insert_with(|| unsafe { ffi::knem_shim_may_exceed_memlock() })
+        // The calling task is the one whose terms these are: in other tasks they are `settled`.
+        *self.exempt.get_or_insert_with(|| ffi::knem_shim_may_exceed_memlock())
     }
 
     /// Whether as many pages can never be pinned at once.
@@ -277,8 +275,7 @@ impl Drop for Charge {
 
 /// The ceilings of the machine and of a user, in pages.
 fn ceilings() -> (u64, u64) {
-    // SAFETY: Reads a variable of the kernel.
-    let ram = unsafe { ffi::knem_shim_ram_pages() };
+    let ram = ffi::knem_shim_ram_pages();
     let machine = memlock::ceiling(params::max_pinned_mib(), ram as u64, PAGE_SHIFT as u32);
     (machine, memlock::user_ceiling(params::max_user_pinned_mib(), machine, PAGE_SHIFT as u32))
 }

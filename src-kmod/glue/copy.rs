@@ -175,7 +175,8 @@ pub(crate) fn fault_in(local: &Segments, at: Cursor, direction: Direction, bytes
         while piece.len != 0 {
             let len = piece.len.min(plan::MAX_STEP);
             let (address, write) = (piece.addr as c_ulong, direction == Direction::Read);
-            // SAFETY: The kernel checks the address; no lock is held.
+            // SAFETY: The piece is part of a segment, and segments are below the end of user memory. Kernels before 5.16 do not
+            // check that themselves.
             if task::killed() || !unsafe { ffi::knem_shim_fault_in(address, len as c_ulong, write) } {
                 return false;
             }

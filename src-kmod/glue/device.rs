@@ -113,8 +113,7 @@ unsafe extern "C" fn knem_ioctl(private: *mut c_void, command: c_uint, argument:
         Err(error) if error == ERESTARTNOINTR => error.to_errno() as c_long,
         Err(error) => {
             stats::refused(Call::Command(command), error);
-            // SAFETY: The function reads the calling task only.
-            unsafe { ffi::knem_shim_refused(command, error.to_errno()) };
+            ffi::knem_shim_refused(command, error.to_errno());
             error.to_errno() as c_long
         }
     }

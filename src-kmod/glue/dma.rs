@@ -52,8 +52,7 @@ impl Drop for Engines {
 
 /// What to say about engines. Looks for a channel as [`available`].
 pub(crate) fn state() -> Engine {
-    // SAFETY: Has no preconditions.
-    if !unsafe { ffi::knem_dma_supported() } {
+    if !ffi::knem_dma_supported() {
         return Engine::NoKernelSupport;
     }
     if !params::dma() {

@@ -326,8 +326,7 @@ impl Drop for Pinned {
 /// All page structures are one array (`compat.h`): neighbours in it are neighbours in memory, and no page has to be looked at.
 fn contiguous(pages: &[*mut bindings::page]) -> Option<&[*mut bindings::page]> {
     let mut previous = *pages.first()?;
-    // SAFETY: A constant of the kernel's configuration.
-    let stride = unsafe { ffi::knem_page_stride };
+    let stride = ffi::knem_page_stride;
     let follows = |page: &&*mut bindings::page| {
         let follows = **page == previous.wrapping_byte_add(stride);
         previous = **page;

@@ -38,8 +38,7 @@ impl Drop for Counters {
 
 /// Adds to a counter of [`profile`]. Nothing is shared between processors.
 pub(crate) fn add(counter: usize, by: u64) {
-    // SAFETY: Changes a variable of the processor only.
-    unsafe { ffi::knem_shim_add(counter as c_ulong, by) }
+    ffi::knem_shim_add(counter as c_ulong, by)
 }
 
 /// Counts one event.
@@ -49,8 +48,7 @@ pub(crate) fn count(counter: Counter) {
 
 /// Nanoseconds of a clock that only goes forward.
 pub(crate) fn now() -> u64 {
-    // SAFETY: Reads a clock.
-    unsafe { ffi::knem_shim_now() }
+    ffi::knem_shim_now()
 }
 
 /// A copy by this path has ended, which began at `started`.
@@ -78,8 +76,7 @@ static CLEARED_AT: Atomic<u64> = Atomic::new(0);
 
 /// A counter's sum over the processors since the module was loaded.
 fn counted(counter: usize) -> u64 {
-    // SAFETY: Reads variables only.
-    unsafe { ffi::knem_shim_counted(counter as c_ulong) }
+    ffi::knem_shim_counted(counter as c_ulong)
 }
 
 /// As [`counted`], since the counters were cleared.
@@ -106,11 +103,11 @@ fn present() -> Now {
     };
     let bytes = |pages: i64| u64::try_from(pages).unwrap_or(0).saturating_mul(PAGE_SIZE as u64);
     // SAFETY: The account is open while there are files to read from.
-    let (pinned, peak) = unsafe { (ffi::knem_shim_pinned(), ffi::knem_shim_pinned_peak()) };
+    let pinned = unsafe { ffi::knem_shim_pinned() };
     Now {
         age_ns: now().saturating_sub(CLEARED_AT.load(Relaxed)),
         pinned_bytes: bytes(pinned),
-        pinned_bytes_peak: bytes(peak),
+        pinned_bytes_peak: bytes(ffi::knem_shim_pinned_peak()),
         contexts: left(Event::ContextOpened, Event::ContextClosed),
         regions: left(Event::RegionCreated, Event::RegionGone),
         regions_unpinned: left(Event::UnpinnedCreated, Event::UnpinnedGone),

@@ -48,8 +48,7 @@ pub(crate) fn insert(region: KBox<Region>) -> Result<(Cookie, RegionRef)> {
     let node = unsafe { (*region).node() };
     let (mut result, mut taken, mut until) = (Err(ENOMEM), 0usize, None);
     while taken < TRIES {
-        // SAFETY: Has no preconditions.
-        let cookie = unsafe { ffi::knem_shim_random() };
+        let cookie = ffi::knem_shim_random();
         if cookie == 0 {
             taken = taken.saturating_add(1);
             continue;
@@ -72,8 +71,7 @@ pub(crate) fn insert(region: KBox<Region>) -> Result<(Cookie, RegionRef)> {
                 if now >= *until.get_or_insert(now.saturating_add(PATIENCE)) {
                     break;
                 }
-                // SAFETY: Sleeps; the caller has no lock.
-                unsafe { ffi::knem_shim_pause() };
+                ffi::knem_shim_pause();
             }
             Err(_) => break,
         }

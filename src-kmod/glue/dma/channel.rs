@@ -38,8 +38,7 @@ unsafe impl Sync for Channel {}
 impl Channel {
     /// Claims the free channel that is nearest to `node`, if it is nearer than this distance.
     pub(super) fn claim(node: c_int, nearer_than: u32) -> Option<Arc<Self>> {
-        // SAFETY: Has no preconditions; may sleep.
-        let raw = NonNull::new(unsafe { ffi::knem_dma_claim(node, nearer_than) })?;
+        let raw = NonNull::new(ffi::knem_dma_claim(node, nearer_than))?;
         let mut limits = ffi::DmaLimits::default();
         // SAFETY: Just claimed.
         unsafe { ffi::knem_dma_get_limits(raw.as_ptr(), &raw mut limits) };
@@ -68,8 +67,7 @@ impl Channel {
 
     /// How it looks to a transfer for memory of `node`.
     pub(super) fn candidate(&self, node: c_int) -> Candidate {
-        // SAFETY: Has no preconditions.
-        let distance = unsafe { ffi::knem_dma_distance(self.limits.node, node) };
+        let distance = ffi::knem_dma_distance(self.limits.node, node);
         Candidate { distance, load: u32::try_from(self.load.load(Relaxed)).unwrap_or(0) }
     }
 

@@ -148,8 +148,7 @@ impl Pool {
 
     /// Claims the channel that is nearest to `node` and nearer than this, if it may. Returns whether it has.
     fn claim(&mut self, node: c_int, nearer_than: u32, allowed: u32) -> bool {
-        // SAFETY: Has no preconditions.
-        let now = unsafe { ffi::knem_dma_now() };
+        let now = ffi::knem_dma_now();
         let full = self.count() >= allowed;
         if nearer_than <= NEAREST || full {
             return false;

@@ -296,6 +296,5 @@ pub(super) fn look(mut transfer: Transfer) {
 
 /// Milliseconds since some time before.
 fn now() -> u64 {
-    // SAFETY: Has no preconditions.
-    unsafe { ffi::knem_dma_now() }
+    ffi::knem_dma_now()
 }
