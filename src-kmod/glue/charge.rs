@@ -5,7 +5,6 @@
 //! nothing from other processes, not even for a moment.
 
 use crate::glue::account::Account as UserAccount;
-use crate::glue::context::Context;
 use crate::glue::{ffi, params};
 use crate::logic::memlock::{self, Enforced};
 use crate::logic::refusal::Refusal;
@@ -96,13 +95,13 @@ pub(crate) struct Payer {
 }
 
 impl Payer {
-    /// The calling process, on a file of its own or another's.
+    /// The calling process, on an open file of the user with this account.
     ///
     /// # Errors
     /// EFAULT for a task without user memory.
-    pub(crate) fn calling(context: &Context) -> Result<Self> {
+    pub(crate) fn calling(account: &UserAccount) -> Result<Self> {
         let mm = current!().mm().map(|mm| ARef::<Mm>::from(&**mm)).ok_or(EFAULT)?;
-        Ok(Self { mm, user: User::calling()?, account: context.account().clone() })
+        Ok(Self { mm, user: User::calling()?, account: account.clone() })
     }
 
     /// The address space.

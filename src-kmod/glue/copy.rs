@@ -7,7 +7,7 @@
 use crate::glue::memory::{Memory, Place, Reach, View};
 use crate::glue::pin::Stop;
 use crate::glue::segments::Segments;
-use crate::glue::{ffi, stats, task};
+use crate::glue::{counters, ffi, task};
 use crate::logic::counter::Counter;
 use crate::logic::plan::{self, Piece, Step, Steps};
 use crate::logic::segment::{self, Cursor};
@@ -122,7 +122,7 @@ pub(crate) fn mapped(memory: &Memory, reach: &mut Reach, local: &Segments, direc
         }
     }
     if status == STATUS_FAILED {
-        stats::count(Counter::FailedUserCopy);
+        counters::count(Counter::FailedUserCopy);
     }
     status
 }

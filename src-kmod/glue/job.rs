@@ -5,8 +5,8 @@ use crate::glue::completion::Completion;
 use crate::glue::copy;
 use crate::glue::memory::{Memory, Place, Reach};
 use crate::glue::pin::Stop;
-use crate::glue::region::Claimed;
-use crate::glue::{stats, task};
+use crate::glue::regions::Claimed;
+use crate::glue::{counters, task};
 use crate::logic::counter::Counter;
 use crate::logic::plan;
 use crate::logic::profile::Path;
@@ -32,7 +32,7 @@ impl Side {
 
     /// Whether it is a region of another user than the calling task's.
     fn is_foreign(&self) -> bool {
-        matches!(self, Self::Region(claimed, _) if claimed.is_foreign())
+        matches!(self, Self::Region(claimed, _) if claimed.region().is_foreign())
     }
 
     /// Where the copy starts in it.
@@ -176,7 +176,7 @@ impl Job {
             match self.window(left, wait) {
                 Ok(bytes) => bytes,
                 Err(Stop::Busy) if self.foreign && self.blocked >= MOST_BLOCKED => {
-                    stats::count(Counter::FailedUserCopy);
+                    counters::count(Counter::FailedUserCopy);
                     return Progress::Done(STATUS_FAILED);
                 }
                 Err(Stop::Busy) => {
@@ -184,7 +184,7 @@ impl Job {
                     return Progress::Blocked;
                 }
                 Err(Stop::Error(_)) => {
-                    stats::count(Counter::FailedUserCopy);
+                    counters::count(Counter::FailedUserCopy);
                     return Progress::Done(STATUS_FAILED);
                 }
             }
@@ -247,7 +247,7 @@ impl Job {
     /// As [`Job::finish`].
     pub(crate) fn end(mut self, status: u8) {
         let completion = self.completion.take();
-        stats::ended(self.path, self.started, self.bytes, status);
+        counters::ended(self.path, self.started, self.bytes, status);
         drop(self);
         if let Some(completion) = completion {
             completion.publish(status);

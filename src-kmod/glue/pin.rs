@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Pinning user memory, batch by batch, and memory that stays pinned.
 
+use crate::glue::account::Account;
 use crate::glue::charge::{Charge, Payer, Terms};
-use crate::glue::context::Context;
 use crate::glue::extents::Extents;
 use crate::glue::segments::Segments;
 use crate::glue::{ffi, task};
@@ -218,7 +218,7 @@ impl Pinned {
     /// # Errors
     /// [`Refused::Limit`] as [`Charge::add`]; ENOMEM; EFAULT if a page cannot be pinned so; EINTR if the caller is killed;
     /// others as the kernel's `pin_user_pages_fast()`. Nothing stays pinned then.
-    pub(crate) fn new(context: &Context, segments: &Segments, writable: bool) -> Result<Self, Refused> {
+    pub(crate) fn new(account: &Account, segments: &Segments, writable: bool) -> Result<Self, Refused> {
         let mut terms = Terms::calling();
         let Measure { bytes, pages } = segments.measure();
         if terms.forbid(pages) {
@@ -229,7 +229,7 @@ impl Pinned {
             extents: Extents::new(),
             writable,
             written: (Atomic::new(u64::MAX), Atomic::new(0)),
-            charge: Charge::new(Some(Payer::calling(context)?)),
+            charge: Charge::new(Some(Payer::calling(account)?)),
         };
         let mut small = [core::ptr::null_mut(); SMALL];
         let mut large;

@@ -4,7 +4,7 @@
 //! A look-up takes no lock. What is found is counted, so that it stays while a request uses it.
 
 use crate::glue::region::{Region, RegionRef};
-use crate::glue::{ffi, stats, task};
+use crate::glue::{counters, ffi, task};
 use crate::logic::refusal::Refusal;
 use crate::uapi::Cookie;
 use core::ptr::NonNull;
@@ -67,7 +67,7 @@ pub(crate) fn insert(region: KBox<Region>) -> Result<(Cookie, RegionRef)> {
                     result = Err(EINTR);
                     break;
                 }
-                let now = stats::now();
+                let now = counters::now();
                 if now >= *until.get_or_insert(now.saturating_add(PATIENCE)) {
                     break;
                 }

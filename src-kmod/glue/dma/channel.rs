@@ -2,7 +2,6 @@
 //! A claimed channel of a DMA engine.
 
 use crate::glue::dma::flight::{landed, Flight};
-use crate::glue::dma::pool;
 use crate::glue::{ffi, params};
 use crate::logic::dma::{Candidate, Limits};
 use crate::logic::plan::Step;
@@ -11,6 +10,9 @@ use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 use kernel::sync::{Arc, Mutex};
+
+/// Whether a channel was given back since one was last claimed.
+pub(super) static FREE: Atomic<bool> = Atomic::new(false);
 
 /// As many transfers in a row may fail before a channel is given back.
 const STRIKES: i32 = 3;
@@ -154,7 +156,8 @@ impl PinnedDrop for Channel {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: Claimed by `claim`. Each transfer keeps the channel until its last copy has ended.
         unsafe { ffi::knem_dma_release(self.raw.as_ptr()) };
-        pool::something_is_free();
+        // It is worth while to try to claim one.
+        FREE.store(true, Relaxed);
     }
 }
 

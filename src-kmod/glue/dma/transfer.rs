@@ -5,7 +5,7 @@ use crate::glue::dma::channel::Using;
 use crate::glue::dma::flight::Flight;
 use crate::glue::dma::{pool, Outcome, Wait};
 use crate::glue::job::Job;
-use crate::glue::{ffi, params, stats, task};
+use crate::glue::{counters, ffi, params, task};
 use crate::logic::counter::Counter;
 use crate::logic::dma::{self, End};
 use crate::logic::plan::{Step, Steps, MAX_STEP};
@@ -226,7 +226,7 @@ impl Transfer {
             return;
         }
         self.end.timed_out = true;
-        stats::count(Counter::DmaTimeout);
+        counters::count(Counter::DmaTimeout);
         pool::forget(&self.channel);
         self.channel.give_up();
     }
@@ -242,7 +242,7 @@ impl Transfer {
     fn conclude(&mut self) {
         self.end.failed = self.flight.failed();
         if self.end.engine_failed() {
-            stats::count(Counter::FailedDma);
+            counters::count(Counter::FailedDma);
         }
         if self.end.engine_failed() {
             self.channel.judge(false);
