@@ -134,6 +134,11 @@ impl Job {
         }
     }
 
+    /// The CPU does what is left of it. It still counts as the engine's.
+    pub(crate) fn forgo_engine(&mut self) {
+        self.engine = None;
+    }
+
     /// Whether an engine is to do it, and if so, whether anybody waits for the engine.
     pub(crate) fn engine(&self) -> Option<Waits> {
         self.engine
@@ -147,6 +152,18 @@ impl Job {
     /// How many bytes are copied.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// How many of them are still to be copied.
+    pub(crate) fn left(&self) -> u64 {
+        self.bytes.saturating_sub(self.done)
+    }
+
+    /// The next `copied` bytes are copied.
+    pub(crate) fn advance(&mut self, copied: u64) {
+        self.from.advance(self.source.memory(), copied);
+        self.to.advance(self.destination.memory(), copied);
+        self.done = self.done.saturating_add(copied);
     }
 
     /// The request is accepted: single-use regions are consumed, and the slot says PENDING.
@@ -189,11 +206,9 @@ impl Job {
                 }
             }
         };
-        self.from.advance(self.source.memory(), copied);
-        self.to.advance(self.destination.memory(), copied);
-        self.done = self.done.saturating_add(copied);
+        self.advance(copied);
         self.blocked = 0;
-        if self.done >= self.bytes {
+        if self.left() == 0 {
             Progress::Done(STATUS_SUCCESS)
         } else {
             Progress::More

@@ -392,8 +392,13 @@ impl<'a> Request<'a> {
             Waits::Yes => dma::Wait::Caller,
             Waits::No => dma::Wait::No,
         };
-        match dma::run(job, wait) {
+        match dma::run(job, wait, false) {
             dma::Outcome::Done(job, status) => {
+                job.finish(status);
+                status
+            }
+            dma::Outcome::Rest(mut job) => {
+                let status = job.copy(task::killed);
                 job.finish(status);
                 status
             }

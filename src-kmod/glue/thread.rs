@@ -142,18 +142,24 @@ unsafe extern "C" fn turn(data: *mut c_void) -> bool {
 /// Goes on with a job.
 fn carry_on(offload: &Offload, mut job: KBox<Job>) {
     let interrupted = || offload.stopping() || task::killed();
-    if let Some(waits) = job.engine() {
-        let wait = match waits {
-            Waits::Yes => dma::Wait::Thread(&interrupted),
-            Waits::No => dma::Wait::No,
-        };
-        match dma::run(job, wait) {
-            dma::Outcome::Done(job, status) => job.finish(status),
-            dma::Outcome::InFlight => {}
-        }
-        return offload.rest();
-    }
-    let progress = job.step(false, interrupted);
+    let wait = job.engine().map(|waits| match waits {
+        Waits::Yes => dma::Wait::Thread(&interrupted),
+        Waits::No => dma::Wait::No,
+    });
+    let progress = match wait {
+        None => job.step(false, interrupted),
+        Some(wait) => match dma::run(job, wait, true) {
+            dma::Outcome::InFlight => return offload.rest(),
+            dma::Outcome::Done(done, status) => {
+                job = done;
+                Progress::Done(status)
+            }
+            dma::Outcome::Rest(rest) => {
+                job = rest;
+                Progress::More
+            }
+        },
+    };
     if let Progress::Done(status) = progress {
         job.finish(status);
         return offload.rest();
