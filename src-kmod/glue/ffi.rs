@@ -217,8 +217,10 @@ pub(crate) struct DmaChannel([u8; 0]);
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub(crate) struct DmaLimits {
-    pub(crate) max: u64,
-    pub(crate) mask: u64,
+    pub(crate) mapping: u64,
+    pub(crate) segment: u64,
+    pub(crate) shift: u32,
+    pub(crate) line: u32,
     pub(crate) node: i32,
     pad: u32,
 }
@@ -244,6 +246,7 @@ unsafe extern "C" {
         done: Option<unsafe extern "C" fn(*mut c_void, bool)>,
         owner: *mut c_void,
     ) -> c_int;
+    pub(crate) unsafe fn knem_dma_count(channel: *const DmaChannel) -> u32;
     pub(crate) unsafe fn knem_dma_issue(channel: *mut DmaChannel);
     pub(crate) unsafe fn knem_dma_terminate(channel: *mut DmaChannel) -> c_int;
     pub(crate) safe fn knem_dma_distance(from: c_int, to: c_int) -> u32;

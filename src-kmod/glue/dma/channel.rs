@@ -3,7 +3,7 @@
 
 use crate::glue::dma::flight::{landed, Flight};
 use crate::glue::{ffi, params};
-use crate::logic::dma::{Candidate, Limits};
+use crate::logic::dma::{self, Candidate, Limits, Nature};
 use crate::logic::plan::Step;
 use core::ptr::NonNull;
 use kernel::new_mutex;
@@ -64,7 +64,8 @@ impl Channel {
 
     /// What it takes, by the present parameters.
     pub(super) fn limits(&self) -> Limits {
-        Limits { min: params::dma_min(), max: self.limits.max, mask: self.limits.mask }
+        let ffi::DmaLimits { mapping, segment, shift, line, .. } = self.limits;
+        Limits::new(params::dma_min(), &Nature { mapping, segment, shift, line })
     }
 
     /// How it looks to a transfer for memory of `node`.
@@ -97,6 +98,9 @@ impl Channel {
         if *given_up {
             return Err(ENODEV);
         }
+        if dma::full(self.count()) {
+            return Err(EAGAIN);
+        }
         let owner = flight.clone().launch();
         // SAFETY: The channel is ours, and it is our turn. Both sides are pinned, mapped in the kernel and as long; the
         // destination is pinned for writing. They stay so until `landed` is called, since the transfer keeps its job
@@ -115,7 +119,21 @@ impl Channel {
             // SAFETY: From `launch`, and not called back.
             unsafe { Flight::retract(owner) };
         }
-        kernel::error::to_result(result)
+        kernel::error::to_result(result).map_err(|error| {
+            if error != EBUSY {
+                error
+            } else if dma::full_for_now(self.count()) {
+                EAGAIN
+            } else {
+                EIO
+            }
+        })
+    }
+
+    /// Copies that the engine has, of all transfers.
+    fn count(&self) -> u32 {
+        // SAFETY: Ours.
+        unsafe { ffi::knem_dma_count(self.raw.as_ptr()) }
     }
 
     /// Has the engine begin with what it was handed.
