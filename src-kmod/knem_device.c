@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /dev/knem: the misc device and its file operations, which hand over to Rust (glue/device.rs) what that needs of the
+ * /dev/knem: the misc device and its file operations, which hand over to Rust (glue/operations.rs) what that needs of the
  * kernel's structures. The private data of a file is its context, or NULL if it was not opened for writing.
  */
 #include <linux/fs.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* /dev/knem: what knem_device.c offers to Rust, and the file operations that glue/device.rs defines and documents. */
+/* /dev/knem: what knem_device.c offers to Rust, and the file operations that glue/operations.rs defines and documents. */
 #ifndef KNEM_DEVICE_H
 #define KNEM_DEVICE_H
 

@@ -110,8 +110,8 @@ u64 knem_dma_now(void)
 
 u32 knem_dma_distance(int from, int to)
 {
-	/* Of what has no node, nothing is known that speaks against it. */
-	if (from == NUMA_NO_NODE || to == NUMA_NO_NODE)
+	/* Nothing is known of a device or address without a node (NUMA_NO_NODE) that speaks against it. */
+	if ((unsigned int)from >= MAX_NUMNODES || (unsigned int)to >= MAX_NUMNODES)
 		return LOCAL_DISTANCE;
 	return node_distance(from, to);
 }
@@ -132,9 +132,6 @@ void knem_dma_let_module_go(void)
 }
 
 #if IS_ENABLED(CONFIG_DMA_ENGINE)
-
-/* Most copies that a channel has at a time: one user's do not keep the others' waiting without bound. */
-#define KNEM_DMA_MOST 4096
 
 struct knem_dma_channel {
 	struct dma_chan *chan;
@@ -267,18 +264,16 @@ void knem_dma_release(struct knem_dma_channel *channel)
 void knem_dma_get_limits(const struct knem_dma_channel *channel, struct knem_dma_limits *limits)
 {
 	struct device *mapper = channel->mapper;
-	u64 align = 1ull << channel->chan->device->copy_align;
 
-	limits->max = dma_max_mapping_size(mapper);
-	/* What the kernel assumes of devices that do not say it, 64 KiB, is about scatter lists. */
-	if (mapper->dma_parms && mapper->dma_parms->max_segment_size)
-		limits->max = min_t(u64, limits->max, mapper->dma_parms->max_segment_size);
-	/* Parts of cache lines must not be mapped where that means to throw the lines away. */
-	if (dma_dev_need_sync(mapper))
-		align = max_t(u64, align, dma_get_cache_alignment());
-	limits->mask = align - 1;
-	limits->node = dev_to_node(channel->parent);
-	limits->pad = 0;
+	*limits = (struct knem_dma_limits){
+		.mapping = dma_max_mapping_size(mapper),
+		/* What the kernel assumes of devices that name none, 64 KiB, is about scatter lists. */
+		.segment = mapper->dma_parms ? mapper->dma_parms->max_segment_size : 0,
+		.shift = channel->chan->device->copy_align,
+		/* Parts of cache lines must not be mapped where that means to throw the lines away. */
+		.line = dma_dev_need_sync(mapper) ? dma_get_cache_alignment() : 0,
+		.node = dev_to_node(channel->parent),
+	};
 }
 
 bool knem_dma_gone(const struct knem_dma_channel *channel)
@@ -337,8 +332,6 @@ int knem_dma_submit(struct knem_dma_channel *channel, void *to, const void *from
 	unsigned long flags;
 	int error = -EFAULT;
 
-	if (READ_ONCE(channel->count) >= KNEM_DMA_MOST)
-		return -EAGAIN;
 	copy = kmalloc(sizeof(*copy), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!copy)
 		return -ENOMEM;
@@ -360,7 +353,7 @@ int knem_dma_submit(struct knem_dma_channel *channel, void *to, const void *from
 	descriptor = dmaengine_prep_dma_memcpy(channel->chan, copy->to, copy->from, length,
 					       DMA_PREP_INTERRUPT | DMA_CTRL_ACK);
 	if (!descriptor) {
-		error = READ_ONCE(channel->count) ? -EAGAIN : -EIO;
+		error = -EBUSY;
 		goto unmap;
 	}
 	descriptor->callback = NULL;
@@ -385,6 +378,11 @@ unmap_from:
 free:
 	kfree(copy);
 	return error;
+}
+
+u32 knem_dma_count(const struct knem_dma_channel *channel)
+{
+	return READ_ONCE(channel->count);
 }
 
 void knem_dma_issue(struct knem_dma_channel *channel)
@@ -454,6 +452,11 @@ int knem_dma_submit(struct knem_dma_channel *channel, void *to, const void *from
 		    knem_dma_done done, void *owner)
 {
 	return -EIO;
+}
+
+u32 knem_dma_count(const struct knem_dma_channel *channel)
+{
+	return 0;
 }
 
 void knem_dma_issue(struct knem_dma_channel *channel)

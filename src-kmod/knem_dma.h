@@ -21,9 +21,12 @@ extern unsigned int knem_param_dmatimeout;
 
 /* What a channel is like. */
 struct knem_dma_limits {
-	/* Longest copy, and what addresses and lengths are multiples of, minus 1. */
-	u64 max;
-	u64 mask;
+	/* Longest mapping, and longest segment that the device names; 0 if it names none. */
+	u64 mapping;
+	u64 segment;
+	/* The engine's copies are aligned to 1 << shift; mappings to this many bytes, where they must not share a cache line. */
+	u32 shift;
+	u32 line;
 	/* NUMA node, or negative. */
 	s32 node;
 	u32 pad;
@@ -48,11 +51,13 @@ bool knem_dma_gone(const struct knem_dma_channel *channel);
 u64 knem_dma_idle(struct knem_dma_channel *channel);
 /*
  * Hands a copy between addresses of the direct map to the engine. 0, and done is called later; else it is not called:
- * -EAGAIN if the engine has as much as it can take; -ENOMEM or -EFAULT if memory cannot be had or mapped for it;
- * -EIO if it does not take a copy though it has nothing to do. Callers take turns.
+ * -ENOMEM or -EFAULT if memory cannot be allocated or mapped for it; -EBUSY if the engine does not take it now, -EIO if it does not
+ * take it after all. Callers take turns.
  */
 int knem_dma_submit(struct knem_dma_channel *channel, void *to, const void *from, unsigned long length,
 		    knem_dma_done done, void *owner);
+/* Copies that the engine has, of all transfers. */
+u32 knem_dma_count(const struct knem_dma_channel *channel);
 /* Has the engine begin what it was handed. */
 void knem_dma_issue(struct knem_dma_channel *channel);
 /* Stops the engine: all its copies have ended, without success, when this returns 0. Nothing may be handed to it again. */

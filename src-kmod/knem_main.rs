@@ -29,14 +29,14 @@ module! {
 /// The loaded module. Fields are dropped in the order of their declaration: first the device goes, so that no file can be
 /// opened any more, and then nothing is left in the table and on the account.
 struct Knem {
-    _device: glue::device::Registration,
+    _device: glue::operations::Registration,
     _workers: glue::thread::Workers,
-    _files: glue::proc::Files,
+    _files: glue::operations::Files,
     _engines: glue::dma::Engines,
     _registry: glue::registry::Registry,
     _table: glue::table::Table,
     _account: glue::charge::Account,
-    _counters: glue::stats::Counters,
+    _counters: glue::counters::Counters,
     _presence: glue::Presence,
 }
 
@@ -44,14 +44,14 @@ impl kernel::Module for Knem {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         // In the reverse order of the fields; a failure drops those before it.
         let _presence = glue::Presence::new()?;
-        let _counters = glue::stats::Counters::new()?;
+        let _counters = glue::counters::Counters::new()?;
         let _account = glue::charge::Account::new()?;
         let _table = glue::table::Table::new()?;
         let _registry = glue::registry::Registry::new();
         let _engines = glue::dma::Engines::new()?;
-        let _files = glue::proc::Files::new();
+        let _files = glue::operations::Files::new();
         let _workers = glue::thread::Workers::new()?;
-        let _device = glue::device::Registration::new()?;
+        let _device = glue::operations::Registration::new()?;
         Ok(Self { _device, _workers, _files, _engines, _registry, _table, _account, _counters, _presence })
     }
 }

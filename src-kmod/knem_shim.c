@@ -457,12 +457,15 @@ static unsigned long knem_counters_nr;
 int knem_shim_counters_init(unsigned long number)
 {
 	knem_counters = __alloc_percpu(array_size(number, sizeof(u64)), __alignof__(u64));
+	if (!knem_counters)
+		return -ENOMEM;
 	knem_counters_nr = number;
-	return knem_counters ? 0 : -ENOMEM;
+	return 0;
 }
 
 void knem_shim_counters_destroy(void)
 {
+	knem_counters_nr = 0;
 	free_percpu(knem_counters);
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Lock: around the tree of users; a leaf. It is taken when a context is opened, and when the last use of an account ends.
 
-use crate::glue::{ffi, gfp, params, stats, task};
+use crate::glue::{counters, ffi, gfp, params, task};
 use crate::logic::quota::{self, Tally};
 use crate::logic::refusal::Refusal;
 use core::ops::Deref;
@@ -82,7 +82,7 @@ pub(crate) struct UserAccount {
     arrays: Quantity,
     pinned: Quantity,
     workers: Quantity,
-    /// When the user may have its next cpuset probed, in nanoseconds of [`stats::now`].
+    /// When the user may have its next cpuset probed, in nanoseconds of [`counters::now`].
     probes: Quantity,
 }
 
@@ -108,7 +108,7 @@ impl UserAccount {
     /// # Errors
     /// EINTR if the caller is killed.
     pub(crate) fn wait_for_probe(&self) -> Result {
-        let delay = quota::turn(&self.probes, stats::now(), PROBE_INTERVAL).div_ceil(1_000_000);
+        let delay = quota::turn(&self.probes, counters::now(), PROBE_INTERVAL).div_ceil(1_000_000);
         task::sleep(u32::try_from(delay).unwrap_or(u32::MAX))
     }
 
@@ -208,8 +208,7 @@ impl ArrayMemory {
     /// # Errors
     /// ENOMEM if the user would have more than the parameter `max_slots_mb` allows.
     pub(crate) fn charge(account: &Account, bytes: u64) -> Result<Self> {
-        // SAFETY: Reads a variable of the kernel.
-        let ram = unsafe { ffi::knem_shim_ram_pages() } as u64;
+        let ram = ffi::knem_shim_ram_pages() as u64;
         let most = quota::slot_memory(params::max_slots_mib(), ram.saturating_mul(PAGE_SIZE as u64));
         if !account.arrays().add_unless_over(bytes, most) {
             return Err(Refusal::SlotLimit.into());

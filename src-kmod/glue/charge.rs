@@ -5,7 +5,6 @@
 //! nothing from other processes, not even for a moment.
 
 use crate::glue::account::Account as UserAccount;
-use crate::glue::context::Context;
 use crate::glue::{ffi, params};
 use crate::logic::memlock::{self, Enforced};
 use crate::logic::refusal::Refusal;
@@ -55,8 +54,7 @@ unsafe impl Sync for User {}
 impl User {
     /// The user of the calling task.
     fn calling() -> Result<Self> {
-        // SAFETY: Takes a reference to the calling task's credentials, which this has from now on.
-        let cred = unsafe { ffi::knem_shim_cred() };
+        let cred = ffi::knem_shim_cred();
         NonNull::new(cred.cast_mut()).map(Self).ok_or(EFAULT)
     }
 
@@ -97,13 +95,13 @@ pub(crate) struct Payer {
 }
 
 impl Payer {
-    /// The calling process, on a file of its own or another's.
+    /// The calling process, on an open file of the user with this account.
     ///
     /// # Errors
     /// EFAULT for a task without user memory.
-    pub(crate) fn calling(context: &Context) -> Result<Self> {
+    pub(crate) fn calling(account: &UserAccount) -> Result<Self> {
         let mm = current!().mm().map(|mm| ARef::<Mm>::from(&**mm)).ok_or(EFAULT)?;
-        Ok(Self { mm, user: User::calling()?, account: context.account().clone() })
+        Ok(Self { mm, user: User::calling()?, account: account.clone() })
     }
 
     /// The address space.
@@ -136,8 +134,7 @@ pub(crate) struct Terms {
 impl Terms {
     /// Those of the calling process.
     pub(crate) fn calling() -> Self {
-        // SAFETY: Reads a limit of the calling process.
-        let limit = unsafe { ffi::knem_shim_memlock_pages() };
+        let limit = ffi::knem_shim_memlock_pages();
         Self { enforced: params::memlock(), limit: i64::try_from(limit).unwrap_or(i64::MAX), exempt: None }
     }
 
@@ -148,8 +145,8 @@ impl Terms {
 
     /// Whether the calling process may exceed the limit.
     fn exempt(&mut self) -> bool {
-        // SAFETY: Concerns the calling task only, whose terms these are: in others they are `settled`.
-        *self.exempt.get_or_insert_with(|| unsafe { ffi::knem_shim_may_exceed_memlock() })
+        // The calling task is the one whose terms these are: in other tasks they are `settled`.
+        *self.exempt.get_or_insert_with(|| ffi::knem_shim_may_exceed_memlock())
     }
 
     /// Whether as many pages can never be pinned at once.
@@ -277,8 +274,7 @@ impl Drop for Charge {
 
 /// The ceilings of the machine and of a user, in pages.
 fn ceilings() -> (u64, u64) {
-    // SAFETY: Reads a variable of the kernel.
-    let ram = unsafe { ffi::knem_shim_ram_pages() };
+    let ram = ffi::knem_shim_ram_pages();
     let machine = memlock::ceiling(params::max_pinned_mib(), ram as u64, PAGE_SHIFT as u32);
     (machine, memlock::user_ceiling(params::max_user_pinned_mib(), machine, PAGE_SHIFT as u32))
 }

@@ -7,7 +7,7 @@
 use crate::glue::memory::{Memory, Place, Reach, View};
 use crate::glue::pin::Stop;
 use crate::glue::segments::Segments;
-use crate::glue::{ffi, stats, task};
+use crate::glue::{counters, ffi, task};
 use crate::logic::counter::Counter;
 use crate::logic::plan::{self, Piece, Step, Steps};
 use crate::logic::segment::{self, Cursor};
@@ -122,7 +122,7 @@ pub(crate) fn mapped(memory: &Memory, reach: &mut Reach, local: &Segments, direc
         }
     }
     if status == STATUS_FAILED {
-        stats::count(Counter::FailedUserCopy);
+        counters::count(Counter::FailedUserCopy);
     }
     status
 }
@@ -175,7 +175,8 @@ pub(crate) fn fault_in(local: &Segments, at: Cursor, direction: Direction, bytes
         while piece.len != 0 {
             let len = piece.len.min(plan::MAX_STEP);
             let (address, write) = (piece.addr as c_ulong, direction == Direction::Read);
-            // SAFETY: The kernel checks the address; no lock is held.
+            // SAFETY: The piece is part of a segment, and segments are below the end of user memory. Kernels before 5.16 do not
+            // check that themselves.
             if task::killed() || !unsafe { ffi::knem_shim_fault_in(address, len as c_ulong, write) } {
                 return false;
             }

@@ -52,8 +52,7 @@ impl Drop for Engines {
 
 /// What to say about engines. Looks for a channel as [`available`].
 pub(crate) fn state() -> Engine {
-    // SAFETY: Has no preconditions.
-    if !unsafe { ffi::knem_dma_supported() } {
+    if !ffi::knem_dma_supported() {
         return Engine::NoKernelSupport;
     }
     if !params::dma() {
@@ -99,30 +98,33 @@ pub(crate) enum Outcome {
     /// It is finished later. Whoever has waited learns no more about it: it was killed or stopped, or the engine was
     /// given up and the job has failed.
     InFlight,
+    /// This is left of it: for the CPU, or, if it still has an engine, for another [`run`].
+    Rest(KBox<Job>),
 }
 
-/// Does a job of at least one byte with an engine, or with the CPU if none is available after all. Engines only get memory that
-/// stays pinned.
-pub(crate) fn run(mut job: KBox<Job>, wait: Wait<'_>) -> Outcome {
+/// Does a job of at least one byte with an engine. If none is available after all, the job is left for the CPU. Engines only get memory
+/// that stays pinned. A task that works `in_turns` gets the rest back when the CPU has copied as much as it may in a turn, in the
+/// place of the engine.
+pub(crate) fn run(mut job: KBox<Job>, wait: Wait<'_>, in_turns: bool) -> Outcome {
     let mut node = None;
     if let Some((_, destination)) = job.places() {
         // Memory that is pinned for reading only may be shared with other processes, and must not change.
         if !destination.memory.writable() {
             return Outcome::Done(job, STATUS_FAILED);
         }
-        destination.memory.mark_written(destination.offset, job.bytes());
+        destination.memory.mark_written(destination.offset, job.left());
         let first = destination.pieces().next();
         // SAFETY: An address of the direct map, of pinned memory.
         node = Some(first.map_or(NO_NODE, |piece| unsafe { ffi::knem_dma_node(piece.addr as *const c_void) }));
     }
     if let Some(channel) = node.and_then(pool::acquire) {
-        match Transfer::new(job, channel) {
+        match Transfer::new(job, channel, in_turns) {
             Ok(transfer) => return transfer.drive(wait),
             Err(back) => job = back,
         }
     }
-    let status = job.copy(|| wait.over());
-    Outcome::Done(job, status)
+    job.forgo_engine();
+    Outcome::Rest(job)
 }
 
 /// Kernel's NUMA_NO_NODE.

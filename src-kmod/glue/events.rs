@@ -8,7 +8,7 @@
 
 use crate::glue::account::{Account, ArrayMemory};
 use crate::glue::wait::{WaitQueue, READABLE};
-use crate::glue::{stats, task};
+use crate::glue::{counters, task};
 use crate::logic::counter::Counter;
 use crate::logic::events::Ring;
 use crate::logic::refusal::Refusal;
@@ -114,7 +114,7 @@ impl Events {
         let mut queue = self.queue.lock();
         if queue.memory.is_none() {
             drop(queue);
-            self.grow(slots).inspect_err(|_| stats::count(Counter::RejectedMemory))?;
+            self.grow(slots).inspect_err(|_| counters::count(Counter::RejectedMemory))?;
             queue = self.queue.lock();
         }
         Ok(queue.ring.reserve()?)
@@ -209,13 +209,17 @@ impl Events {
         copied.map(|()| count)
     }
 
-    /// Registers for wake-ups, and returns what can be done now.
+    /// Registers a poll for wake-ups.
     ///
     /// # Safety
     /// As [`WaitQueue::poll`].
-    pub(crate) unsafe fn poll(&self, file: *mut bindings::file, table: *mut bindings::poll_table) -> c_uint {
+    pub(crate) unsafe fn register(&self, file: *mut bindings::file, table: *mut bindings::poll_table) {
         // SAFETY: The caller's promise.
         unsafe { self.readers.poll(file, table) };
+    }
+
+    /// What a poll can do now.
+    pub(crate) fn ready(&self) -> c_uint {
         if self.any() {
             READABLE
         } else {

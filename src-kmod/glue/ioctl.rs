@@ -5,18 +5,16 @@ use crate::glue::context::Context;
 use crate::glue::copy::Direction;
 use crate::glue::memory::Memory;
 use crate::glue::placement::Processors;
-use crate::glue::region::Region;
 use crate::glue::request::Request;
 use crate::glue::segments::Segments;
 use crate::glue::user::Argument;
-use crate::glue::{dma, params, stats, task};
+use crate::glue::{counters, dma, params, task};
 use crate::logic::access::Rule;
 use crate::logic::counter::Counter;
 use crate::logic::flags::{self, Masks};
 use crate::logic::refusal::Refusal;
 use crate::uapi::{self, Cookie};
 use kernel::prelude::*;
-use kernel::sync::ArcBorrow;
 
 /// What the commands without a bound use.
 const UNBOUNDED: u64 = u64::MAX;
@@ -25,35 +23,35 @@ const UNBOUNDED: u64 = u64::MAX;
 ///
 /// # Errors
 /// ENOSYS for an unknown command; others as each command.
-pub(crate) fn dispatch(context: ArcBorrow<'_, Context>, command: u32, argument: Argument) -> Result {
+pub(crate) fn dispatch(context: &Context, command: u32, argument: Argument) -> Result {
     match command {
-        uapi::CMD_GET_INFO => get_info(&context, argument),
-        uapi::CMD_BIND_OFFLOAD => bind_offload(&context, argument),
+        uapi::CMD_GET_INFO => get_info(context, argument),
+        uapi::CMD_BIND_OFFLOAD => bind_offload(context, argument),
         uapi::CMD_CREATE_REGION => create_region(context, argument),
-        uapi::CMD_DESTROY_REGION => context.destroy(argument.read()?),
+        uapi::CMD_DESTROY_REGION => context.regions().destroy(argument.read()?),
         uapi::CMD_COPY => {
             let mut command: uapi::CmdCopy = argument.read()?;
-            command.current_status = copy(&context, unbounded(&command))?.into();
+            command.current_status = copy(context, unbounded(&command))?.into();
             argument.write(command)
         }
         uapi::CMD_COPY_BOUNDED => {
             let mut command: uapi::CmdCopyBounded = argument.read()?;
-            command.current_status = copy(&context, command)?.into();
+            command.current_status = copy(context, command)?.into();
             argument.write(command)
         }
         uapi::CMD_INLINE_COPY => {
             let mut command: uapi::CmdInlineCopy = argument.read()?;
-            command.current_status = inline_copy(&context, unbounded_inline(&command))?.into();
+            command.current_status = inline_copy(context, unbounded_inline(&command))?.into();
             argument.write(command)
         }
         uapi::CMD_INLINE_COPY_BOUNDED => {
             let mut command: uapi::CmdInlineCopyBounded = argument.read()?;
-            command.current_status = inline_copy(&context, command)?.into();
+            command.current_status = inline_copy(context, command)?.into();
             argument.write(command)
         }
         uapi::CMD_INIT_SEND => init_send(context, argument),
-        uapi::CMD_INIT_ASYNC_RECV => init_async_recv(&context, argument),
-        uapi::CMD_SYNC_RECV => sync_recv(&context, argument),
+        uapi::CMD_INIT_ASYNC_RECV => init_async_recv(context, argument),
+        uapi::CMD_SYNC_RECV => sync_recv(context, argument),
         _ => Err(Refusal::UnknownCommand.into()),
     }
 }
@@ -61,7 +59,7 @@ pub(crate) fn dispatch(context: ArcBorrow<'_, Context>, command: u32, argument: 
 /// The flags of a command; unknown ones will be ignored, and are counted here.
 fn known(flags: u32) -> u32 {
     if flags::has_unknown(flags) {
-        stats::count(Counter::UnknownFlags);
+        counters::count(Counter::UnknownFlags);
     }
     flags
 }
@@ -80,20 +78,20 @@ fn bind_offload(context: &Context, argument: Argument) -> Result {
 }
 
 /// CREATE_REGION. As [`create`], and EFAULT.
-fn create_region(context: ArcBorrow<'_, Context>, argument: Argument) -> Result {
+fn create_region(context: &Context, argument: Argument) -> Result {
     let mut command: uapi::CmdCreateRegion = argument.read()?;
     let flags = context.masks().create(known(command.flags));
     command.cookie = create(context, (command.iovec_array, command.iovec_nr), command.protection, flags)?;
-    argument.write(command).inspect_err(|_| forget(&context, command.cookie))
+    argument.write(command).inspect_err(|_| forget(context, command.cookie))
 }
 
 /// INIT_SEND (old): a single-use region to read. As CREATE_REGION.
-fn init_send(context: ArcBorrow<'_, Context>, argument: Argument) -> Result {
+fn init_send(context: &Context, argument: Argument) -> Result {
     let mut command: uapi::CmdInitSend = argument.read()?;
     // Single use is what the command means, also where the flag is ignored.
     let flags = flags::Create { single_use: true, ..context.masks().create(known(command.flags)) };
     command.send_cookie = create(context, (command.send_iovec_array, command.send_iovec_nr), uapi::PROT_READ, flags)?;
-    argument.write(command).inspect_err(|_| forget(&context, command.send_cookie))
+    argument.write(command).inspect_err(|_| forget(context, command.send_cookie))
 }
 
 /// Makes a region of the caller's segments, an array's address and length.
@@ -101,28 +99,22 @@ fn init_send(context: ArcBorrow<'_, Context>, argument: Argument) -> Result {
 /// # Errors
 /// EPERM for a process that is not dumpable, with `strict_dumpable`; EFAULT, EINVAL, ENOMEM, EBUSY; what else pinning
 /// gives.
-fn create(
-    context: ArcBorrow<'_, Context>,
-    segments: (u64, u32),
-    protection: u32,
-    flags: flags::Create,
-) -> Result<Cookie> {
+fn create(context: &Context, segments: (u64, u32), protection: u32, flags: flags::Create) -> Result<Cookie> {
     context.mark_used();
     if params::strict_dumpable() && !flags.any_user && !task::dumpable() {
         return Err(Refusal::OtherUser.into());
     }
     let segments = Segments::read(segments.0, segments.1)?;
-    let memory = Memory::new(&context, segments, protection & uapi::PROT_WRITE != 0)?;
+    let memory = Memory::new(context.account(), segments, protection & uapi::PROT_WRITE != 0)?;
     let (owner, creator) = (context.owner(), task::identity());
     let rule = Rule { owner, creator, any_user: flags.any_user, protection };
-    let region = KBox::new(Region::new(context.into(), rule, flags.single_use, memory), GFP_KERNEL_ACCOUNT)?;
-    context.publish(region)
+    context.regions().publish(rule, flags.single_use, memory)
 }
 
 /// Withdraws a region whose cookie could not be told to the caller.
 fn forget(context: &Context, cookie: Cookie) {
     // Somebody else may have guessed and destroyed it: no matter.
-    let _ = context.destroy(cookie);
+    let _ = context.regions().destroy(cookie);
 }
 
 /// COPY as COPY_BOUNDED.

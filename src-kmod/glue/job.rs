@@ -5,8 +5,8 @@ use crate::glue::completion::Completion;
 use crate::glue::copy;
 use crate::glue::memory::{Memory, Place, Reach};
 use crate::glue::pin::Stop;
-use crate::glue::region::Claimed;
-use crate::glue::{stats, task};
+use crate::glue::regions::Claimed;
+use crate::glue::{counters, task};
 use crate::logic::counter::Counter;
 use crate::logic::plan;
 use crate::logic::profile::Path;
@@ -32,7 +32,7 @@ impl Side {
 
     /// Whether it is a region of another user than the calling task's.
     fn is_foreign(&self) -> bool {
-        matches!(self, Self::Region(claimed, _) if claimed.is_foreign())
+        matches!(self, Self::Region(claimed, _) if claimed.region().is_foreign())
     }
 
     /// Where the copy starts in it.
@@ -134,6 +134,11 @@ impl Job {
         }
     }
 
+    /// The CPU does what is left of it. It still counts as the engine's.
+    pub(crate) fn forgo_engine(&mut self) {
+        self.engine = None;
+    }
+
     /// Whether an engine is to do it, and if so, whether anybody waits for the engine.
     pub(crate) fn engine(&self) -> Option<Waits> {
         self.engine
@@ -147,6 +152,18 @@ impl Job {
     /// How many bytes are copied.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// How many of them are still to be copied.
+    pub(crate) fn left(&self) -> u64 {
+        self.bytes.saturating_sub(self.done)
+    }
+
+    /// The next `copied` bytes are copied.
+    pub(crate) fn advance(&mut self, copied: u64) {
+        self.from.advance(self.source.memory(), copied);
+        self.to.advance(self.destination.memory(), copied);
+        self.done = self.done.saturating_add(copied);
     }
 
     /// The request is accepted: single-use regions are consumed, and the slot says PENDING.
@@ -176,7 +193,7 @@ impl Job {
             match self.window(left, wait) {
                 Ok(bytes) => bytes,
                 Err(Stop::Busy) if self.foreign && self.blocked >= MOST_BLOCKED => {
-                    stats::count(Counter::FailedUserCopy);
+                    counters::count(Counter::FailedUserCopy);
                     return Progress::Done(STATUS_FAILED);
                 }
                 Err(Stop::Busy) => {
@@ -184,16 +201,14 @@ impl Job {
                     return Progress::Blocked;
                 }
                 Err(Stop::Error(_)) => {
-                    stats::count(Counter::FailedUserCopy);
+                    counters::count(Counter::FailedUserCopy);
                     return Progress::Done(STATUS_FAILED);
                 }
             }
         };
-        self.from.advance(self.source.memory(), copied);
-        self.to.advance(self.destination.memory(), copied);
-        self.done = self.done.saturating_add(copied);
+        self.advance(copied);
         self.blocked = 0;
-        if self.done >= self.bytes {
+        if self.left() == 0 {
             Progress::Done(STATUS_SUCCESS)
         } else {
             Progress::More
@@ -247,7 +262,7 @@ impl Job {
     /// As [`Job::finish`].
     pub(crate) fn end(mut self, status: u8) {
         let completion = self.completion.take();
-        stats::ended(self.path, self.started, self.bytes, status);
+        counters::ended(self.path, self.started, self.bytes, status);
         drop(self);
         if let Some(completion) = completion {
             completion.publish(status);

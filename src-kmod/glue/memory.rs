@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The memory of a copy's side: pinned, or not pinned because a limit or its kind forbids it.
 
+use crate::glue::account::Account;
 use crate::glue::charge::{Payer, Terms};
-use crate::glue::context::Context;
 use crate::glue::pin::{How, Pages, Pinned, Refused, Stop};
 use crate::glue::segments::Segments;
 use crate::glue::window::{Walk, Window};
-use crate::glue::{params, stats, task};
+use crate::glue::{counters, params, task};
 use crate::logic::plan::Piece;
 use crate::logic::profile::{self, Event};
 use crate::logic::segment::Cursor;
@@ -28,8 +28,8 @@ impl Memory {
     /// # Errors
     /// EFAULT if a page cannot be used so; ENOMEM; EINTR if the caller is killed; ENOMEM for a limit if the parameter
     /// `unpinned` is 0.
-    pub(crate) fn new(context: &Context, segments: Segments, writable: bool) -> Result<Self> {
-        let refused = match Pinned::new(context, &segments, writable) {
+    pub(crate) fn new(account: &Account, segments: Segments, writable: bool) -> Result<Self> {
+        let refused = match Pinned::new(account, &segments, writable) {
             Ok(pinned) => return Ok(Self::Pinned(pinned)),
             Err(refused) => refused,
         };
@@ -38,7 +38,7 @@ impl Memory {
             Refused::Error(error) if !params::unpinned() || error != EFAULT => return Err(error),
             Refused::Limit(_) | Refused::Error(_) => {}
         }
-        Unpinned::new(context, segments, writable).map(Self::Unpinned)
+        Unpinned::new(account, segments, writable).map(Self::Unpinned)
     }
 
     /// Number of bytes.
@@ -87,8 +87,8 @@ impl Unpinned {
     ///
     /// # Errors
     /// EFAULT if a page cannot be used so; ENOMEM; EINTR if the caller is killed.
-    fn new(context: &Context, segments: Segments, writable: bool) -> Result<KBox<Self>> {
-        let payer = Payer::calling(context)?;
+    fn new(account: &Account, segments: Segments, writable: bool) -> Result<KBox<Self>> {
+        let payer = Payer::calling(account)?;
         let mut room = Pages::new(segments.measure().pages)?;
         let mut walk = Walk::new(Cursor::default(), Some(payer.clone()), Terms::calling());
         let mut left = segments.measure().bytes;
@@ -108,7 +108,7 @@ impl Unpinned {
         drop(walk);
         let terms = Terms::calling().settled();
         let unpinned = KBox::new(Self { segments, writable, payer, terms }, GFP_KERNEL_ACCOUNT)?;
-        stats::add(profile::event(Event::Unpinned), 1);
+        counters::add(profile::event(Event::Unpinned), 1);
         Ok(unpinned)
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Pinning user memory, batch by batch, and memory that stays pinned.
 
+use crate::glue::account::Account;
 use crate::glue::charge::{Charge, Payer, Terms};
-use crate::glue::context::Context;
 use crate::glue::extents::Extents;
 use crate::glue::segments::Segments;
 use crate::glue::{ffi, task};
@@ -218,7 +218,7 @@ impl Pinned {
     /// # Errors
     /// [`Refused::Limit`] as [`Charge::add`]; ENOMEM; EFAULT if a page cannot be pinned so; EINTR if the caller is killed;
     /// others as the kernel's `pin_user_pages_fast()`. Nothing stays pinned then.
-    pub(crate) fn new(context: &Context, segments: &Segments, writable: bool) -> Result<Self, Refused> {
+    pub(crate) fn new(account: &Account, segments: &Segments, writable: bool) -> Result<Self, Refused> {
         let mut terms = Terms::calling();
         let Measure { bytes, pages } = segments.measure();
         if terms.forbid(pages) {
@@ -229,7 +229,7 @@ impl Pinned {
             extents: Extents::new(),
             writable,
             written: (Atomic::new(u64::MAX), Atomic::new(0)),
-            charge: Charge::new(Some(Payer::calling(context)?)),
+            charge: Charge::new(Some(Payer::calling(account)?)),
         };
         let mut small = [core::ptr::null_mut(); SMALL];
         let mut large;
@@ -326,8 +326,7 @@ impl Drop for Pinned {
 /// All page structures are one array (`compat.h`): neighbours in it are neighbours in memory, and no page has to be looked at.
 fn contiguous(pages: &[*mut bindings::page]) -> Option<&[*mut bindings::page]> {
     let mut previous = *pages.first()?;
-    // SAFETY: A constant of the kernel's configuration.
-    let stride = unsafe { ffi::knem_page_stride };
+    let stride = ffi::knem_page_stride;
     let follows = |page: &&*mut bindings::page| {
         let follows = **page == previous.wrapping_byte_add(stride);
         previous = **page;

@@ -16,8 +16,7 @@ pub(crate) struct Processors(KVec<usize>);
 impl Processors {
     /// No processors.
     fn none() -> Result<Self> {
-        // SAFETY: A constant of the machine.
-        let words = unsafe { ffi::knem_shim_cpumask_words() };
+        let words = ffi::knem_shim_cpumask_words();
         let mut mask = KVec::with_capacity(words, GFP_KERNEL_ACCOUNT)?;
         for _ in 0..words {
             mask.push_within_capacity(0).map_err(|_| ENOMEM)?;

@@ -6,39 +6,20 @@
 //!   ordinals, and reveal nothing about cookies. They are made row by row as they are read: a read(2) does as much as its buffer
 //!   takes, notices that the reader is killed, and comes to an end whatever is created meanwhile.
 
-use crate::glue::context::{Context, Listed};
-use crate::glue::stats::{self, Reader};
-use crate::glue::{ffi, registry, task};
+use crate::glue::context::Context;
+use crate::glue::region::Listed;
+use crate::glue::stats::Reader;
+use crate::glue::{counters, ffi, registry, task};
+use crate::logic::profile;
 use crate::uapi::{PROT_READ, PROT_WRITE};
 use core::fmt::Write;
 use kernel::bindings;
-use kernel::error::from_result;
 use kernel::prelude::*;
 
-/// The files, until this is dropped.
-pub(crate) struct Files(());
-
-impl Files {
-    /// Makes them. A kernel without /proc does without.
-    pub(crate) fn new() -> Self {
-        // SAFETY: Called once, at load, when all that is shown is there.
-        if unsafe { ffi::knem_proc_create(Some(statistics), Some(seek), Some(write), size_of::<Cursor>()) } != 0 {
-            pr_warn!("/proc/driver/knem cannot be made: there are no finer statistics\n");
-        }
-        Self(())
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        // SAFETY: Waits for readers; nobody reads afterwards.
-        unsafe { ffi::knem_proc_remove() };
-    }
-}
-
-unsafe extern "C" fn statistics(seq: *mut bindings::seq_file) {
+/// Writes the text of `statistics`.
+pub(crate) fn statistics(out: &mut Out) {
     // It fails where there is too little room: the kernel makes more, and calls again.
-    let _ = stats::write_profile(&mut Out(seq));
+    let _ = profile::write(out, counters::present(), counters::value);
 }
 
 /// Which file is read.
@@ -61,7 +42,7 @@ impl Rows {
 
 /// Where the reader of a file with rows is: plain data, zero at first, in memory that C allocates with the open file and frees
 /// with it. The reader's position decides what comes next, so that nothing is kept alive, and no lock held, between two rows.
-struct Cursor {
+pub(crate) struct Cursor {
     reader: Reader,
     /// Position of the row, 0 for the line with the columns' names.
     position: u64,
@@ -93,7 +74,7 @@ impl ContextRow {
     const NONE: Self = Self { uid: 0, pid: 0, regions: 0, bytes: 0, requests: 0, copied: 0, slots: 0 };
 
     fn of(context: &Context) -> Self {
-        let (regions, bytes) = context.regions();
+        let (regions, bytes) = context.regions().totals();
         let (requests, copied) = context.tallied();
         let slots = context.offload().map_or(0, |offload| offload.slots().slots());
         let (uid, pid) = (context.owner().uid, context.process().number());
@@ -116,6 +97,31 @@ impl Cursor {
         };
     }
 
+    /// Goes to the row at `position`: the one where the cursor is, the next, or, after a seek, any. Returns whether it is there; if
+    /// not, it is after the last.
+    ///
+    /// # Errors
+    /// EINTR if the caller is killed.
+    pub(crate) fn seek(&mut self, reader: impl FnOnce() -> Reader, which: c_uint, position: u64) -> Result<bool> {
+        if position == 0 || position < self.position {
+            // Not for each row, since a capability that is missing leaves traces in audit logs.
+            self.start(reader());
+        }
+        while self.position < position {
+            if !self.advance(Rows::of(which))? {
+                return Ok(false);
+            }
+            self.position = self.position.saturating_add(1);
+        }
+        Ok(true)
+    }
+
+    /// Writes the row where the cursor is.
+    pub(crate) fn show(&self, which: c_uint, out: &mut Out) {
+        // It fails where there is too little room: the kernel makes more, and calls again.
+        let _ = self.write(Rows::of(which), out);
+    }
+
     /// Goes to the next row that the reader may see. Returns false if there is none.
     ///
     /// # Errors
@@ -132,7 +138,7 @@ impl Cursor {
                 return Err(EINTR);
             }
             if context.ordinal() != self.context {
-                (self.context, self.region, self.regions_end) = (context.ordinal(), 0, context.next_region());
+                (self.context, self.region, self.regions_end) = (context.ordinal(), 0, context.regions().next());
             }
             if self.reader.sees(&context) && self.enter(rows, &context) {
                 return Ok(true);
@@ -149,7 +155,7 @@ impl Cursor {
             self.row = ContextRow::of(context);
             return true;
         }
-        let found = context.list(self.region, self.regions_end, core::slice::from_mut(&mut self.listed)) != 0;
+        let found = context.regions().list(self.region, self.regions_end, core::slice::from_mut(&mut self.listed)) != 0;
         if found {
             self.region = self.listed.ordinal.saturating_add(1);
         }
@@ -183,50 +189,26 @@ impl Cursor {
     }
 }
 
-/// Goes to the row at `position`: the one where the cursor is, the next, or, after a seek, any. Returns 1 if it is there,
-/// 0 after the last.
+/// The text of a file in /proc, while it is written.
 ///
-/// # Errors
-/// EINTR if the caller is killed.
-///
-/// # Safety
-/// `cursor` is that of the open file `file`, and no other call uses it.
-unsafe extern "C" fn seek(cursor: *mut c_void, file: *const bindings::file, which: c_uint, position: u64) -> c_int {
-    from_result(|| {
-        // SAFETY: The caller's promise; C has allocated it as large as that, and a `Cursor` may be all zeros.
-        let cursor = unsafe { &mut *cursor.cast::<Cursor>() };
-        if position == 0 || position < cursor.position {
-            // Not for each row, since a capability that is missing leaves traces in audit logs.
-            // SAFETY: The file is open as long as it is read.
-            cursor.start(unsafe { Reader::of(file) });
-        }
-        while cursor.position < position {
-            if !cursor.advance(Rows::of(which))? {
-                return Ok(0);
-            }
-            cursor.position = cursor.position.saturating_add(1);
-        }
-        Ok(1)
-    })
-}
+/// # Invariants
+/// The kernel is having the file's text written.
+pub(crate) struct Out(*mut bindings::seq_file);
 
-/// Writes the row where the cursor is.
-///
-/// # Safety
-/// As [`seek`]; `seq` is the file's, and is having its text written.
-unsafe extern "C" fn write(seq: *mut bindings::seq_file, cursor: *const c_void, which: c_uint) {
-    // SAFETY: The caller's promise.
-    let cursor = unsafe { &*cursor.cast::<Cursor>() };
-    // It fails where there is too little room: the kernel makes more, and calls again.
-    let _ = cursor.write(Rows::of(which), &mut Out(seq));
+impl Out {
+    /// The text of this file.
+    ///
+    /// # Safety
+    /// The kernel is having it written, and is until this is dropped.
+    pub(crate) unsafe fn new(seq: *mut bindings::seq_file) -> Self {
+        // INVARIANT: The caller's promise.
+        Self(seq)
+    }
 }
-
-/// The text of a file in /proc.
-struct Out(*mut bindings::seq_file);
 
 impl Write for Out {
     fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        // SAFETY: The kernel gives a valid file for as long as it has its text written; the text is as long as that.
+        // SAFETY: By the invariant the file is valid; the text is as long as that.
         let fits = unsafe { ffi::knem_proc_write(self.0, text.as_ptr().cast(), text.len() as c_ulong) };
         if fits {
             Ok(())

@@ -1,24 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A region, and counted references to it.
+//! A region, counted references to it, and the set of a context's regions, which each of them refers to.
+//!
+//! Lock: `Set::state`, a spinlock and a leaf. Regions are removed under it and dropped after it is released, since unpinning may sleep.
 
-use crate::glue::context::{Context, Listed};
 use crate::glue::ffi;
 use crate::glue::memory::Memory;
-use crate::glue::{params, stats, task};
+use crate::glue::{counters, gfp, params, task};
 use crate::logic::access::{Rule, Want};
 use crate::logic::claim::{self, Slot};
 use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
+use core::mem::replace;
 use core::ops::Deref;
 use core::ptr::NonNull;
+use kernel::new_spinlock;
 use kernel::prelude::*;
+use kernel::rbtree::{RBTree, RBTreeNode};
 use kernel::sync::atomic::{ordering, Atomic};
-use kernel::sync::Arc;
+use kernel::sync::{Arc, SpinLock};
 use kernel::types::Opaque;
 
 /// Memory that other processes may use.
 ///
-/// It lives as long as a reference does: the table's and the tree's of its context (one together, see [`Context`]), and
+/// It lives as long as a reference does: the table's and the tree's of its context (one together, see [`Set`]), and
 /// one for each request that uses it.
 #[repr(C)]
 pub(crate) struct Region {
@@ -27,9 +31,9 @@ pub(crate) struct Region {
     rule: Rule,
     /// Number of the region in its context, for the statistics. No part of the cookie.
     ordinal: u64,
-    single_use: Option<State>,
+    single_use: Option<Use>,
     memory: Memory,
-    owner: Arc<Context>,
+    set: Arc<Set>,
 }
 
 const _: () = assert!(core::mem::offset_of!(Region, node) == 0);
@@ -41,24 +45,24 @@ unsafe impl Sync for Region {}
 unsafe impl Send for Region {}
 
 /// State of a single-use region.
-struct State(Atomic<u32>);
+struct Use(Atomic<u32>);
 
-impl Slot for State {
+impl Slot for Use {
     fn change(&self, from: u32, to: u32) -> bool {
         self.0.cmpxchg(from, to, ordering::Full).is_ok()
     }
 }
 
 impl Region {
-    /// A region of `owner`, not listed yet.
-    pub(crate) fn new(owner: Arc<Context>, rule: Rule, single_use: bool, memory: Memory) -> Self {
+    /// A region that belongs to `set`, not listed yet.
+    pub(crate) fn new(set: Arc<Set>, rule: Rule, single_use: bool, memory: Memory) -> Self {
         Self {
             node: Opaque::new(ffi::Node::new()),
             rule,
             ordinal: 0,
-            single_use: single_use.then(|| State(Atomic::new(claim::FREE))),
+            single_use: single_use.then(|| Use(Atomic::new(claim::FREE))),
             memory,
-            owner,
+            set,
         }
     }
 
@@ -90,14 +94,186 @@ impl Region {
         self.ordinal
     }
 
-    /// Whether it is a region of this context.
-    pub(crate) fn belongs_to(&self, context: &Context) -> bool {
-        core::ptr::eq(&raw const *self.owner, context)
+    /// The set that it belongs to.
+    pub(crate) fn set(&self) -> &Set {
+        &self.set
+    }
+
+    /// Whether it belongs to this set.
+    pub(crate) fn belongs_to(&self, set: &Set) -> bool {
+        core::ptr::eq(&raw const *self.set, set)
+    }
+
+    /// Checks whether the calling task may use the region as `want` says.
+    ///
+    /// # Errors
+    /// EPERM in another namespace with `strict_ns`; EPERM, then EACCES, as [`Rule::check`].
+    pub(crate) fn check(&self, want: Want) -> Result {
+        if params::strict_ns() && self.set.namespaces != task::namespaces() {
+            return Err(Refusal::OtherUser.into());
+        }
+        Ok(self.rule.check(task::identity(), want)?)
+    }
+
+    /// Whether the calling task is another user's.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.rule.is_foreign(task::identity())
+    }
+
+    /// Whether the region goes with its first use.
+    pub(crate) fn is_single_use(&self) -> bool {
+        self.single_use.is_some()
+    }
+
+    /// Claims a single-use region for a request; returns whether no other request has. Any other region needs no claim.
+    pub(crate) fn claim(&self) -> bool {
+        self.single_use.as_ref().is_none_or(claim::claim)
+    }
+
+    /// Gives a claim back.
+    pub(crate) fn give_back(&self) {
+        if let Some(state) = &self.single_use {
+            claim::give_back(state);
+        }
     }
 
     /// The region's memory.
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
+    }
+}
+
+/// What the statistics tell of a region.
+#[derive(Clone, Copy)]
+pub(crate) struct Listed {
+    pub(crate) ordinal: u64,
+    pub(crate) single_use: bool,
+    pub(crate) any_user: bool,
+    /// PROT_READ and PROT_WRITE, what others may do.
+    pub(crate) protection: u32,
+    pub(crate) bytes: u64,
+    pub(crate) extents: usize,
+    /// Whether its memory is pinned only while it is copied.
+    pub(crate) unpinned: bool,
+}
+
+impl Listed {
+    /// Fills an array before anything is listed.
+    pub(crate) const NONE: Self =
+        Self { ordinal: 0, single_use: false, any_user: false, protection: 0, bytes: 0, extents: 0, unpinned: false };
+}
+
+/// The regions of a context.
+#[pin_data]
+pub(crate) struct Set {
+    /// Numbers of the opener's namespaces.
+    namespaces: task::Namespaces,
+    #[pin]
+    state: SpinLock<State>,
+}
+
+/// Regions, each by its number, in the order of their creation.
+pub(crate) type Tree = RBTree<u64, RegionRef>;
+
+struct State {
+    /// Each region has one reference here, which counts for the table as well.
+    tree: Tree,
+    /// Regions, with those that are about to be listed.
+    count: u32,
+    /// Regions in the tree, and their bytes.
+    listed: u32,
+    bytes: u64,
+    /// Number of the next region. Numbers are not used twice.
+    next: u64,
+}
+
+impl Set {
+    /// The set of a file that the calling task opens.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        let state = State { tree: RBTree::new(), count: 0, listed: 0, bytes: 0, next: 0 };
+        Arc::pin_init(
+            pin_init!(Self { namespaces: task::namespaces(), state <- new_spinlock!(state, "knem::Set::state") }),
+            gfp::no_wait(),
+        )
+    }
+
+    /// Counts a region that is about to be listed, and returns its number.
+    ///
+    /// # Errors
+    /// EBUSY if there are as many as a context may have (parameter `max_regions`).
+    pub(crate) fn reserve(&self) -> Result<u64> {
+        let mut state = self.state.lock();
+        if state.count >= params::max_regions() {
+            return Err(Refusal::Busy.into());
+        }
+        // Counted from here on, so that concurrent ones do not exceed the limit together.
+        state.count = state.count.saturating_add(1);
+        let next = state.next.saturating_add(1);
+        Ok(replace(&mut state.next, next))
+    }
+
+    /// The region is not going to be listed.
+    pub(crate) fn cancel(&self) {
+        let mut state = self.state.lock();
+        state.count = state.count.saturating_sub(1);
+    }
+
+    /// Adds a region, which was counted, and has this many bytes.
+    pub(crate) fn insert(&self, node: RBTreeNode<u64, RegionRef>, bytes: u64) {
+        let mut state = self.state.lock();
+        let replaced = state.tree.insert(node);
+        state.listed = state.listed.saturating_add(1);
+        state.bytes = state.bytes.saturating_add(bytes);
+        drop(state);
+        // Numbers are not used twice, so there was none to replace.
+        drop(replaced);
+    }
+
+    /// Takes a region out.
+    pub(crate) fn take(&self, region: &Region) -> Option<RegionRef> {
+        let mut state = self.state.lock();
+        let node = state.tree.remove_node(&region.ordinal())?;
+        state.count = state.count.saturating_sub(1);
+        state.listed = state.listed.saturating_sub(1);
+        state.bytes = state.bytes.saturating_sub(region.memory().length());
+        drop(state);
+        Some(node.to_key_value().1)
+    }
+
+    /// Takes all regions out, when no more are added.
+    pub(crate) fn take_all(&self) -> Tree {
+        replace(&mut self.state.lock().tree, RBTree::new())
+    }
+
+    /// The regions with numbers from `from` to less than `end`, as many as `batch` holds. Returns how many were stored there.
+    pub(crate) fn list(&self, mut from: u64, end: u64, batch: &mut [Listed]) -> usize {
+        let state = self.state.lock();
+        let mut stored = 0usize;
+        for place in batch.iter_mut() {
+            let Some(cursor) = state.tree.cursor_lower_bound(&from) else { break };
+            let (ordinal, region) = cursor.current();
+            if *ordinal >= end {
+                break;
+            }
+            *place = region.listed();
+            stored = stored.saturating_add(1);
+            from = ordinal.saturating_add(1);
+        }
+        stored
+    }
+
+    /// Number of the next region: all that there are have lower numbers.
+    pub(crate) fn next(&self) -> u64 {
+        self.state.lock().next
+    }
+
+    /// Number of regions, and their bytes.
+    pub(crate) fn totals(&self) -> (u32, u64) {
+        let state = self.state.lock();
+        (state.listed, state.bytes)
     }
 }
 
@@ -140,9 +316,9 @@ impl Drop for RegionRef {
             return;
         }
         let node = self.node();
-        stats::add(profile::event(Event::RegionGone), 1);
+        counters::add(profile::event(Event::RegionGone), 1);
         if self.memory.pinned().is_none() {
-            stats::add(profile::event(Event::UnpinnedGone), 1);
+            counters::add(profile::event(Event::UnpinnedGone), 1);
         }
         // SAFETY: That was the last reference, so nobody else uses the region: who still finds its node gets no
         // reference. Dropping it in place releases the memory, the account and the context at once, here, and leaves
@@ -152,63 +328,5 @@ impl Drop for RegionRef {
         // until a grace period has passed, and C waits for that.
         unsafe { ffi::knem_node_free(node) };
         task::resched();
-    }
-}
-
-/// A region in use by a request that may still be refused. A single-use region is claimed, so that no other request
-/// gets it, and given back if this is dropped.
-pub(crate) struct Claimed {
-    region: RegionRef,
-    accepted: bool,
-}
-
-impl Claimed {
-    /// Checks whether the calling task may use the region as `want` says, and claims it.
-    ///
-    /// # Errors
-    /// EPERM in another namespace with `strict_ns`; EPERM, then EACCES, as [`Rule::check`]; EINVAL if another request has claimed it.
-    pub(crate) fn new(region: RegionRef, want: Want) -> Result<Self> {
-        if params::strict_ns() && !region.owner.shares_namespaces() {
-            return Err(Refusal::OtherUser.into());
-        }
-        region.rule.check(task::identity(), want)?;
-        if let Some(state) = &region.single_use {
-            if !claim::claim(state) {
-                return Err(Refusal::NoSuchCookie.into());
-            }
-        }
-        Ok(Self { region, accepted: false })
-    }
-
-    /// The region.
-    pub(crate) fn region(&self) -> &Region {
-        &self.region
-    }
-
-    /// Whether the calling task is another user's.
-    pub(crate) fn is_foreign(&self) -> bool {
-        self.region.rule.is_foreign(task::identity())
-    }
-
-    /// Whether the region goes with this use.
-    pub(crate) fn is_single_use(&self) -> bool {
-        self.region.single_use.is_some()
-    }
-
-    /// The request is accepted: a single-use region is withdrawn, and stays claimed. Its memory remains until this is
-    /// dropped, after the copy.
-    pub(crate) fn accept(&mut self) {
-        self.accepted = true;
-        if self.region.single_use.is_some() {
-            self.region.owner.withdraw(&self.region);
-        }
-    }
-}
-
-impl Drop for Claimed {
-    fn drop(&mut self) {
-        if let (Some(state), false) = (&self.region.single_use, self.accepted) {
-            claim::give_back(state);
-        }
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::glue::account::{self, Account};
 use crate::glue::context::Context;
-use crate::glue::{gfp, params, stats, task};
+use crate::glue::{counters, gfp, params, task};
 use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
 use core::mem::replace;
@@ -46,22 +46,24 @@ impl Drop for Registry {
     }
 }
 
-/// Makes a context and enters it. `make` gets its number and its user's account. It does not wait, see [`gfp::no_wait`].
+/// Makes a context for a file that the calling task opens, and enters it. Does not wait, see [`gfp::no_wait`].
 ///
 /// # Errors
 /// ENOMEM; ENOSPC if the user has as many as a user may have (parameter `max_contexts`), unless the caller has
 /// CAP_SYS_RESOURCE.
-pub(crate) fn open(uid: u32, make: impl FnOnce(u64, Account) -> Result<Arc<Context>>) -> Result<Arc<Context>> {
+pub(crate) fn open() -> Result<Arc<Context>> {
+    let owner = task::identity();
     let place = RBTreeNodeReservation::new(gfp::no_wait())?;
-    let account = Account::of(uid)?;
+    let account = Account::of(owner.uid)?;
     let admit = |most| account.contexts().add_unless_over(1, most);
     // The capability is checked only when it matters, since the check leaves traces in audit logs.
     if !(admit(params::max_contexts().into()) || task::may_exceed_limits() && admit(u64::MAX)) {
         return Err(Refusal::TooManyContexts.into());
     }
-    let context =
-        number().and_then(|ordinal| make(ordinal, account.clone())).inspect_err(|_| account.contexts().subtract(1))?;
-    stats::add(profile::event(Event::ContextOpened), 1);
+    let context = number()
+        .and_then(|ordinal| Context::new(ordinal, owner, account.clone()))
+        .inspect_err(|_| account.contexts().subtract(1))?;
+    counters::add(profile::event(Event::ContextOpened), 1);
     let node = place.into_node(context.ordinal(), context.clone());
     if let Some(contexts) = CONTEXTS.lock().as_mut() {
         // Numbers are not used twice, so that nothing is replaced.
@@ -85,7 +87,7 @@ fn number() -> Result<u64> {
 pub(crate) fn close(context: &Context) {
     let node = CONTEXTS.lock().as_mut().and_then(|contexts| contexts.open.remove_node(&context.ordinal()));
     context.account().contexts().subtract(1);
-    stats::add(profile::event(Event::ContextClosed), 1);
+    counters::add(profile::event(Event::ContextClosed), 1);
     drop(node);
 }
 

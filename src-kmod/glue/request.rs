@@ -10,10 +10,10 @@ use crate::glue::dma;
 use crate::glue::job::{Job, Side, Waits};
 use crate::glue::memory::{Memory, Reach, View};
 use crate::glue::pin::{How, Pages, Stop, BATCH, SMALL};
-use crate::glue::region::Claimed;
+use crate::glue::regions::Claimed;
 use crate::glue::segments::{Failure, Segments};
 use crate::glue::window::Walk;
-use crate::glue::{params, stats, table, task};
+use crate::glue::{counters, params, task};
 use crate::logic::access::Want;
 use crate::logic::counter::Counter;
 use crate::logic::flags::{self, Worker};
@@ -64,7 +64,7 @@ impl<'a> Request<'a> {
     /// EINVAL if a DMA engine is requested and there is none; EAGAIN, ERESTARTNOINTR and EINTR as [`Context::start_thread`]; EBUSY if the
     /// queue of events or of requests is full; ENOMEM.
     pub(crate) fn new(context: &'a Context, flags: flags::Copy, slot: Option<u32>) -> Result<Self> {
-        let started = stats::now();
+        let started = counters::now();
         context.mark_used();
         let no_engine = flags.dma && !dma::available();
         // Before the request counts: with a signal to be handled the call is repeated.
@@ -75,13 +75,13 @@ impl<'a> Request<'a> {
         if thread.is_err_and(|error| error == ERESTARTNOINTR) {
             return Err(ERESTARTNOINTR);
         }
-        stats::count(Counter::Submitted);
+        counters::count(Counter::Submitted);
         if no_engine {
-            stats::count(Counter::RejectedFlags);
+            counters::count(Counter::RejectedFlags);
             return Err(Refusal::BadFlags.into());
         }
         thread.inspect_err(|error| {
-            stats::count(if *error == EAGAIN { Counter::RejectedThread } else { Counter::RejectedMemory });
+            counters::count(if *error == EAGAIN { Counter::RejectedThread } else { Counter::RejectedMemory });
         })?;
         let threaded = flags.worker() == Worker::Thread;
         let completion = match (slot, context.offload()) {
@@ -92,7 +92,7 @@ impl<'a> Request<'a> {
             _ => None,
         };
         let engine = flags.dma.then_some(if flags.detached { Waits::No } else { Waits::Yes });
-        let home = || KBox::new_uninit(GFP_KERNEL_ACCOUNT).inspect_err(|_| stats::count(Counter::RejectedMemory));
+        let home = || KBox::new_uninit(GFP_KERNEL_ACCOUNT).inspect_err(|_| counters::count(Counter::RejectedMemory));
         let carrier = match (threaded, engine) {
             (true, engine) => Carrier::Thread(home()?, engine),
             (false, Some(waits)) => Carrier::Engine(home()?, waits),
@@ -108,9 +108,9 @@ impl<'a> Request<'a> {
     pub(crate) fn copy(self, source: Start, destination: Start, bound: u64) -> Result<u8> {
         let from = find(source.0, Want::Read)?;
         let to = find(destination.0, Want::Write)?;
-        stats::count(Counter::Processed);
+        counters::count(Counter::Processed);
         let (from, to) = (Side::Region(from, source.1), Side::Region(to, destination.1));
-        let job = Job::new(from, to, bound, self.started).inspect_err(|_| stats::count(Counter::RejectedMemory))?;
+        let job = Job::new(from, to, bound, self.started).inspect_err(|_| counters::count(Counter::RejectedMemory))?;
         Ok(self.run(job))
     }
 
@@ -120,15 +120,15 @@ impl<'a> Request<'a> {
     /// EFAULT or EINVAL for the segments, ENOMEM; EINVAL, EPERM, EACCES for the region; what pinning gives.
     pub(crate) fn inline(self, local: (u64, u32), direction: Direction, remote: Start, bound: u64) -> Result<u8> {
         let segments = Segments::read(local.0, local.1).inspect_err(|failure| {
-            stats::count(match failure {
+            counters::count(match failure {
                 Failure::NoMemory(_) => Counter::RejectedMemory,
                 Failure::Argument(_) => Counter::RejectedArgument,
             });
         })?;
         let write = direction == Direction::Write;
         let region = find(remote.0, if write { Want::Write } else { Want::Read })?;
-        stats::count(Counter::Processed);
-        let (foreign, pins) = (region.is_foreign(), self.flags.pins(write, params::pin_reads()));
+        counters::count(Counter::Processed);
+        let (foreign, pins) = (region.region().is_foreign(), self.flags.pins(write, params::pin_reads()));
         if foreign && matches!(self.carrier, Carrier::Caller) {
             return self.run_foreign(region, remote, &segments, direction, bound, pins);
         }
@@ -141,8 +141,8 @@ impl<'a> Request<'a> {
         // Pinning may wait, and must not keep the memory of another user meanwhile.
         let held = (!foreign).then_some(region);
         // What outlives the call may stay as long as other processes like, and is accounted as a region is.
-        let memory = Memory::new(self.context, segments, !write);
-        let local = Side::Local(memory.inspect_err(|_| stats::count(Counter::RejectedPin))?);
+        let memory = Memory::new(self.context.account(), segments, !write);
+        let local = Side::Local(memory.inspect_err(|_| counters::count(Counter::RejectedPin))?);
         let region = match held {
             Some(region) => region,
             None => find(remote.0, if write { Want::Write } else { Want::Read })?,
@@ -152,8 +152,8 @@ impl<'a> Request<'a> {
             Direction::Read => Job::new(region, local, bound, self.started),
             Direction::Write => Job::new(local, region, bound, self.started),
         };
-        let job = job.inspect_err(|_| stats::count(Counter::RejectedPin))?;
-        stats::count(Counter::ProcessedPinned);
+        let job = job.inspect_err(|_| counters::count(Counter::RejectedPin))?;
+        counters::count(Counter::ProcessedPinned);
         Ok(self.run(job))
     }
 
@@ -169,7 +169,7 @@ impl<'a> Request<'a> {
     /// Ends a request that the calling task has carried out: gives back the region, and then reports. Returns the status for the
     /// caller.
     fn settle(self, region: Option<Claimed>, path: Path, bytes: u64, status: u8) -> u8 {
-        stats::ended(path, self.started, bytes, status);
+        counters::ended(path, self.started, bytes, status);
         drop(region);
         if let Some(completion) = self.completion {
             completion.publish(status);
@@ -197,11 +197,11 @@ impl<'a> Request<'a> {
         let want = if way == Direction::Write { Want::Write } else { Want::Read };
         let memory = region.region().memory();
         let bytes = plan::bytes(memory.length(), remote.1, local.measure().bytes, 0, bound);
-        let once = region.is_single_use();
+        let once = region.region().is_single_use();
         let mut region = if once || pins {
             drop(region);
             if pins && !copy::fault_in(local, Cursor::default(), way, bytes.min(1)) {
-                stats::count(Counter::RejectedPin);
+                counters::count(Counter::RejectedPin);
                 return Err(EFAULT);
             }
             if once {
@@ -214,9 +214,9 @@ impl<'a> Request<'a> {
             region
         };
         let mut reach =
-            Reach::new(region.region().memory(), remote.1).inspect_err(|_| stats::count(Counter::RejectedMemory))?;
+            Reach::new(region.region().memory(), remote.1).inspect_err(|_| counters::count(Counter::RejectedMemory))?;
         if pins {
-            stats::count(Counter::ProcessedPinned);
+            counters::count(Counter::ProcessedPinned);
         }
         self.accept(&mut region, bytes);
         let (mut held, mut at, mut left, mut idle) = (Some(region), Cursor::default(), bytes, 0u32);
@@ -247,7 +247,7 @@ impl<'a> Request<'a> {
             task::resched();
         };
         if status == STATUS_FAILED {
-            stats::count(Counter::FailedUserCopy);
+            counters::count(Counter::FailedUserCopy);
         }
         Ok(self.settle(held, Path::Mapped, bytes, status))
     }
@@ -259,7 +259,7 @@ impl<'a> Request<'a> {
     fn run_mapped(self, mut region: Claimed, offset: u64, local: &Segments, way: Direction, bound: u64) -> Result<u8> {
         let memory = region.region().memory();
         let bytes = plan::bytes(memory.length(), offset, local.measure().bytes, 0, bound);
-        let mut reach = Reach::new(memory, offset).inspect_err(|_| stats::count(Counter::RejectedMemory))?;
+        let mut reach = Reach::new(memory, offset).inspect_err(|_| counters::count(Counter::RejectedMemory))?;
         self.accept(&mut region, bytes);
         let status = copy::mapped(region.region().memory(), &mut reach, local, way, bytes);
         Ok(self.settle(Some(region), Path::Mapped, bytes, status))
@@ -274,12 +274,13 @@ impl<'a> Request<'a> {
         let segments = local.as_slice();
         let memory = region.region().memory();
         let bytes = plan::bytes(memory.length(), offset, local.measure().bytes, 0, bound);
-        let refused = |_: &Error| stats::count(Counter::RejectedPin);
+        let refused = |_: &Error| counters::count(Counter::RejectedPin);
         let mut reach = Reach::new(memory, offset).inspect_err(refused)?;
         let pieces = segment::pieces_from(segments, Cursor::default(), bytes);
         let pages = segment::touched_by(pieces, PAGE_SHIFT as u32, BATCH as u64);
         // What is no longer than the shortest window is not worth the counting.
-        let payer = if pages <= FLOOR { None } else { Some(Payer::calling(self.context).inspect_err(refused)?) };
+        let payer =
+            if pages <= FLOOR { None } else { Some(Payer::calling(self.context.account()).inspect_err(refused)?) };
         let mut walk = Walk::new(Cursor::default(), payer, Terms::calling());
         let mut small = [core::ptr::null_mut(); SMALL];
         let mut large;
@@ -294,25 +295,25 @@ impl<'a> Request<'a> {
             let window = match walk.open(How::Calling, segments, way == Direction::Read, left, room) {
                 Ok(window) => window,
                 Err(stop) if left == bytes => {
-                    stats::count(Counter::RejectedPin);
+                    counters::count(Counter::RejectedPin);
                     return Err(match stop {
                         Stop::Busy => EFAULT,
                         Stop::Error(error) => error,
                     });
                 }
                 Err(_) => {
-                    stats::count(Counter::FailedUserCopy);
+                    counters::count(Counter::FailedUserCopy);
                     status = STATUS_FAILED;
                     break;
                 }
             };
             if left == bytes {
-                stats::count(Counter::ProcessedPinned);
+                counters::count(Counter::ProcessedPinned);
                 self.accept(&mut region, bytes);
             }
             let memory = region.region().memory();
             let Ok(copied) = copy::window(memory, &mut reach, View::Window(window), way) else {
-                stats::count(Counter::FailedUserCopy);
+                counters::count(Counter::FailedUserCopy);
                 status = STATUS_FAILED;
                 break;
             };
@@ -327,7 +328,7 @@ impl<'a> Request<'a> {
             }
         }
         if bytes == 0 {
-            stats::count(Counter::ProcessedPinned);
+            counters::count(Counter::ProcessedPinned);
             self.accept(&mut region, bytes);
         }
         Ok(self.settle(Some(region), Path::Pinned, bytes, status))
@@ -352,7 +353,7 @@ impl<'a> Request<'a> {
         };
         let status = match (carrier, self.context.offload()) {
             (Carrier::Thread(home, engine), Some(offload)) => {
-                stats::count(Counter::ProcessedThread);
+                counters::count(Counter::ProcessedThread);
                 Self::prepare(&mut job, engine);
                 job.set_threaded();
                 offload.submit(KBox::write(home, job));
@@ -380,7 +381,7 @@ impl<'a> Request<'a> {
     /// Has an engine do the job, if one is to.
     fn prepare(job: &mut Job, engine: Option<Waits>) {
         if let Some(waits) = engine {
-            stats::count(Counter::ProcessedDma);
+            counters::count(Counter::ProcessedDma);
             job.set_engine(waits);
         }
     }
@@ -391,8 +392,13 @@ impl<'a> Request<'a> {
             Waits::Yes => dma::Wait::Caller,
             Waits::No => dma::Wait::No,
         };
-        match dma::run(job, wait) {
+        match dma::run(job, wait, false) {
             dma::Outcome::Done(job, status) => {
+                job.finish(status);
+                status
+            }
+            dma::Outcome::Rest(mut job) => {
+                let status = job.copy(task::killed);
                 job.finish(status);
                 status
             }
@@ -408,7 +414,5 @@ impl<'a> Request<'a> {
 /// # Errors
 /// EINVAL, EPERM, EACCES.
 fn find(cookie: Cookie, want: Want) -> Result<Claimed> {
-    table::get(cookie)
-        .and_then(|region| Claimed::new(region, want))
-        .inspect_err(|_| stats::count(Counter::RejectedCookie))
+    Claimed::new(cookie, want).inspect_err(|_| counters::count(Counter::RejectedCookie))
 }

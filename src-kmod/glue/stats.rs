@@ -1,126 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The statistics: per-processor counters, and the text of the device. The finer text is in `proc`.
+//! The text of the device: totals, and with `statsverbose` contexts and regions. The finer text is in `proc`.
 
-use crate::glue::context::{Context, Listed};
-use crate::glue::{dma, ffi, params, registry, task};
-use crate::logic::counter::{Counter, Totals};
-use crate::logic::profile::{self, Call, Event, Now, Path};
+use crate::glue::context::Context;
+use crate::glue::region::Listed;
+use crate::glue::{counters, dma, ffi, params, registry, task};
+use crate::logic::counter::Totals;
 use crate::logic::report::Report;
-use crate::uapi::STATUS_SUCCESS;
 use core::fmt::Write;
 use kernel::bindings;
-use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
-use kernel::sync::atomic::{ordering::Relaxed, Atomic};
-
-/// The counters, while the module is loaded.
-pub(crate) struct Counters(());
-
-impl Counters {
-    /// To be called once, before anything is counted.
-    ///
-    /// # Errors
-    /// ENOMEM.
-    pub(crate) fn new() -> Result<Self> {
-        // SAFETY: Called once, at load.
-        kernel::error::to_result(unsafe { ffi::knem_shim_counters_init(profile::COUNT as c_ulong) })?;
-        CLEARED_AT.store(now(), Relaxed);
-        Ok(Self(()))
-    }
-}
-
-impl Drop for Counters {
-    fn drop(&mut self) {
-        // SAFETY: Made by `new`; the device and /proc are gone, hence all who count or look.
-        unsafe { ffi::knem_shim_counters_destroy() };
-    }
-}
-
-/// Adds to a counter of [`profile`]. Nothing is shared between processors.
-pub(crate) fn add(counter: usize, by: u64) {
-    // SAFETY: Changes a variable of the processor only.
-    unsafe { ffi::knem_shim_add(counter as c_ulong, by) }
-}
-
-/// Counts one event.
-pub(crate) fn count(counter: Counter) {
-    add(counter as usize, 1);
-}
-
-/// Nanoseconds of a clock that only goes forward.
-pub(crate) fn now() -> u64 {
-    // SAFETY: Reads a clock.
-    unsafe { ffi::knem_shim_now() }
-}
-
-/// A copy by this path has ended, which began at `started`.
-pub(crate) fn ended(path: Path, started: u64, bytes: u64, status: u8) {
-    add(profile::size(path, bytes), 1);
-    add(profile::time(path, now().saturating_sub(started)), 1);
-    if status == STATUS_SUCCESS {
-        add(profile::bytes(path), bytes);
-    } else {
-        add(profile::failed(path), 1);
-    }
-}
-
-/// A call has ended with this error.
-pub(crate) fn refused(call: Call, error: Error) {
-    add(profile::refused(call, error.to_errno().wrapping_neg()), 1);
-}
-
-/// What the counters were when they were last cleared. The counters themselves only grow, so that clearing
-/// loses no event that is counted at the same time.
-static START: [Atomic<u64>; profile::COUNT] = [const { Atomic::new(0) }; profile::COUNT];
-
-/// When that was, or when the module was loaded.
-static CLEARED_AT: Atomic<u64> = Atomic::new(0);
-
-/// A counter's sum over the processors since the module was loaded.
-fn counted(counter: usize) -> u64 {
-    // SAFETY: Reads variables only.
-    unsafe { ffi::knem_shim_counted(counter as c_ulong) }
-}
-
-/// As [`counted`], since the counters were cleared.
-fn value(counter: usize) -> u64 {
-    counted(counter).wrapping_sub(START.get(counter).map_or(0, |start| start.load(Relaxed)))
-}
-
-/// Starts all counters from 0.
-pub(crate) fn clear() {
-    for (counter, start) in (0..START.len()).zip(&START) {
-        start.store(counted(counter), Relaxed);
-    }
-    CLEARED_AT.store(now(), Relaxed);
-    // SAFETY: The account is open while a file is.
-    unsafe { ffi::knem_shim_pinned_peak_clear() };
-}
-
-/// What there is at this moment.
-fn present() -> Now {
-    // Since the module was loaded, whatever was cleared; what is created while this looks may be missing.
-    let left = |came: Event, went: Event| {
-        let went = counted(profile::event(went));
-        counted(profile::event(came)).saturating_sub(went)
-    };
-    let bytes = |pages: i64| u64::try_from(pages).unwrap_or(0).saturating_mul(PAGE_SIZE as u64);
-    // SAFETY: The account is open while there are files to read from.
-    let (pinned, peak) = unsafe { (ffi::knem_shim_pinned(), ffi::knem_shim_pinned_peak()) };
-    Now {
-        age_ns: now().saturating_sub(CLEARED_AT.load(Relaxed)),
-        pinned_bytes: bytes(pinned),
-        pinned_bytes_peak: bytes(peak),
-        contexts: left(Event::ContextOpened, Event::ContextClosed),
-        regions: left(Event::RegionCreated, Event::RegionGone),
-        regions_unpinned: left(Event::UnpinnedCreated, Event::UnpinnedGone),
-    }
-}
-
-/// Writes the text of `/proc/driver/knem/statistics`.
-pub(crate) fn write_profile(out: &mut impl Write) -> core::fmt::Result {
-    profile::write(out, present(), value)
-}
 
 /// Whoever opened the file that the statistics are read from.
 #[derive(Clone, Copy)]
@@ -156,7 +44,7 @@ const LONGEST: usize = 1 << 24;
 pub(crate) fn text(reader: Reader) -> Result<KVVec<u8>> {
     let mut totals = Totals::default();
     for (counter, total) in (0..totals.0.len()).zip(totals.0.iter_mut()) {
-        *total = value(counter);
+        *total = counters::value(counter);
     }
     let room = params::stats_length().min(LONGEST);
     let mut out = Buffer(KVVec::with_capacity(room, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?);
@@ -204,9 +92,9 @@ fn list(reader: &Reader, out: &mut Buffer) -> core::fmt::Result {
 fn list_regions(context: &Context, out: &mut Buffer) -> core::fmt::Result {
     writeln!(out, " Context {:08x}", context.ordinal())?;
     let mut batch = [Listed::NONE; BATCH];
-    let (mut listed, mut from, end) = (0u32, 0u64, context.next_region());
+    let (mut listed, mut from, end) = (0u32, 0u64, context.regions().next());
     loop {
-        let stored = context.list(from, end, &mut batch);
+        let stored = context.regions().list(from, end, &mut batch);
         for region in batch.iter().take(stored) {
             writeln!(out, "  Region {:08x}{}", region.ordinal, if region.single_use { " SingleUse" } else { "" })?;
             from = region.ordinal.saturating_add(1);

@@ -4,7 +4,7 @@
 //! A look-up takes no lock. What is found is counted, so that it stays while a request uses it.
 
 use crate::glue::region::{Region, RegionRef};
-use crate::glue::{ffi, stats, task};
+use crate::glue::{counters, ffi, task};
 use crate::logic::refusal::Refusal;
 use crate::uapi::Cookie;
 use core::ptr::NonNull;
@@ -48,8 +48,7 @@ pub(crate) fn insert(region: KBox<Region>) -> Result<(Cookie, RegionRef)> {
     let node = unsafe { (*region).node() };
     let (mut result, mut taken, mut until) = (Err(ENOMEM), 0usize, None);
     while taken < TRIES {
-        // SAFETY: Has no preconditions.
-        let cookie = unsafe { ffi::knem_shim_random() };
+        let cookie = ffi::knem_shim_random();
         if cookie == 0 {
             taken = taken.saturating_add(1);
             continue;
@@ -68,12 +67,11 @@ pub(crate) fn insert(region: KBox<Region>) -> Result<(Cookie, RegionRef)> {
                     result = Err(EINTR);
                     break;
                 }
-                let now = stats::now();
+                let now = counters::now();
                 if now >= *until.get_or_insert(now.saturating_add(PATIENCE)) {
                     break;
                 }
-                // SAFETY: Sleeps; the caller has no lock.
-                unsafe { ffi::knem_shim_pause() };
+                ffi::knem_shim_pause();
             }
             Err(_) => break,
         }

@@ -11,8 +11,7 @@ use kernel::page::PAGE_SHIFT;
 
 /// Who the task is, in the initial user namespace.
 pub(crate) fn identity() -> Identity {
-    // SAFETY: Called by a task, as all requests are; it has credentials.
-    unsafe { Identity { uid: ffi::knem_shim_uid(), euid: ffi::knem_shim_euid() } }
+    Identity { uid: ffi::knem_shim_uid(), euid: ffi::knem_shim_euid() }
 }
 
 /// Which namespaces a task lives in: numbers that the kernel does not use twice.
@@ -24,8 +23,7 @@ pub(crate) struct Namespaces {
 
 /// The namespaces of the task.
 pub(crate) fn namespaces() -> Namespaces {
-    // SAFETY: Looks at the calling task only.
-    unsafe { Namespaces { user: ffi::knem_shim_user_namespace(), pid: ffi::knem_shim_pid_namespace() } }
+    Namespaces { user: ffi::knem_shim_user_namespace(), pid: ffi::knem_shim_pid_namespace() }
 }
 
 /// A process, whether or not it still runs.
@@ -39,8 +37,7 @@ unsafe impl Sync for Process {}
 impl Process {
     /// The process of the calling task.
     pub(crate) fn calling() -> Self {
-        // SAFETY: Takes a reference, which this has from now on.
-        Self(unsafe { ffi::knem_shim_process() })
+        Self(ffi::knem_shim_process())
     }
 
     /// Its number as the calling task knows it, or 0 where it does not.
@@ -60,27 +57,23 @@ impl Drop for Process {
 /// Whether the task may be looked into by others of its user: it has not become what it is through a set-user-id
 /// program, and its program can be read.
 pub(crate) fn dumpable() -> bool {
-    // SAFETY: Looks at the calling task only.
-    unsafe { ffi::knem_shim_dumpable() }
+    ffi::knem_shim_dumpable()
 }
 
 /// Whether the task may have more of something than a limit says (CAP_SYS_RESOURCE).
 pub(crate) fn may_exceed_limits() -> bool {
-    // SAFETY: Looks at the calling task only.
-    unsafe { ffi::knem_shim_may_exceed_limits() }
+    ffi::knem_shim_may_exceed_limits()
 }
 
 /// `index` if it is less than `size`, else some other number that is: also on a path that the processor only
 /// guesses to take. For `size` 0, 0.
 pub(crate) fn within(index: usize, size: usize) -> usize {
-    // SAFETY: Computes a number.
-    unsafe { ffi::knem_shim_nospec(index as c_ulong, size as c_ulong) as usize }
+    ffi::knem_shim_nospec(index as c_ulong, size as c_ulong) as usize
 }
 
 /// Whether the task has been killed, and should come to an end.
 pub(crate) fn killed() -> bool {
-    // SAFETY: Looks at the calling task only.
-    unsafe { ffi::knem_shim_killed() }
+    ffi::knem_shim_killed()
 }
 
 /// Sleeps for as many milliseconds.
@@ -88,21 +81,17 @@ pub(crate) fn killed() -> bool {
 /// # Errors
 /// EINTR if the task is killed meanwhile.
 pub(crate) fn sleep(milliseconds: u32) -> Result {
-    // SAFETY: Called by a task without locks that must not be held while it sleeps.
-    to_result(unsafe { ffi::knem_shim_sleep(milliseconds) })
+    to_result(ffi::knem_shim_sleep(milliseconds))
 }
 
 /// Lets others run. Called in loops over user-sized work, never under a lock.
 pub(crate) fn resched() {
-    // SAFETY: No lock is held and preemption is enabled, by the callers' contract.
-    unsafe { ffi::knem_shim_resched() }
+    ffi::knem_shim_resched()
 }
 
 /// The shape of user memory.
 pub(crate) fn space() -> Space {
-    // SAFETY: A constant of the machine.
-    let end = unsafe { ffi::knem_shim_user_end() };
-    // SAFETY: Looks at the calling task only.
-    let tags = unsafe { ffi::knem_shim_address_tags() };
+    let end = ffi::knem_shim_user_end();
+    let tags = ffi::knem_shim_address_tags();
     Space { end: end as u64, tags: tags as u64, page_shift: PAGE_SHIFT as u32 }
 }

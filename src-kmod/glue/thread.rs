@@ -60,8 +60,7 @@ impl Seat {
     /// EAGAIN if the user has as many kernel threads as it may have processes (RLIMIT_NPROC), unless the caller has CAP_SYS_RESOURCE. Threads
     /// of processes are counted by the kernel.
     fn take(account: &Account) -> Result<Self> {
-        // SAFETY: Looks at the calling task only.
-        let most = unsafe { ffi::knem_worker_most() } as u64;
+        let most = ffi::knem_worker_most() as u64;
         let taken = account.workers().add_unless_over(1, most)
             || (task::may_exceed_limits() && account.workers().add_unless_over(1, u64::MAX));
         if !taken {
@@ -134,8 +133,7 @@ unsafe extern "C" fn turn(data: *mut c_void) -> bool {
             Some(job) => carry_on(offload, job),
             None => offload.wait(),
         }
-        // SAFETY: Called by a worker.
-        if unsafe { ffi::knem_worker_due() } {
+        if ffi::knem_worker_due() {
             return true;
         }
     }
@@ -144,18 +142,24 @@ unsafe extern "C" fn turn(data: *mut c_void) -> bool {
 /// Goes on with a job.
 fn carry_on(offload: &Offload, mut job: KBox<Job>) {
     let interrupted = || offload.stopping() || task::killed();
-    if let Some(waits) = job.engine() {
-        let wait = match waits {
-            Waits::Yes => dma::Wait::Thread(&interrupted),
-            Waits::No => dma::Wait::No,
-        };
-        match dma::run(job, wait) {
-            dma::Outcome::Done(job, status) => job.finish(status),
-            dma::Outcome::InFlight => {}
-        }
-        return offload.rest();
-    }
-    let progress = job.step(false, interrupted);
+    let wait = job.engine().map(|waits| match waits {
+        Waits::Yes => dma::Wait::Thread(&interrupted),
+        Waits::No => dma::Wait::No,
+    });
+    let progress = match wait {
+        None => job.step(false, interrupted),
+        Some(wait) => match dma::run(job, wait, true) {
+            dma::Outcome::InFlight => return offload.rest(),
+            dma::Outcome::Done(done, status) => {
+                job = done;
+                Progress::Done(status)
+            }
+            dma::Outcome::Rest(rest) => {
+                job = rest;
+                Progress::More
+            }
+        },
+    };
     if let Progress::Done(status) = progress {
         job.finish(status);
         return offload.rest();

@@ -35,8 +35,7 @@ impl Page {
     /// # Errors
     /// [`AllocError`] if there is no memory.
     pub fn alloc_page(flags: Flags) -> Result<Self, AllocError> {
-        // SAFETY: The function has no precondition.
-        let page = unsafe { ffi::standin_page_alloc(flags.0) };
+        let page = ffi::standin_page_alloc(flags.0);
         if page.is_null() {
             return Err(AllocError);
         }

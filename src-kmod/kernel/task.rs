@@ -10,8 +10,7 @@ pub struct Current;
 impl Current {
     /// The address space of the task; kernel threads have none.
     pub fn mm(&self) -> Option<&MmWithUser> {
-        // SAFETY: The function has no precondition.
-        let mm = unsafe { ffi::standin_current_mm() };
+        let mm = ffi::standin_current_mm();
         // SAFETY: A task keeps its address space, with its memory, while it runs; `MmWithUser` has its layout. The
         // borrow ends with that of `current!()`, a temporary in the task's own call.
         unsafe { mm.cast::<MmWithUser>().as_ref() }

@@ -21,6 +21,19 @@ pub struct Limits {
     pub mask: u64,
 }
 
+/// What a channel and its device are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nature {
+    /// Longest mapping.
+    pub mapping: u64,
+    /// Longest segment that the device names, or 0.
+    pub segment: u64,
+    /// The engine's copies are aligned to 2 to the power of this.
+    pub shift: u32,
+    /// Mappings are aligned to this, a power of two, or 0 where that does not matter.
+    pub line: u32,
+}
+
 /// The first part of a step, and who copies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk {
@@ -31,6 +44,15 @@ pub struct Chunk {
 }
 
 impl Limits {
+    /// The limits of a channel, with a parameter `dmamin`.
+    #[must_use]
+    pub fn new(min: u64, nature: &Nature) -> Self {
+        let max = if nature.segment == 0 { nature.mapping } else { nature.mapping.min(nature.segment) };
+        // An alignment that no address has leaves everything to the CPU.
+        let align = 1u64.checked_shl(nature.shift).unwrap_or(1 << 63).max(nature.line.into());
+        Self { min, max, mask: align.saturating_sub(1) }
+    }
+
     /// Cuts a chunk off the start of a step.
     #[must_use]
     pub fn cut(&self, step: &Step) -> Chunk {
@@ -51,6 +73,21 @@ impl Limits {
             by_processor(step.len)
         }
     }
+}
+
+/// Most copies that a channel has at a time: one user's do not keep the others' waiting without bound.
+const MOST: u32 = 4096;
+
+/// Whether a channel that has `count` copies gets no more for now.
+#[must_use]
+pub const fn full(count: u32) -> bool {
+    count >= MOST
+}
+
+/// Whether an engine that has just refused a copy and has `count` others may take it later. One that has nothing to do is at fault.
+#[must_use]
+pub const fn full_for_now(count: u32) -> bool {
+    count != 0
 }
 
 /// What is left of a step after `len` bytes.
@@ -299,8 +336,8 @@ impl Attempt {
 mod tests {
     extern crate std;
     use super::{
-        after, choose, failed, hand_over, land, launch, outstanding, overdue, refill_mark, retract, sleep, wake,
-        worth_claiming, Attempt, Candidate, Driver, End, Limits, State, Word,
+        after, choose, failed, full, full_for_now, hand_over, land, launch, outstanding, overdue, refill_mark, retract,
+        sleep, wake, worth_claiming, Attempt, Candidate, Driver, End, Limits, Nature, State, Word,
     };
     use crate::logic::plan::{Step, MAX_STEP};
     use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -315,6 +352,24 @@ mod tests {
         fn change(&self, from: u64, to: u64) -> bool {
             self.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
         }
+    }
+
+    #[test]
+    fn limits_are_the_narrowest_of_engine_device_and_caches() {
+        let nature = Nature { mapping: 1 << 20, segment: 0, shift: 0, line: 0 };
+        let limits = |nature: Nature| Limits::new(7, &nature);
+        assert_eq!(limits(nature), Limits { min: 7, max: 1 << 20, mask: 0 });
+        assert_eq!(limits(Nature { segment: 4096, ..nature }).max, 4096);
+        assert_eq!(limits(Nature { segment: 2 << 20, ..nature }).max, 1 << 20);
+        assert_eq!(limits(Nature { shift: 6, ..nature }).mask, 63);
+        assert_eq!(limits(Nature { shift: 3, line: 128, ..nature }).mask, 127);
+        assert_eq!(limits(Nature { shift: 200, ..nature }).mask, (1 << 63) - 1);
+    }
+
+    #[test]
+    fn a_channel_has_a_bounded_number_of_copies() {
+        assert_eq!((full(0), full(4095), full(4096), full(u32::MAX)), (false, false, true, true));
+        assert_eq!((full_for_now(0), full_for_now(1)), (false, true));
     }
 
     fn step(left: u64, right: u64, len: u64) -> Step {

@@ -2,15 +2,17 @@
 //! A claimed channel of a DMA engine.
 
 use crate::glue::dma::flight::{landed, Flight};
-use crate::glue::dma::pool;
 use crate::glue::{ffi, params};
-use crate::logic::dma::{Candidate, Limits};
+use crate::logic::dma::{self, Candidate, Limits, Nature};
 use crate::logic::plan::Step;
 use core::ptr::NonNull;
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 use kernel::sync::{Arc, Mutex};
+
+/// Whether a channel was given back since one was last claimed.
+pub(super) static FREE: Atomic<bool> = Atomic::new(false);
 
 /// As many transfers in a row may fail before a channel is given back.
 const STRIKES: i32 = 3;
@@ -38,8 +40,7 @@ unsafe impl Sync for Channel {}
 impl Channel {
     /// Claims the free channel that is nearest to `node`, if it is nearer than this distance.
     pub(super) fn claim(node: c_int, nearer_than: u32) -> Option<Arc<Self>> {
-        // SAFETY: Has no preconditions; may sleep.
-        let raw = NonNull::new(unsafe { ffi::knem_dma_claim(node, nearer_than) })?;
+        let raw = NonNull::new(ffi::knem_dma_claim(node, nearer_than))?;
         let mut limits = ffi::DmaLimits::default();
         // SAFETY: Just claimed.
         unsafe { ffi::knem_dma_get_limits(raw.as_ptr(), &raw mut limits) };
@@ -63,13 +64,13 @@ impl Channel {
 
     /// What it takes, by the present parameters.
     pub(super) fn limits(&self) -> Limits {
-        Limits { min: params::dma_min(), max: self.limits.max, mask: self.limits.mask }
+        let ffi::DmaLimits { mapping, segment, shift, line, .. } = self.limits;
+        Limits::new(params::dma_min(), &Nature { mapping, segment, shift, line })
     }
 
     /// How it looks to a transfer for memory of `node`.
     pub(super) fn candidate(&self, node: c_int) -> Candidate {
-        // SAFETY: Has no preconditions.
-        let distance = unsafe { ffi::knem_dma_distance(self.limits.node, node) };
+        let distance = ffi::knem_dma_distance(self.limits.node, node);
         Candidate { distance, load: u32::try_from(self.load.load(Relaxed)).unwrap_or(0) }
     }
 
@@ -97,6 +98,9 @@ impl Channel {
         if *given_up {
             return Err(ENODEV);
         }
+        if dma::full(self.count()) {
+            return Err(EAGAIN);
+        }
         let owner = flight.clone().launch();
         // SAFETY: The channel is ours, and it is our turn. Both sides are pinned, mapped in the kernel and as long; the
         // destination is pinned for writing. They stay so until `landed` is called, since the transfer keeps its job
@@ -115,7 +119,21 @@ impl Channel {
             // SAFETY: From `launch`, and not called back.
             unsafe { Flight::retract(owner) };
         }
-        kernel::error::to_result(result)
+        kernel::error::to_result(result).map_err(|error| {
+            if error != EBUSY {
+                error
+            } else if dma::full_for_now(self.count()) {
+                EAGAIN
+            } else {
+                EIO
+            }
+        })
+    }
+
+    /// Copies that the engine has, of all transfers.
+    fn count(&self) -> u32 {
+        // SAFETY: Ours.
+        unsafe { ffi::knem_dma_count(self.raw.as_ptr()) }
     }
 
     /// Has the engine begin with what it was handed.
@@ -156,7 +174,8 @@ impl PinnedDrop for Channel {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: Claimed by `claim`. Each transfer keeps the channel until its last copy has ended.
         unsafe { ffi::knem_dma_release(self.raw.as_ptr()) };
-        pool::something_is_free();
+        // It is worth while to try to claim one.
+        FREE.store(true, Relaxed);
     }
 }
 

@@ -4,7 +4,7 @@
 //! They are claimed when they are needed: the first when anybody asks for one, others when those are busy or far from the
 //! memory. Claiming may be slow, so what was tried in vain is not tried again at once.
 
-use crate::glue::dma::channel::{Channel, Using};
+use crate::glue::dma::channel::{Channel, Using, FREE};
 use crate::glue::dma::NO_NODE;
 use crate::glue::{ffi, params};
 use crate::logic::dma::{self, Attempt};
@@ -31,14 +31,6 @@ kernel::sync::global_lock! {
 
 /// Whether the pool is other than it was in the beginning; tells those who may have no channel whether to tidy up.
 static USED: Atomic<bool> = Atomic::new(false);
-
-/// Whether a channel was given back since one was last claimed.
-static FREE: Atomic<bool> = Atomic::new(false);
-
-/// A channel was given back: it is worth while to try to claim one.
-pub(super) fn something_is_free() {
-    FREE.store(true, Relaxed);
-}
 
 /// Makes the pool usable.
 ///
@@ -148,8 +140,7 @@ impl Pool {
 
     /// Claims the channel that is nearest to `node` and nearer than this, if it may. Returns whether it has.
     fn claim(&mut self, node: c_int, nearer_than: u32, allowed: u32) -> bool {
-        // SAFETY: Has no preconditions.
-        let now = unsafe { ffi::knem_dma_now() };
+        let now = ffi::knem_dma_now();
         let full = self.count() >= allowed;
         if nearer_than <= NEAREST || full {
             return false;

@@ -5,10 +5,10 @@ use crate::glue::dma::channel::Using;
 use crate::glue::dma::flight::Flight;
 use crate::glue::dma::{pool, Outcome, Wait};
 use crate::glue::job::Job;
-use crate::glue::{ffi, params, stats, task};
+use crate::glue::{counters, ffi, params, task};
 use crate::logic::counter::Counter;
 use crate::logic::dma::{self, End};
-use crate::logic::plan::{Step, Steps, MAX_STEP};
+use crate::logic::plan::{Step, Steps, MAX_STEP, WORK};
 use crate::uapi::{STATUS_FAILED, STATUS_SUCCESS};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -18,8 +18,12 @@ pub(super) struct Transfer {
     job: KBox<Job>,
     flight: Arc<Flight>,
     channel: Using,
-    /// Bytes that were submitted or copied, from the start.
+    /// Bytes of what was left of the job that were submitted or copied.
     submitted: u64,
+    /// Whether the driver is a task that works in turns, how many bytes the CPU has copied in this one, and whether it is over.
+    in_turns: bool,
+    copied: u64,
+    paused: bool,
     /// Whether the processor is to copy what is left.
     by_processor: bool,
     end: End,
@@ -33,7 +37,7 @@ const CHUNK_COST: u64 = 256;
 
 impl Transfer {
     /// Prepares a transfer. Gives the job back if there is no memory for that.
-    pub(super) fn new(job: KBox<Job>, channel: Using) -> Result<Self, KBox<Job>> {
+    pub(super) fn new(job: KBox<Job>, channel: Using, in_turns: bool) -> Result<Self, KBox<Job>> {
         match Flight::new() {
             Err(_) => Err(job),
             Ok(flight) => Ok(Self {
@@ -41,6 +45,9 @@ impl Transfer {
                 flight,
                 channel,
                 submitted: 0,
+                in_turns,
+                copied: 0,
+                paused: false,
                 by_processor: false,
                 end: End::default(),
                 progress: (0, now()),
@@ -58,6 +65,9 @@ impl Transfer {
         loop {
             let Some(mark) = self.advance(&over) else {
                 self.conclude();
+                if self.paused && self.end.success() && self.submitted < self.job.left() {
+                    return Outcome::Rest(self.rest());
+                }
                 let status = self.status();
                 return Outcome::Done(self.job, status);
             };
@@ -80,9 +90,19 @@ impl Transfer {
         }
     }
 
-    /// Leaves the transfer to the work item.
+    /// What is left of the job, when all descriptors have ended.
+    fn rest(mut self) -> KBox<Job> {
+        self.job.advance(self.submitted);
+        if self.by_processor {
+            self.job.forgo_engine();
+        }
+        self.job
+    }
+
+    /// Leaves the transfer to the work item, which works without turns.
     fn leave(mut self, mark: u32) -> Outcome {
         self.flight.wake();
+        (self.in_turns, self.paused) = (false, false);
         let mark = if self.complete() { 0 } else { mark };
         let (flight, time) = (self.flight.clone(), self.time());
         // SAFETY: A file is open, or being closed by the caller: the module is in use.
@@ -116,7 +136,8 @@ impl Transfer {
 
     /// Whether nothing more is to be submitted.
     fn complete(&self) -> bool {
-        self.submitted >= self.job.bytes() || self.end.timed_out || self.end.cut_short || self.flight.failed()
+        let all = self.submitted >= self.job.left();
+        all || self.paused || self.end.timed_out || self.end.cut_short || self.flight.failed()
     }
 
     /// Hands chunks to the engine and copies others, until the engine has enough, all is done, or the driver is `over`.
@@ -129,9 +150,10 @@ impl Transfer {
         let left = source.memory.pieces(source.offset.saturating_add(self.submitted));
         let right = destination.memory.pieces(destination.offset.saturating_add(self.submitted));
         let limits = self.channel.limits();
-        let (mut submitted, mut by_processor, mut cut_short) = (self.submitted, self.by_processor, false);
-        let mut since_look = 0u64;
-        'plan: for mut step in Steps::new(left, right, self.job.bytes().saturating_sub(submitted)) {
+        let (mut submitted, mut by_processor) = (self.submitted, self.by_processor);
+        let (mut cut_short, mut paused) = (false, false);
+        let (mut since_look, mut copied) = (0u64, self.copied);
+        'plan: for mut step in Steps::new(left, right, self.job.left().saturating_sub(submitted)) {
             while step.len != 0 {
                 if since_look >= MAX_STEP {
                     if over() {
@@ -143,6 +165,10 @@ impl Transfer {
                     }
                     task::resched();
                     since_look = 0;
+                }
+                if self.in_turns && copied >= WORK {
+                    paused = true;
+                    break 'plan;
                 }
                 let chunk = limits.cut(&step);
                 let part = Step { len: chunk.len, ..step };
@@ -163,6 +189,7 @@ impl Transfer {
                     unsafe {
                         ffi::knem_shim_copy(part.right as *mut c_void, part.left as *const c_void, part.len as c_ulong)
                     };
+                    copied = copied.saturating_add(part.len);
                 }
                 submitted = submitted.saturating_add(chunk.len);
                 since_look = since_look.saturating_add(chunk.len).saturating_add(CHUNK_COST);
@@ -172,6 +199,8 @@ impl Transfer {
         self.channel.issue();
         self.submitted = submitted;
         self.by_processor = by_processor;
+        self.copied = copied;
+        self.paused = paused;
         self.end.cut_short |= cut_short;
     }
 
@@ -194,7 +223,7 @@ impl Transfer {
 
     /// Whoever waits does not want to any longer.
     fn cut_short(&mut self) {
-        self.end.cut_short |= self.submitted < self.job.bytes();
+        self.end.cut_short |= self.submitted < self.job.left();
     }
 
     /// Milliseconds that the engine has for something.
@@ -226,7 +255,7 @@ impl Transfer {
             return;
         }
         self.end.timed_out = true;
-        stats::count(Counter::DmaTimeout);
+        counters::count(Counter::DmaTimeout);
         pool::forget(&self.channel);
         self.channel.give_up();
     }
@@ -242,7 +271,7 @@ impl Transfer {
     fn conclude(&mut self) {
         self.end.failed = self.flight.failed();
         if self.end.engine_failed() {
-            stats::count(Counter::FailedDma);
+            counters::count(Counter::FailedDma);
         }
         if self.end.engine_failed() {
             self.channel.judge(false);
@@ -296,6 +325,5 @@ pub(super) fn look(mut transfer: Transfer) {
 
 /// Milliseconds since some time before.
 fn now() -> u64 {
-    // SAFETY: Has no preconditions.
-    unsafe { ffi::knem_dma_now() }
+    ffi::knem_dma_now()
 }

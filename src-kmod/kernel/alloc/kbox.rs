@@ -33,8 +33,7 @@ impl<T> KBox<T> {
     /// [`AllocError`] if there is no memory.
     pub fn new_uninit(flags: Flags) -> Result<KBox<MaybeUninit<T>>, AllocError> {
         const { assert!(align_of::<T>() <= ALIGNMENT && size_of::<T>() != 0) };
-        // SAFETY: `kmalloc` has no precondition.
-        let memory = unsafe { ffi::standin_kmalloc(size_of::<T>(), flags.0) };
+        let memory = ffi::standin_kmalloc(size_of::<T>(), flags.0);
         // INVARIANT: Memory of the size and alignment of `T`; a `MaybeUninit` needs no initialisation.
         NonNull::new(memory.cast()).map(KBox).ok_or(AllocError)
     }

@@ -28,8 +28,7 @@ macro_rules! allocator {
     ($type:ident, $allocate:ident, $free:ident) => {
         impl Allocator for $type {
             fn allocate(bytes: usize, flags: Flags) -> *mut c_void {
-                // SAFETY: The function has no precondition.
-                unsafe { ffi::$allocate(bytes, flags.0) }
+                ffi::$allocate(bytes, flags.0)
             }
 
             unsafe fn free(memory: *const c_void) {

@@ -162,13 +162,6 @@ impl<T> Clone for ArcBorrow<'_, T> {
 
 impl<T> Copy for ArcBorrow<'_, T> {}
 
-impl<T> From<ArcBorrow<'_, T>> for Arc<T> {
-    fn from(borrow: ArcBorrow<'_, T>) -> Self {
-        // SAFETY: The count stays above 0 by the invariant of the borrow.
-        unsafe { Self::add(borrow.0) }
-    }
-}
-
 impl<T: 'static> ForeignOwnable for Arc<T> {
     type Borrowed<'a> = ArcBorrow<'a, T>;
 

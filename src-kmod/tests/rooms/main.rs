@@ -11,6 +11,7 @@ mod lines;
 mod one_place;
 mod redefinitions;
 mod room;
+mod stair;
 mod tokens;
 mod tree;
 
@@ -20,6 +21,7 @@ use crate::lines::{licence, version, version_literals};
 use crate::one_place::{bindings, conditions, driver_names, driver_prefixes, foreign_blocks, kernel_versions};
 use crate::redefinitions::redefinitions;
 use crate::room::Room;
+use crate::stair::{modules, ring, Uses};
 use crate::tree::{enforce, files, parse, rust_files, text};
 
 #[test]
@@ -42,6 +44,21 @@ fn driver_files(except: &str) -> Vec<PathBuf> {
 #[test]
 fn glue_is_one_source_without_a_condition() {
     enforce(&rust_files(&["src-kmod/glue"]), |path| conditions(&text(path)));
+}
+
+#[test]
+fn glue_is_a_stair() {
+    let mut uses = Uses::new();
+    for path in rust_files(&["src-kmod/glue"]).iter().filter(|path| !path.ends_with("glue/mod.rs")) {
+        // The files of a directory count as one.
+        let below = path.strip_prefix("src-kmod/glue").expect("a file of glue").with_extension("");
+        let file = below.iter().next().expect("a name").to_string_lossy().into_owned();
+        let mut used = modules(&text(path));
+        used.remove(&file);
+        uses.entry(file).or_default().extend(used);
+    }
+    assert!(uses.len() > 30, "{uses:?}");
+    assert_eq!(ring(uses), [""; 0], "these files use each other");
 }
 
 #[test]

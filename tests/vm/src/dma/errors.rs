@@ -9,13 +9,14 @@ use super::in_flight::{many_in_flight, submit};
 use super::shapes::copy_and_compare;
 use super::{BY_DMA, DETACHED, DMA, FAILED_DMA, THREADED};
 use crate::counters::{counters, counts, PINNED, PROCESSED, SUBMITTED};
-use crate::device::{Knem, FAILED, READ, SUCCESS};
+use crate::device::{Inline, Knem, FAILED, READ, SUCCESS};
 use crate::memory::{Mapping, PAGE};
-use crate::slots::{Asynchronous, PENDING};
+use crate::slots::{Asynchronous, DONE, PENDING};
 
 crate::trials![of "dma";
     "R59, W9" any_error_is_a_failure,
     "R59" what_the_engine_refuses_the_processor_copies,
+    "R59" the_thread_copies_in_steps_what_the_engine_refuses,
 ];
 
 fn any_error_is_a_failure() {
@@ -57,6 +58,27 @@ fn what_the_engine_refuses_the_processor_copies() {
             assert!(get("refused") > 0);
             assert_eq!(get("copied") == 0, refuse == 1 || reject == 1);
             many_in_flight(10, 10 * PAGE);
+        });
+    }
+}
+
+/// Longer than the thread copies at a time, 8 MiB.
+fn the_thread_copies_in_steps_what_the_engine_refuses() {
+    let whole = Random::new(10).bytes((20 << 20) + 5);
+    // All of it, in two ways, or what is left after a while; or the sides are never aligned to lines of 64 bytes at the same time.
+    for (engine, local) in [([("refuse", 1)], 0), ([("reject", 1)], 0), ([("refuse", 300)], 0), ([("align", 6)], 1)] {
+        with_engine(&engine, || {
+            let one = Asynchronous::new(3, &whole);
+            let to = Mapping::new(whole.len() + 1);
+            for (slot, flags) in [(0, THREADED), (1, THREADED | DETACHED), (2, THREADED)] {
+                let before = counters();
+                let segments = &[to.part(local, whole.len())];
+                let request = Inline { cookie: one.region, segments, flags, ..Default::default() };
+                assert_eq!(one.knem.inline_at(request, slot), Ok(u32::from(PENDING)));
+                assert_eq!(one.slots.wait(slot), DONE, "{engine:?} {flags:#x}");
+                assert!(to.bytes()[local..local + whole.len()] == whole, "{engine:?} {flags:#x}");
+                assert_eq!((counters()[BY_DMA] - before[BY_DMA], counters()[FAILED_DMA]), (1, before[FAILED_DMA]));
+            }
         });
     }
 }

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The regions of a context: how they are published under a cookie, found, listed and withdrawn.
+
+use crate::glue::memory::Memory;
+use crate::glue::region::{Listed, Region, RegionRef, Set, Tree};
+use crate::glue::{counters, table, task};
+use crate::logic::access::{Rule, Want};
+use crate::logic::profile::{self, Event};
+use crate::logic::refusal::Refusal;
+use crate::uapi::Cookie;
+use kernel::prelude::*;
+use kernel::rbtree::RBTreeNodeReservation;
+use kernel::sync::Arc;
+
+/// The regions of a context.
+pub(crate) struct Regions(Arc<Set>);
+
+impl Regions {
+    /// None yet, for a file that the calling task opens.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(Set::new()?))
+    }
+
+    /// Makes a region of this memory, lists it and returns its cookie.
+    ///
+    /// # Errors
+    /// ENOMEM, EINTR as [`table::insert`]; EBUSY if the context has as many as it may have (parameter `max_regions`).
+    pub(crate) fn publish(&self, rule: Rule, single_use: bool, memory: Memory) -> Result<Cookie> {
+        let mut region = KBox::new(Region::new(self.0.clone(), rule, single_use, memory), GFP_KERNEL_ACCOUNT)?;
+        let unpinned = region.memory().pinned().is_none();
+        let place = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+        let ordinal = self.0.reserve()?;
+        region.set_ordinal(ordinal);
+        let (cookie, region) = table::insert(region).inspect_err(|_| self.0.cancel())?;
+        counters::add(profile::event(Event::RegionCreated), 1);
+        if unpinned {
+            counters::add(profile::event(Event::UnpinnedCreated), 1);
+        }
+        // From here on a request may find the region, if it guesses the cookie, which is not returned yet.
+        let bytes = region.memory().length();
+        self.0.insert(place.into_node(ordinal, region), bytes);
+        Ok(cookie)
+    }
+
+    /// Withdraws the region with this cookie. Requests that use it complete.
+    ///
+    /// # Errors
+    /// EINVAL if this context has no such region.
+    pub(crate) fn destroy(&self, cookie: Cookie) -> Result {
+        let region = table::get(cookie)?;
+        if !region.belongs_to(&self.0) {
+            return Err(Refusal::NoSuchCookie.into());
+        }
+        // Another call may have been first, or the region is about to be listed and its cookie not known yet.
+        let listed = self.0.take(&region).ok_or(Refusal::NoSuchCookie)?;
+        table::remove(&listed);
+        Ok(())
+    }
+
+    /// As [`Set::list`].
+    pub(crate) fn list(&self, from: u64, end: u64, batch: &mut [Listed]) -> usize {
+        self.0.list(from, end, batch)
+    }
+
+    /// As [`Set::next`].
+    pub(crate) fn next(&self) -> u64 {
+        self.0.next()
+    }
+
+    /// As [`Set::totals`].
+    pub(crate) fn totals(&self) -> (u32, u64) {
+        self.0.totals()
+    }
+
+    /// Withdraws all, when no more are published, and returns them to be dropped.
+    pub(crate) fn close(&self) -> Tree {
+        let tree = self.0.take_all();
+        for region in tree.values() {
+            table::remove(region);
+            task::resched();
+        }
+        tree
+    }
+}
+
+/// Withdraws a region that a request has consumed, unless another task has withdrawn it.
+fn withdraw(region: &Region) {
+    table::remove(region);
+    drop(region.set().take(region));
+}
+
+/// A region in use by a request that may still be refused. A single-use region is claimed, so that no other request
+/// gets it, and given back if this is dropped.
+pub(crate) struct Claimed {
+    region: RegionRef,
+    accepted: bool,
+}
+
+impl Claimed {
+    /// Finds the region with this cookie, checks whether the calling task may use it as `want` says, and claims it.
+    ///
+    /// # Errors
+    /// EINVAL if there is none; as [`Region::check`]; EINVAL if another request has claimed it.
+    pub(crate) fn new(cookie: Cookie, want: Want) -> Result<Self> {
+        let region = table::get(cookie)?;
+        region.check(want)?;
+        if !region.claim() {
+            return Err(Refusal::NoSuchCookie.into());
+        }
+        Ok(Self { region, accepted: false })
+    }
+
+    /// The region.
+    pub(crate) fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// The request is accepted: a single-use region is withdrawn, and stays claimed. Its memory remains until this is
+    /// dropped, after the copy.
+    pub(crate) fn accept(&mut self) {
+        self.accepted = true;
+        if self.region.is_single_use() {
+            withdraw(&self.region);
+        }
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        if !self.accepted {
+            self.region.give_back();
+        }
+    }
+}
