@@ -220,9 +220,9 @@ fn what_was_changed_here_is_left_alone() {
     site.module(KERNEL, "one");
     site.install(KERNEL);
     // One was there before, one is changed afterwards.
-    site.write("machine/etc/security/limits.d/knem.conf", "own\n", 0o600);
+    site.write("machine/etc/security/limits.d/20-knem.conf", "own\n", 0o600);
     let before = site.everything("machine");
-    has(&site.local_install(), "kept /etc/security/limits.d/knem.conf");
+    has(&site.local_install(), "kept /etc/security/limits.d/20-knem.conf");
     site.write("machine/etc/modprobe.d/knem.conf", "options knem debug=1\n", 0o644);
     has(&site.local_install(), "kept /etc/modprobe.d/knem.conf");
     assert_eq!(site.read("machine/etc/modprobe.d/knem.conf"), "options knem debug=1\n");
@@ -232,7 +232,7 @@ fn what_was_changed_here_is_left_alone() {
     left.retain(|path, _| !before.contains_key(path));
     let left: Vec<PathBuf> = left.into_keys().collect();
     assert_eq!(left, ["etc/modprobe.d", "etc/modprobe.d/knem.conf"].map(PathBuf::from));
-    assert_eq!(site.read("machine/etc/security/limits.d/knem.conf"), "own\n");
+    assert_eq!(site.read("machine/etc/security/limits.d/20-knem.conf"), "own\n");
 }
 
 #[test]
