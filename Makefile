@@ -18,6 +18,9 @@
 #   make drills           what happens to packages in a site's life: installed, upgraded, interrupted, removed
 #   make clean            removes what was built here; the cache of kernels and images stays (~/.cache/knem, or $KNEM_CACHE)
 
+# What ./configure was given.
+-include config.mk
+
 CARGO ?= cargo
 # Where everything is put that is built to be installed.
 BUILD ?= build
@@ -39,7 +42,7 @@ blank := $() $()
 flags := $(or $(CARGO_ENCODED_RUSTFLAGS),$(subst $(blank),$(unit),$(strip $(RUSTFLAGS))))
 
 .PHONY: all build module install uninstall local-install local-uninstall demo check check-all packages repo dist drills \
-        clean checkout linker
+        clean distclean checkout linker
 .DELETE_ON_ERROR:
 
 all: build module
@@ -86,6 +89,9 @@ drills: | linker checkout
 clean:
 	$(CARGO) clean
 	rm -rf $(call q,$(BUILD))
+
+distclean: clean
+	rm -f config.mk
 
 checkout:
 	@test -d xtask || { echo "this takes a checkout of the repository; a release has what the packages are built from" >&2; exit 1; }

@@ -22,10 +22,25 @@ impl Checkout {
         let workspace = Workspace::find().expect("the workspace");
         fs::create_dir(checkout.path(name)).expect("made");
         // The files themselves; what is built stays in the copy.
-        for entry in ["Cargo.toml", "Makefile", "install", "dkms", "src-kmod", "udev", "include", "docs", "LICENSES"] {
+        for entry in [
+            "CHANGELOG.md",
+            "Cargo.toml",
+            "LICENSES",
+            "Makefile",
+            "README.md",
+            "debian",
+            "deploy",
+            "dkms",
+            "docs",
+            "include",
+            "install",
+            "modprobe.d",
+            "src-kmod",
+            "udev",
+        ] {
             symlink(workspace.file(entry), checkout.path(name).join(entry)).expect("linked");
         }
-        fs::create_dir(checkout.path(name).join("debian")).expect("made");
+        fs::copy(workspace.file("configure"), checkout.path(name).join("configure")).expect("copied");
         checkout.program("rustc", &format!("[ \"$1\" != --version ] || echo 'rustc {rust}.0 (stand-in)'"));
         // It notes the flags that it got, and builds a program that prints its arguments and can be stripped.
         let build = format!(
@@ -150,6 +165,56 @@ fn a_rust_that_is_too_old_is_one_line() {
     assert!(run(&mut checkout.make(&["build"])).1.starts_with("rustc 1.63 was found, "));
     let (_, text) = run(&mut checkout.make(&["build", "CARGO=no-such-cargo"]));
     assert!(text.starts_with("no-such-cargo is not here, and 1.85 or newer is needed"), "{text}");
+}
+
+#[test]
+fn recipes_for_the_original_work() {
+    let checkout = Checkout::new("checkout", "1.90");
+    let here = checkout.path("checkout");
+    let configure = |arguments: &[&str]| {
+        let (output, text) = run(Command::new("./configure").current_dir(&here).args(arguments));
+        assert!(output.status.success(), "{text}");
+        text
+    };
+    let text = configure(&[
+        "--prefix=/opt/$k#n",
+        "--with-linux-release",
+        "7.2.1-test",
+        "--with-linux=/no/source",
+        "--enable-debug",
+    ]);
+    assert!(text.contains("ignored: --enable-debug"), "{text}");
+    let (_, text) = run(&mut checkout.make(&["local-install"]));
+    assert!(text.starts_with("nothing is installed in /opt/$k#n: "), "{text}");
+
+    configure(&[
+        "--prefix=/opt/knem",
+        "--with-linux-release=7.2.1-test",
+        "--with-linux=/source",
+        "--with-linux-build=/no/build",
+    ]);
+    let (output, text) = run(&mut checkout.make(&["all"]));
+    assert!(output.status.success() && text.contains("7.2.1-test") && text.contains("KVERSION"), "{text}");
+    // The command's manual pages, which the stand-in does not write.
+    let list = fs::read_to_string(here.join("install/files")).expect("readable");
+    for page in list.split_whitespace().filter(|word| word.starts_with("build/man/")) {
+        fs::write(here.join(page), page).expect("written");
+    }
+    let image = format!("DESTDIR={}", checkout.path("image").display());
+    let (output, text) = run(&mut checkout.make(&["install", &image]));
+    assert!(output.status.success() && text.contains("without a module for kernel 7.2.1-test"), "{text}");
+    for path in ["bin/knem", "include/knem_io.h", "sbin/knem_local_install", "lib/pkgconfig/knem.pc"] {
+        assert!(checkout.has(&format!("image/opt/knem/{path}")), "{path}");
+    }
+    // What is given to make has precedence, and nothing of it stays.
+    let (_, text) = run(&mut checkout.make(&["local-install", "PREFIX=/opt/other"]));
+    assert!(text.starts_with("nothing is installed in /opt/other"), "{text}");
+    run(&mut checkout.make(&["distclean"]));
+    assert!(!checkout.has("checkout/config.mk"));
+
+    fs::create_dir(here.join("elsewhere")).expect("made");
+    let (output, text) = run(Command::new("../configure").current_dir(here.join("elsewhere")));
+    assert!(!output.status.success() && text.contains("in its own directory"), "{text}");
 }
 
 #[test]
