@@ -7,7 +7,8 @@
 #   make local-install    activates PREFIX on this machine, as root: PREFIX/sbin/knem_local_install
 #   make local-uninstall  undoes that;  make uninstall  removes what was installed into PREFIX
 #
-# For packagers and developers, done by `cargo xtask` (`cargo xtask help` tells the rest):
+# For packagers and developers, done by `cargo xtask` (`cargo xtask help` shows the rest). Tools that are missing are named, with the
+# command that installs them; `make demo`, `make check` and `make check-all` run it, and so does CI (CI=true):
 #   make packages         the .deb and .rpm files, in dist/
 #   make repo             repositories of them for apt and dnf, in dist/repo/; KEY=... signs
 #   make dist             the release's tarball, in dist/: builds without network, also with dpkg-buildpackage and rpmbuild -tb
@@ -16,6 +17,9 @@
 #   make check-all        that, with each kernel in every way and flavour
 #   make drills           what happens to packages in a site's life: installed, upgraded, interrupted, removed
 #   make clean            removes what was built here; the cache of kernels and images stays (~/.cache/knem, or $KNEM_CACHE)
+
+# What ./configure was given.
+-include config.mk
 
 CARGO ?= cargo
 # Where everything is put that is built to be installed.
@@ -29,40 +33,43 @@ OBJECTS ?=
 version := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 PREFIX ?= /opt/knem-$(version)
 
-.PHONY: all build module install uninstall local-install local-uninstall installed demo check check-all packages repo dist drills \
-        clean checkout linker
+# A word for the shell, whatever is in it: every path that a user gives.
+q = '$(subst ','\'',$(1))'
+
+# Cargo's flags are separated by this, so that blanks may be in paths.
+unit := $(shell printf '\037')
+blank := $() $()
+flags := $(or $(CARGO_ENCODED_RUSTFLAGS),$(subst $(blank),$(unit),$(strip $(RUSTFLAGS))))
+
+.PHONY: all build module install uninstall local-install local-uninstall demo check check-all packages repo dist drills \
+        clean distclean checkout linker
 .DELETE_ON_ERROR:
 
 all: build module
 
 # Where it was built must not show in what is built: the same sources give the same bytes.
-build: export RUSTFLAGS += --remap-path-prefix=$(CURDIR)=knem --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
+build: export CARGO_ENCODED_RUSTFLAGS := $(if $(flags),$(flags)$(unit))--remap-path-prefix=$(CURDIR)=knem$(unit)--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
 build: | linker
 	$(CARGO) build --release --bin knem -p knem-tools
-	sh install/generate.sh $(BUILD) $(target)/release/knem
-	sh install/objects.sh $(BUILD) $(OBJECTS)
+	sh install/generate.sh $(call q,$(BUILD)) $(call q,$(target)/release/knem)
+	sh install/objects.sh $(call q,$(BUILD)) $(OBJECTS)
 
 module: build
-	@BUILD=$(BUILD) sh install/module.sh $(KVERSION) $(KDIR)
+	@BUILD=$(call q,$(BUILD)) sh install/module.sh $(call q,$(KVERSION)) $(call q,$(KDIR))
 
 install:
-	@BUILD=$(BUILD) PREFIX=$(PREFIX) sh install/prefix.sh install "$(DESTDIR)" $(KVERSION)
+	@BUILD=$(call q,$(BUILD)) PREFIX=$(call q,$(PREFIX)) sh install/prefix.sh install $(call q,$(DESTDIR)) $(call q,$(KVERSION))
 
 uninstall:
-	@PREFIX=$(PREFIX) sh install/prefix.sh uninstall "$(DESTDIR)"
+	@PREFIX=$(call q,$(PREFIX)) sh install/prefix.sh uninstall $(call q,$(DESTDIR))
 
 # In an image, the prefix may be in it or the machine's own. Without KVERSION: for every kernel there that the prefix has a module for.
-local_install = $(firstword $(wildcard $(DESTDIR)$(PREFIX)/sbin/knem_local_install $(PREFIX)/sbin/knem_local_install))
-
-local-install local-uninstall: | installed
-local-install:
-	@KVERSION="$(if $(filter-out file,$(origin KVERSION)),$(KVERSION))" DESTDIR="$(DESTDIR)" sh $(local_install)
-
-local-uninstall:
-	@DESTDIR="$(DESTDIR)" sh $(local_install) --uninstall
-
-installed:
-	@test -n "$(local_install)" || { echo "nothing is installed in $(PREFIX): run make and make install, with the same PREFIX" >&2; exit 1; }
+local-install local-uninstall:
+	@for tool in $(call q,$(DESTDIR)$(PREFIX)/sbin/knem_local_install) $(call q,$(PREFIX)/sbin/knem_local_install); do \
+	    [ ! -f "$$tool" ] || exec env KVERSION=$(if $(filter-out file,$(origin KVERSION)),$(call q,$(KVERSION))) \
+	        DESTDIR=$(call q,$(DESTDIR)) sh "$$tool" $(if $(filter local-uninstall,$@),--uninstall); \
+	done; \
+	echo nothing is installed in $(call q,$(PREFIX)): run make and make install, with the same PREFIX >&2; exit 1
 
 check packages dist: | linker checkout
 	$(CARGO) xtask $@
@@ -71,30 +78,24 @@ check-all: | linker checkout
 	$(CARGO) xtask check --all
 
 demo: | linker checkout
-	$(CARGO) xtask demo $(if $(KERNEL),--kernel $(KERNEL))
+	$(CARGO) xtask demo $(if $(KERNEL),--kernel $(call q,$(KERNEL)))
 
 repo: | linker checkout
-	$(CARGO) xtask repo $(if $(KEY),--key $(KEY))
+	$(CARGO) xtask repo $(if $(KEY),--key $(call q,$(KEY)))
 
 drills: | linker checkout
 	$(CARGO) run -p knem-drills -- --jobs 2
 
 clean:
 	$(CARGO) clean
-	rm -rf $(BUILD)
+	rm -rf $(call q,$(BUILD))
+
+distclean: clean
+	rm -f config.mk
 
 checkout:
 	@test -d xtask || { echo "this takes a checkout of the repository; a release has what the packages are built from" >&2; exit 1; }
 
-# Rust programs are linked by a C compiler, and some crates have a little C: the only thing that must be there before cargo is.
+# What must be there before cargo can run. Only these three commands, and CI, install it.
 linker:
-	@command -v $(CARGO) > /dev/null || { echo "cargo is missing: install Rust 1.85 or newer, for instance Debian's package cargo" >&2; exit 1; }
-	@if ! command -v cc > /dev/null || ! echo '#include <stdlib.h>' | cc -E - > /dev/null 2>&1; then \
-	    if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	        echo "installing on this machine: gcc libc6-dev" >&2; \
-	        apt-get install -y -q --no-install-recommends gcc libc6-dev \
-	        || { apt-get update -q && apt-get install -y -q --no-install-recommends gcc libc6-dev; }; \
-	    else \
-	        echo "a C compiler is missing: please run \`apt-get install gcc libc6-dev\`" >&2; exit 1; \
-	    fi; \
-	fi
+	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter demo check check-all,$(MAKECMDGOALS)),install)

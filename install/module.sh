@@ -25,6 +25,13 @@ if [ "$(cat "$modules/VERSION" 2>/dev/null)" != "$version" ]; then
     echo "$version" >"$modules/VERSION"
 fi
 rm -rf "$build/module" "$modules/${kernel:?}"
+case $build in
+*[[:space:]]*)
+    echo "no module: Kbuild takes no directory with a blank in its name, and this one has: $build"
+    echo "everything else is built; for the module: make BUILD=..., a directory without, and the same for make install"
+    exit 0
+    ;;
+esac
 BUILD=$build sh "$here/install.sh" deb dkms "$build/module" >/dev/null
 
 # The metadata of the kernel's Rust code, where it has to be made, is kept here if it may not be kept for the machine. What the

@@ -42,6 +42,12 @@ remove() {
     done
 }
 
+# Waits for another one that works there. File systems of other machines may have no locks for directories: then as without.
+lock() {
+    exec 9<"$root"
+    ! command -v flock >/dev/null || flock 9 2>/dev/null || :
+}
+
 install_all() {
     kernel=$1
     build=$(cd "${BUILD:-${here%/*}/build}" 2>/dev/null && pwd) || fail "nothing is built yet: run make"
@@ -51,6 +57,7 @@ install_all() {
         fail "$root cannot be written to: become root, or choose another PREFIX"
     fi
 
+    lock
     new=$root/.knem-manifest
     for package in tools dkms local; do
         BUILD=$build PREFIX=$prefix sh "$here/install.sh" prefix "$package" "$destdir/"
@@ -88,6 +95,7 @@ uninstall_all() {
     if [ -z "$destdir" ] && grep -qxF "prefix $prefix" /var/lib/knem/local-install 2>/dev/null; then
         fail "this machine uses $prefix: as root, run $prefix/sbin/knem_local_install --uninstall first"
     fi
+    lock
     list=$(grep -v '^#' "$manifest")
     echo "$list" | remove
     rmdir "$root" 2>/dev/null || :

@@ -393,7 +393,7 @@ fn counts(output: &[u8]) -> String {
 /// The cargo that runs us.
 fn cargo(workspace: &Workspace) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(&workspace.root);
+    command.current_dir(&workspace.root).env(host::INSTALL, "1");
     command
 }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: CECILL-B
-//! Programs of the host: each is known with the Debian package that has it, and is installed when missing.
+//! Programs of the host: each is known with the Debian package that has it. What is missing is named with the command that installs it;
+//! that command is run only in CI and where it is part of the task ([`allow_installing`]).
 
 use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{bail, Context, Result};
 use nix::unistd::geteuid;
@@ -47,7 +49,26 @@ const PACKAGES: &[(&str, &str)] = &[
 /// The keys Debian signs its archive with.
 pub const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Makes sure the named tools are there, installing their packages when the user may.
+/// In the environment, "1": packages may be installed on this machine. For the programs that a task runs.
+pub const INSTALL: &str = "KNEM_INSTALL";
+
+static ALLOWED: AtomicBool = AtomicBool::new(false);
+
+/// Lets this process install packages on this machine: `make demo` and `make check` are documented to.
+pub fn allow_installing() {
+    ALLOWED.store(true, Ordering::Relaxed);
+}
+
+fn may_install(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let is = |name, value| variable(name).is_some_and(|set| set == value);
+    ALLOWED.load(Ordering::Relaxed) || is(INSTALL, "1") || is("CI", "true")
+}
+
+fn environment(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+/// Makes sure the named tools are there. Where it is allowed, installs their packages.
 pub fn need(tools: &[&str]) -> Result<()> {
     let mut packages = BTreeSet::new();
     for tool in tools {
@@ -59,8 +80,11 @@ pub fn need(tools: &[&str]) -> Result<()> {
         return Ok(());
     }
     let list: Vec<&str> = packages.into_iter().collect();
-    install(&list)
-        .with_context(|| format!("missing on this machine: please run `apt-get install {}`", list.join(" ")))?;
+    let command = format!("apt-get install {}", list.join(" "));
+    if !may_install(environment) {
+        bail!("missing on this machine: run `{command}`, or set {INSTALL}=1 to have it run");
+    }
+    install(&list).with_context(|| format!("missing on this machine: please run `{command}`"))?;
     for tool in tools {
         if find(tool).is_none() {
             bail!("`{tool}` is still missing after installing {}", package_of(tool)?);
@@ -107,8 +131,11 @@ fn is_program(file: &Path) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// Fetches the machine's package lists, which a fresh machine lacks.
+/// Fetches the machine's package lists, which a fresh machine lacks. Where it is allowed, as in [`need`].
 pub fn refresh_package_lists() -> Result<()> {
+    if !may_install(environment) {
+        bail!("this machine has no package lists: run `apt-get update`, or set {INSTALL}=1 to have it run");
+    }
     run::step("fetching this machine's package lists");
     apt(&["update", "-q"]).context("the package lists cannot be fetched: please run `apt-get update`")
 }
@@ -151,6 +178,15 @@ mod tests {
     #[test]
     fn what_is_there_needs_nothing() {
         need(&["tar", "gzip"]).expect("both are essential in Debian");
+    }
+
+    #[test]
+    fn packages_are_installed_only_where_it_was_asked_for() {
+        let with = |name: &'static str, value: &'static str| {
+            may_install(move |asked| (asked == name).then(|| value.to_owned()))
+        };
+        assert!(!with("HOME", "1") && !with("CI", "false") && !with(INSTALL, "0"));
+        assert!(with("CI", "true") && with(INSTALL, "1"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use nix::unistd::geteuid;
 
 use xtask::lab::Lab;
 use xtask::workspace::Workspace;
-use xtask::{arm64, check, demo, dist, namespace, object, packages, uml, vm};
+use xtask::{arm64, check, demo, dist, host, namespace, object, packages, uml, vm};
 
 /// Build, package and test KNEM.
 #[derive(Parser)]
@@ -78,7 +78,11 @@ enum Vm {
 }
 
 fn main() -> ExitCode {
-    let (result, trouble) = match Cli::parse().command {
+    let task = Cli::parse().command;
+    if matches!(task, Task::Demo(_) | Task::Check(_)) {
+        host::allow_installing();
+    }
+    let (result, trouble) = match task {
         Task::Demo(arguments) => (demo::run(&arguments).map(|()| 0), 1),
         Task::Check(scope) => (check::run(&scope).map(|()| 0), 1),
         Task::Packages { no_lint, reproducible } => (show_packages(!no_lint, reproducible).map(|()| 0), 1),

@@ -7,7 +7,7 @@ use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use walkdir::WalkDir;
 use xtask::workspace::Workspace;
@@ -220,9 +220,9 @@ fn what_was_changed_here_is_left_alone() {
     site.module(KERNEL, "one");
     site.install(KERNEL);
     // One was there before, one is changed afterwards.
-    site.write("machine/etc/security/limits.d/knem.conf", "own\n", 0o600);
+    site.write("machine/etc/security/limits.d/20-knem.conf", "own\n", 0o600);
     let before = site.everything("machine");
-    has(&site.local_install(), "kept /etc/security/limits.d/knem.conf");
+    has(&site.local_install(), "kept /etc/security/limits.d/20-knem.conf");
     site.write("machine/etc/modprobe.d/knem.conf", "options knem debug=1\n", 0o644);
     has(&site.local_install(), "kept /etc/modprobe.d/knem.conf");
     assert_eq!(site.read("machine/etc/modprobe.d/knem.conf"), "options knem debug=1\n");
@@ -232,7 +232,7 @@ fn what_was_changed_here_is_left_alone() {
     left.retain(|path, _| !before.contains_key(path));
     let left: Vec<PathBuf> = left.into_keys().collect();
     assert_eq!(left, ["etc/modprobe.d", "etc/modprobe.d/knem.conf"].map(PathBuf::from));
-    assert_eq!(site.read("machine/etc/security/limits.d/knem.conf"), "own\n");
+    assert_eq!(site.read("machine/etc/security/limits.d/20-knem.conf"), "own\n");
 }
 
 #[test]
@@ -279,6 +279,73 @@ fn a_run_that_was_ended_is_completed() {
     assert_eq!(site.everything("machine"), whole);
     site.local_uninstall();
     assert_eq!(site.everything("machine"), before);
+}
+
+#[test]
+fn a_module_goes_where_a_package_wants_it() {
+    let site = Site::new();
+    site.module(KERNEL, "one");
+    site.module(OTHER, "two");
+    site.install(KERNEL);
+    site.install(OTHER);
+    // A tree without kernels, as rpmbuild has one; and depmod is the package's business.
+    fs::create_dir(site.path("image")).expect("made");
+    let image = site.path("image").display().to_string();
+    let packaged = |place: &str, kernels: &str| {
+        let mut command = site.on_the_machine("local-install", &[&format!("KVERSION={kernels}")]);
+        command.arg(format!("DESTDIR={image}")).env("MODULE_DESTDIR", place);
+        command
+    };
+    let place = format!("/lib/modules/{KERNEL}/extra/knem");
+    has(&said(&mut packaged(&place, KERNEL)), &format!("installed {place}/knem.ko"));
+    assert_eq!(site.read(&format!("image{place}/knem.ko")), "one");
+    // Vendors' spec files name it with the tree before it.
+    let other = format!("/lib/modules/{OTHER}/extra");
+    said(&mut packaged(&format!("{image}{other}/"), OTHER));
+    assert_eq!(site.read(&format!("image{other}/knem.ko")), "two");
+    assert!(!site.path("tools/depmod.log").exists(), "depmod ran where there is no kernel");
+
+    let several = refused(&mut packaged(&place, &format!("{KERNEL} {OTHER}")));
+    has(&several, "MODULE_DESTDIR is for one kernel");
+    has(&refused(&mut packaged("lib/modules", KERNEL)), "absolute path");
+
+    // On a machine: the index is made, and all goes again.
+    let before = site.everything("machine");
+    let mut command = site.on_the_machine("local-install", &[&format!("KVERSION={KERNEL}")]);
+    said(command.env("MODULE_DESTDIR", &place));
+    assert_eq!(site.read(&format!("machine{place}/knem.ko")), "one");
+    assert_eq!(site.read("tools/depmod.log"), "7.2.1-test\n");
+    site.local_uninstall();
+    assert_eq!(site.everything("machine"), before);
+}
+
+#[test]
+fn two_at_once_both_succeed() {
+    let site = Site::new();
+    site.module(KERNEL, "one");
+    site.module(OTHER, "two");
+    let args = [format!("PREFIX={PREFIX}"), format!("KVERSION={KERNEL}")];
+    let install = || site.make("install", "shared", &[&args[0], &args[1]]);
+    for _ in 0..3 {
+        both(&install, &install);
+        let machine = || site.on_the_machine("local-install", &[]);
+        both(&machine, &machine);
+        let whole = site.everything("machine");
+        has(&site.local_install(), "nothing had to be done");
+        assert_eq!(site.everything("machine"), whole);
+        site.local_uninstall();
+    }
+}
+
+/// Starts two commands at the same time; both have to succeed.
+fn both(one: &dyn Fn() -> Command, other: &dyn Fn() -> Command) {
+    let start = |command: &dyn Fn() -> Command| {
+        command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started")
+    };
+    for child in [start(one), start(other)] {
+        let output = child.wait_with_output().expect("ended");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[test]

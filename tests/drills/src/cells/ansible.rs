@@ -24,6 +24,13 @@ pub(crate) const DRILLS: &[Drill] = &[
         run: role,
     },
     Drill {
+        id: "S1",
+        name: "ansible-hostile-tmp",
+        claim: "another user's files in /tmp and /var/tmp have the packages' names: the role installs its own copies, and leaves nothing there",
+        fast: false,
+        run: hostile_tmp,
+    },
+    Drill {
         id: "S2",
         name: "ansible-lint",
         claim: "ansible-lint and yamllint find nothing in what is below deploy/",
@@ -50,7 +57,9 @@ fn role(site: &Site) -> Result<()> {
         recipe::configure_apt(shell)?;
         shell.write("etc/apt/apt.conf.d/98drill", "Dir::Etc::SourceList \"/dev/null\";\n")?;
         let kernels = format!("\"knem_kernels\": [\"{}\"]", kernel.release);
-        let wanted = format!("{kernels}, \"knem_users\": [\"alice\"], \"knem_parameters\": {{\"max_pinned_mb\": 64}}");
+        let wanted = format!(
+            "{kernels}, \"knem_users\": [\"alice\"], \"knem_group_id\": 970, \"knem_parameters\": {{\"max_pinned_mb\": 64}}"
+        );
 
         // A check changes nothing, on a machine that knows nothing of us.
         play(shell, &wanted, "--check")?.demand(0)?;
@@ -67,6 +76,7 @@ fn role(site: &Site) -> Result<()> {
         shell.healthy()?;
         shell.demand_module(&kernel.release, site.version())?;
         shell.sh("id -nG alice")?.must_say("rdma")?;
+        shell.sh("getent group rdma")?.must_be("rdma:x:970:alice")?;
         shell.sh("id -nG bob")?.must_not_say("rdma")?;
         shell.sh("modprobe --showconfig")?.must_say("options knem max_pinned_mb=64")?;
         play(shell, &wanted, "")?.demand(0)?.must_say("changed=0 ")?;
@@ -132,6 +142,41 @@ fn role(site: &Site) -> Result<()> {
     stranger.demand(4)?;
     verify.demand(0)?.must_say("changed=0 ")?;
     Ok(())
+}
+
+/// Package files are brought where another user may write, too.
+fn hostile_tmp(site: &Site) -> Result<()> {
+    let machine = Machine::above(site, &site.bare()?)?;
+    machine.inside(|shell| {
+        shell.install(&["ansible-core", "python3-apt"])?;
+        bring(site, shell)?;
+        recipe::configure_apt(shell)?;
+        shell.output("useradd --create-home mallory")?;
+        let package = shell.output("ls /opt/knem-repository/knem-tools_*.deb")?;
+        let name = package.rsplit('/').next().unwrap_or_default();
+        // Hers before root comes: in any directory that every user may write to.
+        let hers = format!("for at in /tmp /var/tmp; do echo mine >$at/{name}; chmod 666 $at/{name}; done");
+        shell.output(&format!("setpriv --reuid=mallory --regid=mallory --clear-groups sh -c '{hers}'"))?;
+        let list = "find /tmp /var/tmp -printf '%p %u %s\\n' | sort";
+        let before = shell.output(list)?;
+
+        let wanted = format!(
+            "\"knem_package_files\": [\"{package}\"], \"knem_repository_url\": \"\", \"knem_kernels\": [], \
+             \"knem_build_requirements\": false, \"knem_parameters\": {{}}"
+        );
+        play(shell, &wanted, "")?.demand(0)?.must_not_say("changed=0 ")?;
+        shell.healthy()?;
+        shell.sh("knem --version")?.demand(0)?.must_say(site.version())?;
+        play(shell, &wanted, "")?.demand(0)?.must_say("changed=0 ")?;
+        // Nor does a failure leave the directory.
+        let wrong = wanted.replace(&package, "/root/ansible/site.yml");
+        play(shell, &wrong, "--tags install")?.demand(2)?;
+        let after = shell.output(list)?;
+        if after != before {
+            bail!("what is in /tmp and /var/tmp has changed from\n{before}\nto\n{after}");
+        }
+        Ok(())
+    })
 }
 
 fn lint(site: &Site) -> Result<()> {

@@ -132,7 +132,7 @@ fn installed(site: &Site) -> Result<()> {
             ("/usr/bin/knem", "755 root root"),
             ("/usr/include/knem_io.h", "644 root root"),
             ("/usr/lib/udev/rules.d/60-knem.rules", "644 root root"),
-            ("/etc/security/limits.d/knem.conf", "644 root root"),
+            ("/etc/security/limits.d/20-knem.conf", "644 root root"),
             (&format!("/usr/src/knem-{}", site.version()), "755 root root"),
         ] {
             shell.sh(&format!("stat -c '%a %U %G' {path}"))?.demand(0)?.must_be(what)?;
@@ -142,7 +142,7 @@ fn installed(site: &Site) -> Result<()> {
             .sh(&format!("find /usr/src/knem-{} /usr/share/licenses/knem* | xargs rpm -qf | sort -u", site.version()))?
             .demand(0)?
             .must_be(&format!("knem-{0}-1.x86_64\nknem-dkms-{0}-1.noarch", site.version()))?;
-        shell.sh("rpm -qc knem")?.must_be("/etc/security/limits.d/knem.conf")?;
+        shell.sh("rpm -qc knem")?.must_be("/etc/security/limits.d/20-knem.conf")?;
         // dpkg has no part in it.
         shell.healthy()
     })?;
@@ -166,14 +166,14 @@ fn up_and_down(site: &Site) -> Result<()> {
         };
         dnf(shell, "install knem")?.demand(0)?;
         is(site.version())?;
-        shell.write("etc/security/limits.d/knem.conf", "# the site's own\n")?;
+        shell.write("etc/security/limits.d/20-knem.conf", "# the site's own\n")?;
 
         offer(shell, &next)?;
         dnf(shell, "upgrade")?.demand(0)?.must_not_say("scriptlet failed")?;
         // The administrator's file was kept; it is the one that differs.
-        shell.sh("cat /etc/security/limits.d/knem.conf")?.must_be("# the site's own")?;
-        shell.sh("rpm -V knem")?.demand(1)?.must_say("c /etc/security/limits.d/knem.conf")?;
-        shell.sh("rm -f /etc/security/limits.d/knem.conf && dnf -y --releasever=1 reinstall knem")?.demand(0)?;
+        shell.sh("cat /etc/security/limits.d/20-knem.conf")?.must_be("# the site's own")?;
+        shell.sh("rpm -V knem")?.demand(1)?.must_say("c /etc/security/limits.d/20-knem.conf")?;
+        shell.sh("rm -f /etc/security/limits.d/20-knem.conf && dnf -y --releasever=1 reinstall knem")?.demand(0)?;
         is(&newer)?;
 
         offer(shell, &this)?;

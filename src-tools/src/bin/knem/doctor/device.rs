@@ -10,11 +10,17 @@ use crate::machine::{Caller, Machine};
 const GROUP: &str = "rdma";
 /// What makes udev apply its rules again.
 const TRIGGER: &str = "udevadm trigger --action=add --name-match=knem";
+/// Where a site's own choice of mode and group is documented to be.
+const SITE_RULES: &str = "/etc/udev/rules.d/61-knem-site.rules";
+/// The last id of a system group, as distributions set it.
+const SYSTEM_GROUPS: u32 = 999;
+/// The first systemd whose udev gives devices to system groups only.
+const STRICT_UDEV: u32 = 258;
 
 /// The findings of this group.
 pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     let members = Members::of(machine);
-    let mut findings = vec![node(machine), access(machine), group(machine, &members)];
+    let mut findings = vec![node(machine), access(machine, &members), group(machine, &members)];
     findings.extend(member(machine, &members));
     if machine.container().is_none() {
         findings.push(rule(machine));
@@ -25,6 +31,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
 /// The group, as the user database has it.
 struct Members {
     exists: bool,
+    id: Option<u32>,
     /// The caller is listed as a member.
     listed: bool,
 }
@@ -40,7 +47,8 @@ impl Members {
             let members = line.trim().rsplit(':').next().unwrap_or_default();
             members.split(',').any(|member| member == machine.caller.user)
         });
-        Self { exists: line.is_some(), listed }
+        let id = line.as_deref().and_then(|line| line.split(':').nth(2)?.trim().parse().ok());
+        Self { exists: line.is_some(), id, listed }
     }
 }
 
@@ -98,13 +106,31 @@ fn no_device(machine: &Machine) -> Option<Finding> {
     })
 }
 
-fn access(machine: &Machine) -> Finding {
+/// What decides on the groups of a job: a new login, or membership given on the node alone, changes nothing for it.
+fn in_job(machine: &Machine, members: &Members, finding: Finding) -> Finding {
+    let user = &machine.caller.user;
+    let number = members.id.map_or_else(String::new, |id| format!(", and its number {id} as on this node"));
+    finding
+        .means("this is a job of Slurm, which gives it the groups that the host of slurmctld has for the user, by number")
+        .mend(format!("on the host of slurmctld as well: group {GROUP} with the member {user}{number}"))
+        .mend("or LaunchParameters=disable_send_gids in slurm.conf, so that each node looks its users' groups up; then: scontrol reconfigure")
+}
+
+/// Whether the caller is in a job of Slurm.
+fn is_job(machine: &Machine) -> bool {
+    machine.variable("SLURM_JOB_ID").is_some()
+}
+
+fn access(machine: &Machine, members: &Members) -> Finding {
     const ID: &str = "device.access";
     let Caller { user, .. } = &machine.caller;
     let refused = |obstacle: &Obstacle| {
         let finding = Finding::problem(ID, format!("{user} may not open {}", machine.node.display()))
             .means("programs of this user do without KNEM, or fail");
         match obstacle {
+            Obstacle::NotInGroup { .. } | Obstacle::StaleGroups { .. } if is_job(machine) => {
+                in_job(machine, members, finding)
+            }
             Obstacle::NotInGroup { group, .. } => {
                 finding.mend(format!("as root: usermod -aG {group} {user}; then log in again"))
             }
@@ -144,6 +170,18 @@ fn access(machine: &Machine) -> Finding {
 
 fn group(machine: &Machine, members: &Members) -> Finding {
     const ID: &str = "device.group";
+    let is_given = machine.facts.as_ref().is_none_or(|facts| facts.group == GROUP);
+    if let Some(id) = members.id.filter(|id| *id > SYSTEM_GROUPS && !is_given) {
+        let version = machine.ask("udevadm", &["--version"]).and_then(|text| text.trim().parse::<u32>().ok());
+        if version.is_some_and(|version| version >= STRICT_UDEV) {
+            return Finding::note(ID, format!("the group {GROUP} has the id {id}, which is no system group's"))
+                .means("systemd-udevd 258 and newer ignore GROUP= of a rule then, so that only root may open the device")
+                .mend(format!(
+                    "in {SITE_RULES}: SUBSYSTEM==\"misc\", KERNEL==\"knem\", RUN+=\"/usr/bin/chgrp {GROUP} /dev/knem\"; then: {TRIGGER}"
+                ))
+                .mend(format!("or an id up to {SYSTEM_GROUPS} for it, the same on all machines: groupmod --gid ID {GROUP}; then: {TRIGGER}"));
+        }
+    }
     if members.exists {
         return Finding::ok(ID, format!("the group {GROUP} is there"));
     }
@@ -177,6 +215,11 @@ fn member(machine: &Machine, members: &Members) -> Option<Finding> {
         (true, false) => Finding::note(ID, format!("this process is in group {GROUP}, though {user} is no member of it"))
             .means("it got the group from newgrp, a batch system, or from a membership that was withdrawn; the next login lacks it")
             .mend(format!("as root: usermod -aG {GROUP} {user}")),
+        (false, true) if is_job(machine) => in_job(
+            machine,
+            members,
+            Finding::note(ID, format!("{user} is in group {GROUP} on this node, but this job is not")),
+        ),
         (false, true) => Finding::note(ID, format!("{user} is in group {GROUP}, but this process is not"))
             .means("it was started before that")
             .mend(format!("log in again, or for one shell: newgrp {GROUP}")),
@@ -211,6 +254,10 @@ fn rule(machine: &Machine) -> Finding {
             .means("that is the administrator's choice, as a rule")
             .details(active)
             .mend(format!("rm {hider}; {TRIGGER}"));
+    }
+    let site = rules(&machine.text(SITE_RULES).unwrap_or_default());
+    if !site.is_empty() {
+        return Finding::ok(ID, format!("{SITE_RULES} sets the device up as the site chose")).details(site);
     }
     // Rules of other files that name the device: the last one wins.
     let mut others: Vec<(String, Vec<String>)> = Vec::new();
@@ -327,6 +374,38 @@ mod tests {
         let policy = Obstacle::Policy { errno: Errno::EPERM };
         assert!(of(&Fake::well().denied(policy), "device.access").remedies[0].contains("SELinux"));
         assert!(of(&Fake::well().abi(0xc), "device.access").summary.contains("0xc"));
+    }
+
+    #[test]
+    fn a_job_has_the_groups_of_the_controller() {
+        let job = Fake::well().variable("SLURM_JOB_ID", "7");
+        assert_eq!(of(&job, "device.member").state, State::Ok);
+        let stale = job.caller(|caller| caller.groups = vec!["alice".to_owned(), "4711".to_owned()]);
+        for finding in [
+            of(&stale, "device.member"),
+            of(&job.denied(Obstacle::StaleGroups { group: "rdma".to_owned() }), "device.access"),
+            of(
+                &job.denied(Obstacle::NotInGroup { mode: 0o660, group: "rdma".to_owned(), user: "alice".to_owned() }),
+                "device.access",
+            ),
+        ] {
+            assert!(finding.remedies[0].contains("its number 105 as on this node"), "{finding:?}");
+            assert!(finding.remedies[1].contains("disable_send_gids"), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn a_group_that_udev_does_not_take() {
+        let high = Fake::well().says("getent group rdma", "rdma:x:2000:alice\n");
+        let closed = high.facts(|facts| facts.group = "root".to_owned());
+        assert_eq!(of(&closed.says("udevadm --version", "257\n"), "device.group").state, State::Ok);
+        let finding = of(&closed.says("udevadm --version", "258\n"), "device.group");
+        assert_eq!(finding.state, State::Note);
+        assert!(finding.remedies[0].contains("chgrp rdma /dev/knem"), "{finding:?}");
+        // With the remedy the node has the group, and the file is no stranger's.
+        let cured = high.says("udevadm --version", "258\n").file(SITE_RULES, "KERNEL==\"knem\", RUN+=\"x\"\n");
+        assert_eq!(of(&cured, "device.group").state, State::Ok);
+        assert_eq!(of(&cured, "device.rule").state, State::Ok);
     }
 
     #[test]

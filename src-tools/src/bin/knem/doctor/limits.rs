@@ -10,6 +10,10 @@ const ENOUGH: u64 = 1 << 30;
 /// With less than this, nothing worth the while can be declared.
 const NOTHING: u64 = 64 << 10;
 
+/// The package's file, and what raises the limit where it is not or is not enough.
+const OURS: &str = "/20-knem.conf";
+const RAISE: &str = "a line '@rdma - memlock unlimited' in /etc/security/limits.d/90-site.conf";
+
 /// The findings of this group.
 pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     let mut findings = vec![memlock(machine)];
@@ -73,7 +77,41 @@ fn memlock(machine: &Machine) -> Finding {
             hard.map_or_else(|| "unlimited".to_owned(), |hard| (hard >> 10).to_string())
         ));
     }
-    finding.mend("a line '@rdma - memlock unlimited' in /etc/security/limits.d/knem.conf, and a new login; batch systems have their own setting")
+    finding.mend(format!("{RAISE}, and a new login; batch systems have their own setting"))
+}
+
+/// A line that sets the limit of locked memory.
+struct Line {
+    who: String,
+    /// PAM prefers a line for the user to one for a group, and that to one for all.
+    rank: u8,
+    /// Sets the soft limit, which is what counts.
+    soft: bool,
+    /// Unlimited is the most that there can be.
+    bytes: u64,
+    path: String,
+}
+
+impl Line {
+    /// A line of `path` that applies to the caller, as a member of the group.
+    fn of(machine: &Machine, text: &str, path: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split('#').next()?.split_whitespace().collect();
+        let [who, kind, "memlock", value] = words[..] else { return None };
+        let is_mine = |group: &str| group == "rdma" || machine.caller.groups.iter().any(|mine| mine == group);
+        let rank = match who.strip_prefix('@') {
+            Some(group) if is_mine(group) => 1,
+            None if who == "*" => 0,
+            None if *who == machine.caller.user => 2,
+            _ => return None,
+        };
+        // -1 and its names are no numbers.
+        let bytes = value.parse::<u64>().map_or(u64::MAX, |kib| kib.saturating_mul(1 << 10));
+        Some(Self { who: who.to_owned(), rank, soft: kind != "hard", bytes, path: path.to_owned() })
+    }
+
+    fn size(&self) -> String {
+        size(Some(self.bytes).filter(|bytes| *bytes != u64::MAX))
+    }
 }
 
 fn file(machine: &Machine) -> Finding {
@@ -84,46 +122,49 @@ fn file(machine: &Machine) -> Finding {
     let mut lines = Vec::new();
     for path in &files {
         let text = machine.text(path).unwrap_or_default();
-        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            if let [who, _, "memlock", value] = words[..] {
-                lines.push((who.to_owned(), value.to_owned(), path.clone()));
-            }
-        }
+        lines.extend(text.lines().filter_map(|line| Line::of(machine, line, path)));
     }
-    let user = &machine.caller.user;
-    let applies = |who: &str| {
-        who == "*"
-            || who == user
-            || who.strip_prefix('@').is_some_and(|group| machine.caller.groups.iter().any(|mine| mine == group))
+    let list: Vec<String> =
+        lines.iter().map(|line| format!("{} {}, in {}", line.who, line.size(), line.path)).collect();
+    let soft = || lines.iter().filter(|line| line.soft);
+    // Of lines of the same rank the last.
+    let Some(line) = soft().max_by_key(|line| line.rank) else {
+        let finding = match &list[..] {
+            [] => Finding::note(ID, "nothing raises the limit of locked memory at login"),
+            _ => Finding::note(ID, format!("the limit of locked memory at login is set by: {}", list.join("; "))),
+        };
+        return finding
+            .means("without a line for it, a login has the system's default, 8 MiB as a rule")
+            .mend(format!("apt install knem-tools, or {RAISE}"));
     };
-    let mine: Vec<String> = lines
-        .iter()
-        .filter(|line| applies(&line.0))
-        .map(|(who, value, path)| format!("{who} {value}, in {path}"))
-        .collect();
-    if lines.iter().any(|(who, value, _)| who == "@rdma" && matches!(&**value, "unlimited" | "infinity" | "-1")) {
-        // A line for the user himself counts more than one for a group.
-        if let Some((_, value, path)) =
-            lines.iter().find(|(who, value, _)| who == user && value.parse::<i64>().is_ok_and(|value| value >= 0))
-        {
-            return Finding::note(
-                ID,
-                format!("group rdma may lock any amount of memory, but {path} sets {value} KiB for {user}"),
-            )
-            .means("the line for the user counts more than that for the group")
+    let (path, user) = (&line.path, &machine.caller.user);
+    if let Some(more) = soft().find(|more| path.ends_with(OURS) && more.bytes > line.bytes) {
+        return Finding::note(
+            ID,
+            format!(
+                "{} sets {} for {}, but {path} sets {} for group rdma",
+                more.path,
+                more.size(),
+                more.who,
+                line.size()
+            ),
+        )
+        .means("a line for a group counts more than one for *, and limits.conf is read before all other files")
+        .mend(RAISE);
+    }
+    if line.bytes >= ENOUGH {
+        return Finding::ok(ID, format!("logins of {user}, in group rdma, may lock {} of memory", line.size()))
+            .details(list);
+    }
+    let finding =
+        Finding::note(ID, format!("{path} sets the limit of locked memory to {} for {}", line.size(), line.who))
+            .details(list);
+    if line.rank == 2 {
+        return finding
+            .means("a line for the user counts more than one for a group")
             .mend(format!("remove the line for {user} from {path}"));
-        }
-        return Finding::ok(ID, "logins of group rdma may lock any amount of memory").details(mine);
     }
-    let finding = if mine.is_empty() {
-        Finding::note(ID, "nothing raises the limit of locked memory at login")
-    } else {
-        Finding::note(ID, format!("the limit of locked memory at login is set by: {}", mine.join("; ")))
-    };
-    finding
-        .means("without a line for it, a login has the system's default, 8 MiB as a rule")
-        .mend("apt install knem-tools, or a line '@rdma - memlock unlimited' in /etc/security/limits.d/knem.conf")
+    finding.means("regions beyond it are pinned for each copy alone, which is slower").mend(RAISE)
 }
 
 fn systemd(machine: &Machine) -> Option<Finding> {
@@ -282,9 +323,34 @@ mod tests {
         let none = Fake::well().without("/etc/security/limits.d");
         assert!(of(&none, "limits.file").summary.starts_with("nothing raises"));
         let other = none.file("/etc/security/limits.conf", "# @x - memlock 1\n* hard memlock 64\n");
-        assert!(of(&other, "limits.file").summary.contains("* 64, in /etc/security/limits.conf"));
+        assert!(of(&other, "limits.file").summary.contains("* 64.0K, in /etc/security/limits.conf"));
         let outdone = Fake::well().file("/etc/security/limits.d/zz.conf", "alice - memlock 64\n");
-        assert!(of(&outdone, "limits.file").summary.contains("64 KiB for alice"));
+        assert!(of(&outdone, "limits.file").summary.contains("64.0K for alice"));
+        assert!(of(&outdone, "limits.file").remedies[0].starts_with("remove the line for alice"));
+    }
+
+    #[test]
+    fn a_site_decides() {
+        let with = |path: &str, text: &str| of(&Fake::well().file(path, text), "limits.file");
+        let later = "/etc/security/limits.d/99-site.conf";
+        let own = with(later, "@rdma - memlock unlimited\n");
+        assert!(own.state == State::Ok && own.summary.contains("unlimited"), "{own:?}");
+        assert!(with(later, "@rdma - memlock 4096 # little\n").summary.contains("99-site.conf sets"));
+        // What PAM ranks below the package's line, or reads before it.
+        for (path, text) in
+            [(later, "* - memlock -1\n"), ("/etc/security/limits.conf", "@rdma soft memlock infinity\n")]
+        {
+            let finding = with(path, text);
+            assert_eq!((finding.state, &*finding.remedies[0]), (State::Note, RAISE), "{finding:?}");
+            assert!(finding.summary.starts_with(&format!("{path} sets unlimited for ")), "{finding:?}");
+            // The remedy, carried out.
+            let raised = Fake::well()
+                .file(path, text)
+                .file("/etc/security/limits.d/90-site.conf", "@rdma - memlock unlimited\n");
+            assert_eq!(of(&raised, "limits.file").state, State::Ok);
+        }
+        assert_eq!(with(later, "* - memlock 64\n").state, State::Ok);
+        assert_eq!(with(later, "@strangers - memlock 64\n").state, State::Ok);
     }
 
     #[test]
