@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: CECILL-B
-//! Recipes of docs/deployment.md: the drills run what the document shows, word for word.
+//! Recipes of docs/deployment.md and docs/secure-boot.md: the drills run what the documents show, word for word.
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use xtask::archive;
 
 use crate::shell::Shell;
 use crate::site::Site;
 
-/// The document.
-const DOCUMENT: &str = "docs/deployment.md";
+/// The documents; a recipe's name is in one of them.
+const DOCUMENTS: [&str; 2] = ["docs/deployment.md", "docs/secure-boot.md"];
 
 /// What stands before a block that a drill runs, with the recipe's name in it.
 fn mark(name: &str) -> String {
@@ -20,12 +20,16 @@ fn mark(name: &str) -> String {
 /// A recipe as a text of shell that ends with the first command that fails. `variables` come first, such as `kernel=7.2`.
 ///
 /// # Errors
-/// When the document has no such recipe.
+/// When no document has such a recipe.
 pub fn read(site: &Site, name: &str, variables: &str) -> Result<String> {
-    let path = site.lab().workspace.file(DOCUMENT);
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let block = block(&text, name).with_context(|| format!("{DOCUMENT} has no recipe {name}"))?;
-    Ok(format!("set -eu\n{variables}\n{block}"))
+    for document in DOCUMENTS {
+        let path = site.lab().workspace.file(document);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        if let Some(block) = block(&text, name) {
+            return Ok(format!("set -eu\n{variables}\n{block}"));
+        }
+    }
+    bail!("no document has a recipe {name}")
 }
 
 /// The first block of code after the mark.

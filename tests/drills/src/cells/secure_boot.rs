@@ -14,6 +14,7 @@ use xtask::vm::{Firmware, Options};
 
 use crate::drill::Drill;
 use crate::machine::{options, Machine, Report};
+use crate::recipe;
 use crate::said::Said;
 use crate::shell::Shell;
 use crate::site::Site;
@@ -29,7 +30,7 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D15",
         name: "secure-boot-site-key",
-        claim: "Secure Boot, and the site's own key, given to DKMS before knem came, is in the firmware: the module loads",
+        claim: "Secure Boot, and the site's own key, limited to modules, is in shim's list or in the firmware: the module loads",
         fast: false,
         run: site_key,
     },
@@ -88,16 +89,10 @@ fn site_key(site: &Site) -> Result<()> {
     let kernel = site.kernel(KERNEL)?;
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
-        // As docs/secure-boot.md says.
-        shell.output(&format!(
-            "install -d -m 700 /etc/knem-keys && openssl req -new -x509 -newkey rsa:2048 -noenc -days 3650 \
-             -subj '/CN={NAME}/' -addext extendedKeyUsage=codeSigning \
-             -keyout /etc/knem-keys/module.key -outform DER -out /etc/knem-keys/module.der"
-        ))?;
-        shell.write(
-            "etc/dkms/framework.conf.d/site-key.conf",
-            "mok_signing_key=/etc/knem-keys/module.key\nmok_certificate=/etc/knem-keys/module.der\n",
-        )?;
+        shell.output(&recipe::read(site, "site-key", "")?)?;
+        // For modules alone.
+        let usage = "openssl x509 -inform DER -in /etc/knem-keys/module.der -noout -ext extendedKeyUsage";
+        shell.sh(usage)?.demand(0)?.must_say("1.3.6.1.4.1.2312.16.1.2")?;
         shell.install(&["knem-dkms", "knem-tools", "mokutil"])?;
         shell.healthy()?;
         shell.demand_module(&kernel.release, site.version())?;
@@ -108,12 +103,14 @@ fn site_key(site: &Site) -> Result<()> {
     })?;
     let certificate = taken_out(&machine, "etc/knem-keys/module.der")?;
     let commands = [ON, "modinfo -F signer knem", &hint(site), BENCH];
-    let report = boot(site, &machine, kernel, &[Trusted::InFirmware(certificate.path())], &commands, &options())?;
-    let [on, signer, hint, bench] = all(&report)?;
-    demand_on(on)?;
-    signer.demand(0)?.must_be(NAME)?;
-    hint.demand(0)?.must_be("")?;
-    bench.demand(0)?.must_say("verified")?;
+    for trusted in [Trusted::Enrolled(certificate.path()), Trusted::InFirmware(certificate.path())] {
+        let report = boot(site, &machine, kernel, &[trusted], &commands, &options())?;
+        let [on, signer, hint, bench] = all(&report)?;
+        demand_on(on)?;
+        signer.demand(0)?.must_be(NAME)?;
+        hint.demand(0)?.must_be("")?;
+        bench.demand(0)?.must_say("verified")?;
+    }
     Ok(())
 }
 
