@@ -30,6 +30,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("i686-linux-gnu-gcc", "gcc-i686-linux-gnu"),
     ("lintian", "lintian"),
     ("make", "make"),
+    ("mandoc", "mandoc"),
     ("mke2fs", "e2fsprogs"),
     ("mmdebstrap", "mmdebstrap"),
     ("nm", "binutils"),

@@ -77,7 +77,7 @@ pub(crate) enum Command {
     Selftest(SelftestArgs),
     /// Write a completion script for a shell to standard output
     Completions {
-        /// Shell that shall complete
+        /// Shell to complete for
         #[arg(value_enum)]
         shell: Shell,
     },

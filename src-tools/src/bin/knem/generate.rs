@@ -47,9 +47,25 @@ pub(crate) fn manual_pages(directory: &Path) -> Result<(), Failure> {
     let failed = |path: &Path, error| Failure::Other(format!("cannot write {}: {error}", path.display()));
     for (name, page) in pages()? {
         let path = directory.join(format!("{name}.1"));
-        fs::write(&path, page).map_err(|error| failed(&path, error))?;
+        fs::write(&path, tidy(&page)).map_err(|error| failed(&path, error))?;
     }
     Ok(())
+}
+
+/// The page without requests that have no effect, which `mandoc -T lint` finds: a paragraph before a section, a line break beside a
+/// blank line.
+fn tidy(page: &[u8]) -> String {
+    let page = String::from_utf8_lossy(page).replace(".br\n\n.br\n", ".sp\n");
+    let mut lines: Vec<&str> = Vec::new();
+    for line in page.lines() {
+        if line.starts_with(".SH ") {
+            while lines.last() == Some(&".PP") {
+                lines.pop();
+            }
+        }
+        lines.push(line);
+    }
+    lines.join("\n") + "\n"
 }
 
 /// Every page, with its name.
@@ -204,6 +220,8 @@ How fast is it here?
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -261,6 +279,20 @@ mod tests {
             assert!(title.contains(&format!(" 1 {} \"", date())), "{name}: {title}");
         }
         assert!(date().starts_with("20") && date().len() == 10, "{}", date());
+    }
+
+    #[test]
+    fn pages_are_well_formed() {
+        let directory = tempfile::tempdir().unwrap();
+        manual_pages(directory.path()).unwrap();
+        let pages: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(pages.len(), 9, "{pages:?}");
+        match Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).args(&pages).output() {
+            Ok(output) => assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout)),
+            // `make check` installs it.
+            Err(error) if std::env::var_os("CI").is_some() => panic!("mandoc: {error}"),
+            Err(error) => eprintln!("skipped, mandoc: {error}"),
+        }
     }
 
     #[test]
