@@ -233,8 +233,8 @@ fn on_the_host(workspace: &Workspace, steps: &mut Steps) {
         cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
     });
     steps.run("tests on the host", || {
-        // The header is tried in C and in C++, manual pages with mandoc.
-        host::need(&["cc", "c++", "mandoc"])?;
+        // The header is tried in C and in C++, manual pages with mandoc, statistics with Prometheus' library.
+        host::need(&["cc", "c++", "mandoc", host::PROMETHEUS_CLIENT])?;
         cargo(&["test", "--workspace"])
     });
 }

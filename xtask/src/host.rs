@@ -45,7 +45,11 @@ const PACKAGES: &[(&str, &str)] = &[
     ("zstd", "zstd"),
     ("/usr/i686-linux-gnu/lib/libc.a", "libc6-dev-i386-cross"),
     (ARCHIVE_KEYS, "debian-archive-keyring"),
+    (PROMETHEUS_CLIENT, "python3-prometheus-client"),
 ];
+
+/// Prometheus' library for Python, by which tests read what `knem stat --prometheus` prints.
+pub const PROMETHEUS_CLIENT: &str = "/usr/lib/python3/dist-packages/prometheus_client/parser.py";
 
 /// The keys Debian signs its archive with.
 pub const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";

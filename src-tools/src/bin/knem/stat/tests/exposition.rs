@@ -2,6 +2,8 @@
 //! A checker of Prometheus' text format, and of the rules that `promtool check metrics` has for names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 /// A line with a value.
 struct Line<'a> {
@@ -10,8 +12,45 @@ struct Line<'a> {
     value: f64,
 }
 
+/// Reads the text with Prometheus' own library for Python, strictly, and prints each value that it found.
+const CLIENT: &str = "
+import sys
+from prometheus_client.parser import text_string_to_metric_families as families
+for family in families(sys.stdin.read()):
+    assert family.type in ('counter', 'gauge', 'histogram'), family
+    for sample in family.samples:
+        print(sample.name, len(sample.labels), sample.value)
+";
+
+/// Panics if Prometheus' library reads other values than there are lines. `make check` installs the library.
+fn read_by_the_client(text: &str) {
+    let mut client = Command::new("/usr/bin/python3");
+    let known = client.args(["-c", "import prometheus_client"]).stderr(Stdio::null()).status();
+    if !known.is_ok_and(|status| status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "python3-prometheus-client is not installed");
+        eprintln!("skipped: python3-prometheus-client is not installed");
+        return;
+    }
+    let mut client = Command::new("/usr/bin/python3");
+    let client = client.args(["-c", CLIENT]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = client.spawn().expect("python3");
+    client.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("read");
+    let output = client.wait_with_output().expect("python3");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found = String::from_utf8(output.stdout).expect("text");
+    let found = found.lines().map(|line| {
+        let mut words = line.split(' ');
+        let name = words.next().expect("a name").to_owned();
+        let labels: usize = words.next().and_then(|count| count.parse().ok()).expect("a number of labels");
+        (name, labels, words.next().and_then(|value| value.parse::<f64>().ok()).expect("a value"))
+    });
+    let lines = text.lines().filter(|line| !line.starts_with('#')).map(parse);
+    assert!(found.eq(lines.map(|line| (line.name.to_owned(), line.labels.len(), line.value))), "{text}");
+}
+
 /// Panics at what is wrong.
 pub(crate) fn check(text: &str) {
+    read_by_the_client(text);
     assert!(text.ends_with('\n'), "the last line ends");
     let mut types: BTreeMap<&str, &str> = BTreeMap::new();
     let mut helped: BTreeSet<&str> = BTreeSet::new();
