@@ -98,7 +98,7 @@ fn site_key(site: &Site) -> Result<()> {
             "etc/dkms/framework.conf.d/site-key.conf",
             "mok_signing_key=/etc/knem-keys/module.key\nmok_certificate=/etc/knem-keys/module.der\n",
         )?;
-        shell.install(&["knem-dkms", "knem-tools", "mokutil"])?;
+        shell.install(&["knem2-dkms", "knem-tools", "mokutil"])?;
         shell.healthy()?;
         shell.demand_module(&kernel.release, site.version())?;
         if shell.has(CERTIFICATE) {
