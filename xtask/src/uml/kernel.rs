@@ -76,7 +76,7 @@ impl Flavour {
     /// Files of tests/uml with its configuration.
     fn fragments(self) -> &'static [&'static str] {
         match self {
-            Self::Plain => &["base.config", "plain.config"],
+            Self::Plain => &["base.config"],
             Self::Debug => &["base.config", "debug.config"],
         }
     }
