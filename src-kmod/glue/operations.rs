@@ -171,7 +171,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // SAFETY: Waits for readers; nobody reads afterwards.
+        // SAFETY: Waits for readers; there are none afterwards.
         unsafe { ffi::knem_proc_remove() };
     }
 }

@@ -132,7 +132,7 @@ impl Channel {
 
     /// Copies that the engine has, of all transfers.
     fn count(&self) -> u32 {
-        // SAFETY: Ours.
+        // SAFETY: Claimed by `claim`, and released only when this is dropped.
         unsafe { ffi::knem_dma_count(self.raw.as_ptr()) }
     }
 
