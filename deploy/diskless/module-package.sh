@@ -6,7 +6,7 @@
 #     sh module-package.sh KERNEL [DIRECTORY]
 #
 # The package, knem-modules-KERNEL, goes to DIRECTORY (default: here); its name is printed. It needs the very kernel that the module was
-# built for, and stands in for knem-dkms, which it cannot be installed with.
+# built for, and stands in for knem2-dkms, which it cannot be installed with.
 set -eu
 
 fail() {
@@ -27,7 +27,7 @@ owner=$(dpkg-query -S "/lib/modules/$kernel/modules.order" "/usr/lib/modules/$ke
 # shellcheck disable=SC2016 # for dpkg-query
 owner_version=$(dpkg-query -W -f='${Version}' "$owner")
 # shellcheck disable=SC2016
-version=$(dpkg-query -W -f='${Version}' knem-dkms) || fail "knem-dkms is not installed here"
+version=$(dpkg-query -W -f='${Version}' knem2-dkms) || fail "knem2-dkms is not installed here"
 
 package=knem-modules-$kernel
 work=$(mktemp -d)
@@ -37,18 +37,18 @@ chmod 755 "$work"
 place=/usr/lib/modules/$kernel/updates/knem
 mkdir -p "$work/DEBIAN" "$work$place" "$work/usr/share/doc/$package"
 cp "$module" "$work$place/"
-[ ! -r /usr/share/doc/knem-dkms/copyright ] || cp /usr/share/doc/knem-dkms/copyright "$work/usr/share/doc/$package/"
+[ ! -r /usr/share/doc/knem2-dkms/copyright ] || cp /usr/share/doc/knem2-dkms/copyright "$work/usr/share/doc/$package/"
 find "$work/usr" -type f -exec chmod 644 {} +
 cat >"$work/DEBIAN/control" <<EOF
 Package: $package
 Version: $version
 Architecture: $(dpkg --print-architecture)
-Maintainer: $(dpkg-query -W -f='${Maintainer}' knem-dkms)
+Maintainer: $(dpkg-query -W -f='${Maintainer}' knem2-dkms)
 Section: kernel
 Priority: optional
 Depends: kmod, $owner (= $owner_version)
 Provides: knem-modules (= $version)
-Conflicts: knem-dkms
+Conflicts: knem2-dkms
 Description: single-copy transfers between processes - driver for $kernel
  The module knem, built by DKMS for one kernel, for machines without compilers.
 EOF

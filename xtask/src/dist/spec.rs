@@ -15,7 +15,7 @@ use crate::run;
 use crate::workspace::Workspace;
 
 /// The main package of the spec file; others are named where they have sections.
-const MAIN: &str = "knem";
+const MAIN: &str = "knem-tools";
 
 /// Relations: how the section calls them, and the spec file.
 const RELATIONS: &[(&str, &str)] = &[

@@ -107,7 +107,7 @@ pub fn debs(workspace: &Workspace) -> Result<Built> {
         let deb = packer.pack(krate)?;
         repack::with_fields(&deb, &control::fields(workspace, package, &deb, &workspace.version)?, epoch)
     };
-    let mut debs = vec![finished("knem-core", "knem-dkms")?, finished("knem-tools", "knem-tools")?];
+    let mut debs = vec![finished("knem-core", "knem2-dkms")?, finished("knem-tools", "knem-tools")?];
     debs.sort();
     Ok(Built { debs, rpms: Vec::new() })
 }

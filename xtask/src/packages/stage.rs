@@ -19,8 +19,8 @@ use crate::{host, object, run};
 /// What is staged: the layout and the package as install.sh knows them, and the name it has for users.
 const PACKAGES: &[(&str, &str, &str)] = &[
     ("deb", "tools", "knem-tools"),
-    ("deb", "dkms", "knem-dkms"),
-    ("rpm", "tools", "knem"),
+    ("deb", "dkms", "knem2-dkms"),
+    ("rpm", "tools", "knem-tools"),
     ("rpm", "dkms", "knem-dkms"),
 ];
 
@@ -54,10 +54,10 @@ impl Stage {
                 modules::check(&destination.join(format!("usr/src/knem-{version}")))?;
             }
         }
-        for name in ["knem-tools", "knem-dkms"] {
+        for name in ["knem-tools", "knem2-dkms"] {
             scripts::stage(workspace, &stage, name, version)?;
         }
-        stage.control("knem-dkms", "triggers", &read(&workspace.file("debian/knem-dkms.triggers"))?)?;
+        stage.control("knem2-dkms", "triggers", &read(&workspace.file("debian/knem2-dkms.triggers"))?)?;
         Ok(stage)
     }
 

@@ -76,7 +76,7 @@ fn diskless(site: &Site) -> Result<()> {
         shell.install_kernel(kernel, &kernel.image)?;
         fs::copy(package.path(), shell.path(name.trim_start_matches('/')))?;
         run(shell, "node")?;
-        if shell.version_of("knem-dkms")?.is_some() {
+        if shell.version_of("knem2-dkms")?.is_some() {
             bail!("knem-dkms came along");
         }
         Ok(())

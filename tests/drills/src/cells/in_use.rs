@@ -91,11 +91,11 @@ fn upgrade(site: &Site) -> Result<()> {
         shell.offer(&next)?;
         // An emulated machine would compile for ten minutes. The attempt that dkms.conf makes finds this one, if it is of the same sources.
         shell.output(&format!(
-            "cd /root && dpkg-deb --extract /opt/knem-repository/knem-dkms_*_all.deb next && \
+            "cd /root && dpkg-deb --extract /opt/knem-repository/knem2-dkms_*_all.deb next && \
              sh next/usr/src/knem-*/attempt.sh make {release} /lib/modules/{release}/build && rm -r next",
             release = kernel.release
         ))?;
-        shell.output("apt-cache policy knem-dkms | sed -n 's/^ *Candidate: //p'")
+        shell.output("apt-cache policy knem2-dkms | sed -n 's/^ *Candidate: //p'")
     })?;
     let new = new.split('-').next().context("a version has a beginning")?.to_owned();
     if new == old {

@@ -71,7 +71,7 @@ struct Action {
 const INSTALL: Action = Action {
     installed: false,
     upgraded: false,
-    arguments: &["install", "--no-install-recommends", WITNESS, "knem-dkms", "knem-tools"],
+    arguments: &["install", "--no-install-recommends", WITNESS, "knem2-dkms", "knem-tools"],
     outcome: |shell, kernel, version| {
         shell.demand_module(&kernel.release, version)?;
         shell.version_of(WITNESS)?.context("the other package is not installed")?;
@@ -101,7 +101,7 @@ const UPGRADE: Action = Action {
 const PURGE: Action = Action {
     installed: true,
     upgraded: false,
-    arguments: &["purge", "knem-dkms", "knem-tools"],
+    arguments: &["purge", "knem2-dkms", "knem-tools"],
     outcome: |shell, kernel, version| {
         shell.demand_no_module(&kernel.release)?;
         for path in [&format!("usr/src/knem-{version}"), "var/lib/dkms/knem", "var/cache/knem", "usr/bin/knem"] {
@@ -141,7 +141,7 @@ fn recover(shell: &Shell<'_>, action: &Action, kernel: &Kernel, version: &str) -
 fn killed_three_times(site: &Site) -> Result<()> {
     let kernel = site.kernel("6.12")?;
     let (start, version) = before(site, &INSTALL, kernel)?;
-    for moment in ["Unpacking knem-dkms", "knem: building for kernel", "Installing /lib/modules/"] {
+    for moment in ["Unpacking knem2-dkms", "knem: building for kernel", "Installing /lib/modules/"] {
         let machine = start.branch()?;
         machine.inside(|shell| {
             shell.note(&format!("killed at: {moment}"))?;

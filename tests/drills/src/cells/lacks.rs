@@ -35,7 +35,7 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D7",
         name: "forced-ways",
-        claim: "KNEM_RUST=object, kernel, compile and nonsense in /etc/dkms/knem.conf: that way, or skipped with the setting named",
+        claim: "KNEM_RUST= and a highest or lowest kernel in /etc/dkms/knem.conf: that way, or skipped with the setting named",
         fast: false,
         run: forced_ways,
     },
@@ -66,6 +66,13 @@ pub(crate) const DRILLS: &[Drill] = &[
         claim: "/var is full: too full for metadata, the object is taken; for that too, a sentence says so; with room it builds",
         fast: false,
         run: disk_full,
+    },
+    Drill {
+        id: "D10",
+        name: "tmp-full",
+        claim: "/tmp is full, so that dkms add fails: a sentence says so, and the next trigger repairs it",
+        fast: false,
+        run: tmp_full,
     },
     Drill {
         id: "D11",
@@ -146,10 +153,16 @@ fn forced_ways(site: &Site) -> Result<()> {
             let said = shell.sh(&format!("dkms autoinstall -k {release}"))?;
             said.demand(0)?.must_say(&format!("knem: not built for kernel {release}: {why}"))?;
             shell.demand_no_module(release)?;
-            shell.apt(&["install", "--reinstall", "knem-dkms"])?.demand(0)?;
+            shell.apt(&["install", "--reinstall", "knem2-dkms"])?.demand(0)?;
             shell.healthy()?;
             shell.demand_no_module(release)
         };
+        // DKMS before 3.1 knows nothing of the setting; the other one would undo the exclusion.
+        shell.write(SETTINGS, "BUILD_EXCLUSIVE_KERNEL_MAX=6.11\nBUILD_EXCLUSIVE_KERNEL=\"\"\n")?;
+        skipped(&format!("BUILD_EXCLUSIVE_KERNEL_MAX=6.11 is set in /{SETTINGS}, and this kernel is newer"))?;
+        shell.sh(&format!("dkms install knem/{} -k {release}", site.version()))?.demand(77)?;
+        shell.write(SETTINGS, "BUILD_EXCLUSIVE_KERNEL_MIN=6.13\n")?;
+        skipped(&format!("BUILD_EXCLUSIVE_KERNEL_MIN=6.13 is set in /{SETTINGS}, and this kernel is older"))?;
         set("kernel")?;
         skipped(&format!("KNEM_RUST=kernel is set in /{SETTINGS}: kernel built without CONFIG_RUST"))?;
         set("nonsense")?;
@@ -183,7 +196,7 @@ fn rustup_in_path(site: &Site) -> Result<()> {
         let path = "/root/.cargo/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         let environment = [("PATH", path), ("RUSTUP_TOOLCHAIN", "nightly"), ("RUSTC", "/root/.cargo/bin/rustc")];
         let said = shell
-            .apt_with(&environment, &["install", "--no-install-recommends", "knem-dkms", "knem-tools", WITNESS])?;
+            .apt_with(&environment, &["install", "--no-install-recommends", "knem2-dkms", "knem-tools", WITNESS])?;
         said.demand(0)?.must_not_say("not to be used")?;
         shell.healthy()?;
         shell.demand_built(&kernel.release, "kernel: ")
@@ -225,7 +238,7 @@ fn compiler_arrives(site: &Site) -> Result<()> {
         shell.healthy()?;
         shell.demand_no_module(&kernel.release)?;
         shell.output(&format!("mv {compiler}.away {compiler}"))?;
-        shell.apt(&["install", "--reinstall", "gcc"])?.demand(0)?.must_say("Processing triggers for knem-dkms")?;
+        shell.apt(&["install", "--reinstall", "gcc"])?.demand(0)?.must_say("Processing triggers for knem2-dkms")?;
         shell.healthy()?;
         shell.demand_module(&kernel.release, site.version())?;
         Ok(())
@@ -271,7 +284,7 @@ fn disk_full(site: &Site) -> Result<()> {
             shell.healthy()?;
             shell.demand_no_module(&kernel.release)?;
             drop(full);
-            shell.apt(&["install", "--reinstall", "knem-dkms"])?.demand(0)?;
+            shell.apt(&["install", "--reinstall", "knem2-dkms"])?.demand(0)?;
             shell.healthy()?;
             shell.demand_module(&kernel.release, site.version())?;
             Ok(())
@@ -285,12 +298,33 @@ pub(crate) fn name(package: &str) -> &str {
     package.split('=').next().unwrap_or(package)
 }
 
+fn tmp_full(site: &Site) -> Result<()> {
+    let kernel = site.kernel("6.12")?;
+    let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
+    machine.inside(|shell| {
+        let full = small(shell, "tmp", "4k")?;
+        shell.output("head -c 4096 /dev/zero >/tmp/full")?;
+        let said = shell.install_knem_and_witness()?;
+        let remedy = format!("dkms add knem/{}, then dkms autoinstall", site.version());
+        said.must_say("knem: DKMS does not know the module")?.must_say(&remedy)?;
+        shell.healthy()?;
+        shell.demand_no_module(&kernel.release)?;
+        shell.way(&kernel.release)?.must_say(&remedy)?;
+        drop(full);
+        shell.apt(&["install", "--reinstall", "gcc"])?.demand(0)?;
+        shell.healthy()?;
+        shell.demand_module(&kernel.release, site.version())?;
+        shell.way(&kernel.release)?.must_not_say("DKMS does not know")?;
+        Ok(())
+    })
+}
+
 fn little_memory(site: &Site) -> Result<()> {
     let (plain, rust) = (site.kernel("6.12")?, site.kernel("7.2")?);
     for (kernel, stack) in [(plain, site.with_kernel(plain)?), (rust, site.with_rust(rust)?)] {
         Machine::above(site, &stack)?.inside(|shell| {
             let memory = Bound::new(512)?;
-            let arguments = ["install", "--no-install-recommends", "knem-dkms", "knem-tools", WITNESS];
+            let arguments = ["install", "--no-install-recommends", "knem2-dkms", "knem-tools", WITNESS];
             shell.bound(&shell.apt_command(&arguments), &memory)?.demand(0)?;
             shell.healthy()?;
             let module = shell.demand_module(&kernel.release, site.version())?;

@@ -9,13 +9,22 @@ use crate::shell::{METADATA, WITNESS};
 use crate::site::Site;
 use crate::snapshot::Snapshot;
 
-pub(crate) const DRILLS: &[Drill] = &[Drill {
-    id: "D18",
-    name: "purged",
-    claim: "removed, installed again, purged: the tree is as before but for the group rdma and the books of dpkg, apt and DKMS",
-    fast: true,
-    run: purged,
-}];
+pub(crate) const DRILLS: &[Drill] = &[
+    Drill {
+        id: "D18",
+        name: "purged",
+        claim: "removed, installed again, purged: the tree is as before but for the group rdma and the books of dpkg, apt and DKMS",
+        fast: true,
+        run: purged,
+    },
+    Drill {
+        id: "D18",
+        name: "sources-deleted",
+        claim: "rm -rf /usr/src/knem-VERSION: triggers name the remedy, which works, and purging removes module and DKMS's entry",
+        fast: false,
+        run: sources_deleted,
+    },
+];
 
 /// What may be different afterwards, and why.
 const ALLOWED: &[&str] = &[
@@ -43,7 +52,7 @@ fn purged(site: &Site) -> Result<()> {
         shell.install_knem()?;
         shell.demand_module(&kernel.release, site.version())?;
         shell.install(&[WITNESS])?;
-        shell.apt(&["remove", "knem-dkms", "knem-tools"])?.demand(0)?;
+        shell.apt(&["remove", "knem2-dkms", "knem-tools"])?.demand(0)?;
         shell.healthy()?;
         shell.demand_no_module(&kernel.release)?;
         if shell.has(METADATA) || shell.has(&format!("usr/src/knem-{}", site.version())) {
@@ -52,11 +61,37 @@ fn purged(site: &Site) -> Result<()> {
         shell.note("once more")?;
         shell.install_knem()?;
         shell.demand_module(&kernel.release, site.version())?;
-        shell.apt(&["purge", "knem-dkms", "knem-tools", WITNESS])?.demand(0)?;
+        shell.apt(&["purge", "knem2-dkms", "knem-tools", WITNESS])?.demand(0)?;
         shell.healthy()?;
         shell.sh("dpkg-query -W 'knem*'")?.demand(1)?;
         Ok(())
     })?;
 
     before.demand_same(&look(&machine)?, ALLOWED)
+}
+
+fn sources_deleted(site: &Site) -> Result<()> {
+    let kernel = site.kernel("6.12")?;
+    let machine = Machine::above(site, &site.installed(kernel)?)?;
+    machine.inside(|shell| {
+        let delete = format!("rm -rf /usr/src/knem-{}", site.version());
+        shell.output(&delete)?;
+        let said = shell.apt(&["install", "--reinstall", "gcc"])?;
+        said.demand(0)?.must_say("apt reinstall knem2-dkms")?;
+        shell.healthy()?;
+        shell.sh("apt-get -y reinstall knem2-dkms")?.demand(0)?;
+        shell.healthy()?;
+        shell.demand_module(&kernel.release, site.version())?;
+        shell.output(&delete)?;
+        shell.apt(&["purge", "knem2-dkms", "knem-tools"])?.demand(0)?;
+        shell.healthy()?;
+        shell.demand_no_module(&kernel.release)?;
+        shell.dkms_status()?.must_not_say("knem")?;
+        for path in ["var/lib/dkms/knem", &delete["rm -rf /".len()..]] {
+            if shell.has(path) {
+                bail!("/{path} is left");
+            }
+        }
+        Ok(())
+    })
 }

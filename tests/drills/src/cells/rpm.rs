@@ -64,7 +64,7 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "R7",
         name: "rpm-vendor-packages",
-        claim: "a vendor's kmod-knem of the first KNEM is replaced by our packages",
+        claim: "a vendor's knem and kmod-knem: no upgrade touches them, ours is installed beside them, and what depends on knem stays",
         fast: false,
         run: vendor,
     },
@@ -141,8 +141,8 @@ fn installed(site: &Site) -> Result<()> {
         shell
             .sh(&format!("find /usr/src/knem-{} /usr/share/licenses/knem* | xargs rpm -qf | sort -u", site.version()))?
             .demand(0)?
-            .must_be(&format!("knem-{0}-1.x86_64\nknem-dkms-{0}-1.noarch", site.version()))?;
-        shell.sh("rpm -qc knem")?.must_be("/etc/security/limits.d/20-knem.conf")?;
+            .must_be(&format!("knem-tools-{0}-1.x86_64\nknem-dkms-{0}-1.noarch", site.version()))?;
+        shell.sh("rpm -qc knem-tools")?.must_be("/etc/security/limits.d/20-knem.conf")?;
         // dpkg has no part in it.
         shell.healthy()
     })?;
@@ -172,12 +172,12 @@ fn up_and_down(site: &Site) -> Result<()> {
         dnf(shell, "upgrade")?.demand(0)?.must_not_say("scriptlet failed")?;
         // The administrator's file was kept; it is the one that differs.
         shell.sh("cat /etc/security/limits.d/20-knem.conf")?.must_be("# the site's own")?;
-        shell.sh("rpm -V knem")?.demand(1)?.must_say("c /etc/security/limits.d/20-knem.conf")?;
-        shell.sh("rm -f /etc/security/limits.d/20-knem.conf && dnf -y --releasever=1 reinstall knem")?.demand(0)?;
+        shell.sh("rpm -V knem-tools")?.demand(1)?.must_say("c /etc/security/limits.d/20-knem.conf")?;
+        shell.sh("rm -f /etc/security/limits.d/20-knem.conf && dnf -y --releasever=1 reinstall knem-tools")?.demand(0)?;
         is(&newer)?;
 
         offer(shell, &this)?;
-        dnf(shell, "downgrade knem knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
+        dnf(shell, "downgrade knem-tools knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
         is(site.version())?;
         // The same version over itself: what the old one removes last must not be the new one's.
         dnf(shell, "reinstall knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
@@ -193,7 +193,7 @@ fn removed(site: &Site) -> Result<()> {
     machine.inside(|shell| {
         dnf(shell, "install knem")?.demand(0)?;
         shell.demand_module(&kernel.release, site.version())?;
-        dnf(shell, "remove knem knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
+        dnf(shell, "remove knem-tools knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
         shell.demand_no_module(&kernel.release)?;
         if shell.has("var/cache/knem") {
             bail!("what was made for building is left");
@@ -209,8 +209,8 @@ fn without_kernel(site: &Site) -> Result<()> {
         dnf(shell, "install knem")?.demand(0)?.must_not_say("scriptlet failed")?;
         demand_installed(shell, site.version())?;
         shell.dkms_status()?.must_be(&format!("knem/{}: added", site.version()))?;
-        dnf(shell, "remove knem knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
-        shell.sh("rpm -q knem knem-dkms")?.demand(2)?;
+        dnf(shell, "remove knem-tools knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
+        shell.sh("rpm -q knem-tools knem-dkms")?.demand(2)?;
         shell.dkms_status()?.must_be("")?;
         if shell.has(&format!("usr/src/knem-{}", site.version())) || shell.has("var/cache/knem") {
             bail!("something of knem-dkms is left after its removal");
@@ -283,17 +283,30 @@ fn vendor(site: &Site) -> Result<()> {
                 ),
             )?;
         }
-        dnf(shell, "install --disablerepo=knem /opt/built/*/knem-1.1.4*.rpm /opt/built/*/kmod-knem-1.1.4*.rpm")?.demand(0)?;
+        build_package(
+            shell,
+            "Name: mpi\nVersion: 1\nRelease: 1\nSummary: Needs it\nLicense: BSD\nRequires: knem\n%description\nNeeds it.\n%files\n",
+        )?;
+        dnf(shell, "install --disablerepo=knem /opt/built/*/*.rpm")?.demand(0)?;
         if !shell.has(place.trim_start_matches('/')) {
             bail!("the vendor's module is not there");
         }
-        dnf(shell, "upgrade knem")?.demand(0)?;
-        dnf(shell, "install knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
+        let kept = |when: &str| -> Result<()> {
+            shell.sh("rpm -q knem kmod-knem mpi")?.demand(0)?.must_not_say(site.version())?;
+            if !shell.has(place.trim_start_matches('/')) || !shell.has("opt/knem-1.1.4.90mlnx3/include/knem_io.h") {
+                bail!("{when}: files of the vendor's are gone");
+            }
+            Ok(())
+        };
+        dnf(shell, "upgrade")?.demand(0)?.must_not_say("knem-")?;
+        dnf(shell, "distro-sync")?.demand(0)?;
+        kept("upgrade")?;
+        dnf(shell, "install knem-dkms knem-tools")?.demand(0)?.must_not_say("scriptlet failed")?;
         demand_installed(shell, site.version())?;
-        shell.sh("rpm -q kmod-knem")?.demand(1)?;
-        if shell.has(place.trim_start_matches('/')) {
-            bail!("the vendor's module is still there");
-        }
+        shell.demand_module(&kernel.release, site.version())?;
+        dnf(shell, "remove --noautoremove knem kmod-knem")?.demand(0)?;
+        shell.sh("rpm -q mpi")?.demand(0)?;
+        demand_installed(shell, site.version())?;
         shell.demand_module(&kernel.release, site.version())?;
         Ok(())
     })
@@ -416,7 +429,7 @@ fn signed_deb(site: &Site) -> Result<()> {
     repo::apt(&site.packages().debs, &signed, DATE, Some(&keyring.key))?;
     let changed = scratch.path().join("changed");
     copied(&signed, &changed)?;
-    damage(&package(&changed, "knem-dkms")?)?;
+    damage(&package(&changed, "knem2-dkms")?)?;
     // Lists of the changed package that agree with it, under the old signature.
     let listed = scratch.path().join("listed");
     repo::apt(&packages_in(&changed, "deb")?, &listed, DATE, None)?;
@@ -452,14 +465,14 @@ fn signed_deb(site: &Site) -> Result<()> {
     })?;
     offered(&changed)?.inside(|shell| {
         shell.apt(update)?.demand(0)?;
-        let said = shell.apt(&["install", "--no-install-recommends", "knem-dkms"])?;
+        let said = shell.apt(&["install", "--no-install-recommends", "knem2-dkms"])?;
         said.demand(100)?.must_say("Hash Sum mismatch")?;
-        shell.sh("dpkg-query -W knem-dkms")?.demand(1)?;
+        shell.sh("dpkg-query -W knem2-dkms")?.demand(1)?;
         Ok(())
     })?;
     offered(&listed)?.inside(|shell| {
         shell.apt(update)?.demand(100)?.must_say("knem-deb")?;
-        let said = shell.apt(&["install", "--no-install-recommends", "knem-dkms"])?;
+        let said = shell.apt(&["install", "--no-install-recommends", "knem2-dkms"])?;
         said.demand(100)?;
         Ok(())
     })

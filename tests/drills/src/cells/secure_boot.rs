@@ -93,7 +93,7 @@ fn site_key(site: &Site) -> Result<()> {
         // For modules alone.
         let usage = "openssl x509 -inform DER -in /etc/knem-keys/module.der -noout -ext extendedKeyUsage";
         shell.sh(usage)?.demand(0)?.must_say("1.3.6.1.4.1.2312.16.1.2")?;
-        shell.install(&["knem-dkms", "knem-tools", "mokutil"])?;
+        shell.install(&["knem2-dkms", "knem-tools", "mokutil"])?;
         shell.healthy()?;
         shell.demand_module(&kernel.release, site.version())?;
         if shell.has(CERTIFICATE) {

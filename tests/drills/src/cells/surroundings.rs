@@ -27,7 +27,7 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D20",
         name: "vendor-packages",
-        claim: "the vendor's knem 1.1.4.90mlnx3 packages are installed: apt replaces them by ours, and purging leaves nothing of both",
+        claim: "the vendor's knem 1.1.4.90mlnx3: no upgrade touches it; ours beside it replaces the module once built; nothing is left of both",
         fast: false,
         run: vendor_packages,
     },
@@ -37,6 +37,13 @@ pub(crate) const DRILLS: &[Drill] = &[
         claim: "somebody else's knem.ko lies among the kernel's modules: ours is the one that is loaded",
         fast: false,
         run: foreign_module,
+    },
+    Drill {
+        id: "D20",
+        name: "same-module-elsewhere",
+        claim: "a knem.ko of the same version elsewhere: the kernel is skipped and the file named, apt and autoinstall succeed",
+        fast: false,
+        run: same_module_elsewhere,
     },
     Drill {
         id: "D21",
@@ -132,8 +139,12 @@ const FOREIGN: &str = "#include <linux/module.h>\n\
     module_init(start);\n\
     module_exit(stop);\n\
     MODULE_LICENSE(\"GPL\");\n\
+    MODULE_INFO(rust, \"none\");\n\
     MODULE_DESCRIPTION(\"somebody else's knem\");\n\
     MODULE_VERSION(\"1.1.4.90mlnx3\");\n";
+
+/// The site's settings.
+const SETTINGS: &str = "etc/dkms/knem.conf";
 
 fn vendor_packages(site: &Site) -> Result<()> {
     let kernel = site.kernel("6.12")?;
@@ -183,18 +194,38 @@ fn vendor_packages(site: &Site) -> Result<()> {
             bail!("the vendor's module is not there: the drill is wrong");
         }
 
-        let said = shell.apt(&["install", "--no-install-recommends", "knem-dkms", "knem-tools", WITNESS])?;
-        said.demand(0)?;
+        let dependent = Fake { name: "mpi", version: "1", fields: &["Depends: knem"], files: &[], scripts: &[] }.make(shell)?;
+        shell.install(&[&dependent])?;
+        let theirs = |when: &str| -> Result<()> {
+            match shell.module(&kernel.release)? {
+                Some(module) if module.version == "1.1.4.90mlnx3" => Ok(()),
+                module => bail!("{when}: the module is {module:?}, not the vendor's"),
+            }
+        };
+        for upgrade in [&["upgrade"] as &[&str], &["upgrade", "--with-new-pkgs"], &["dist-upgrade"]] {
+            shell.apt(upgrade)?.demand(0)?.must_not_say("knem")?;
+            theirs(&upgrade.join(" "))?;
+        }
+
+        shell.note("ours beside it, where it cannot be built")?;
+        shell.write(SETTINGS, "KNEM_RUST=kernel\n")?;
+        let said = shell.apt(&["install", "--no-install-recommends", "knem2-dkms", "knem-tools", WITNESS])?;
+        said.demand(0)?.must_say("knem: not built for kernel ")?;
+        shell.healthy()?;
+        theirs("ours is not built")?;
+
+        shell.note("ours in its place, then the vendor's packages go")?;
+        shell.output(&format!("rm /{SETTINGS}"))?;
+        shell.apt(&["install", "--reinstall", "knem2-dkms"])?.demand(0)?;
+        shell.demand_module(&kernel.release, site.version())?;
+        shell.apt(&["purge", "knem", "knem-dkms"])?.demand(0)?;
         shell.healthy()?;
         shell.demand_module(&kernel.release, site.version())?;
         shell.dkms_status()?.must_not_say("mlnx")?;
-        if shell.version_of("knem")?.is_some() {
-            bail!("the vendor's package knem is still installed");
+        if shell.version_of("knem")?.is_some() || shell.version_of("mpi")?.is_none() {
+            bail!("the vendor's package knem is there, or what depends on it is gone");
         }
-        shell.output(
-            "pkg-config --version >/dev/null 2>&1 || true; grep -q 'Version: 2' /usr/share/pkgconfig/knem.pc",
-        )?;
-        shell.apt(&["purge", "knem", "knem-dkms", "knem-tools"])?.demand(0)?;
+        shell.apt(&["purge", "mpi", "knem2-dkms", "knem-tools"])?.demand(0)?;
         shell.healthy()?;
         // What apt knows of our repository is the drill's.
         let left = shell.sh("find /etc /usr /var/lib/dkms /lib/modules -xdev -iname '*knem*' ! -path '/etc/apt/*'")?;
@@ -224,6 +255,29 @@ fn foreign_module(site: &Site) -> Result<()> {
         Ok(())
     })?;
     machine.boot_with_driver(kernel, site.version())
+}
+
+fn same_module_elsewhere(site: &Site) -> Result<()> {
+    let kernel = site.kernel("6.12")?;
+    let machine = Machine::above(site, &site.installed(kernel)?)?;
+    machine.inside(|shell| {
+        let (version, release) = (site.version(), &kernel.release);
+        let other = format!("/lib/modules/{release}/updates/knem/knem.ko");
+        shell.output(&format!(
+            "mkdir -p $(dirname {other}) && xz -dc /lib/modules/{release}/updates/dkms/knem.ko.xz >{other} && \
+             dkms remove knem/{version} -k {release}; depmod {release}"
+        ))?;
+        let why = format!("another knem.ko, version {version}, is in {other}");
+        let headers = format!("linux-headers-{release}");
+        let said = shell.apt(&["install", "--reinstall", &headers, WITNESS])?;
+        said.demand(0)?.must_say(&format!("knem: not built for kernel {release}: {why}"))?;
+        shell.healthy()?;
+        shell.way(release)?.demand(77)?.must_say(&why)?;
+        shell.output(&format!("rm {other}"))?;
+        shell.sh(&format!("dkms autoinstall -k {release}"))?.demand(0)?;
+        shell.demand_module(release, version)?;
+        Ok(())
+    })
 }
 
 fn no_systemd(site: &Site) -> Result<()> {

@@ -93,7 +93,7 @@ fn skipped(site: &Site) -> Result<()> {
             };
             said.must_say(&format!("knem: not built for kernel {release}: {sentence}"))?;
         }
-        shell.apt(&["install", "--reinstall", "knem-dkms", WITNESS])?.demand(0)?;
+        shell.apt(&["install", "--reinstall", "knem2-dkms", WITNESS])?.demand(0)?;
         shell.healthy()?;
         shell.demand_module(&known.release, site.version())?;
         Ok(())

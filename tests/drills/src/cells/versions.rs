@@ -47,7 +47,7 @@ fn only(shell: &Shell<'_>, kernel: &Kernel, there: &str, gone: &str) -> Result<(
     if modules != "1" {
         bail!("the kernel has {modules} modules knem.ko");
     }
-    for package in ["knem-dkms", "knem-tools"] {
+    for package in ["knem2-dkms", "knem-tools"] {
         if !shell.version_of(package)?.is_some_and(|version| version.starts_with(&format!("{there}-"))) {
             bail!("{package} is not of version {there}");
         }
@@ -58,7 +58,7 @@ fn only(shell: &Shell<'_>, kernel: &Kernel, there: &str, gone: &str) -> Result<(
 /// Goes back to this version, together with a package that has nothing to do with us.
 fn go_back(shell: &Shell<'_>, site: &Site) -> Result<()> {
     shell.offer(site.packages())?;
-    let old = ["knem-dkms", "knem-tools"].map(|package| format!("{package}={}*", site.version()));
+    let old = ["knem2-dkms", "knem-tools"].map(|package| format!("{package}={}*", site.version()));
     shell.apt(&["install", "--no-install-recommends", "--allow-downgrades", &old[0], &old[1], WITNESS])?.demand(0)?;
     Ok(())
 }
@@ -71,7 +71,7 @@ fn up_and_down(site: &Site) -> Result<()> {
     machine.inside(|shell| {
         shell.offer(&next)?;
         // As `apt upgrade` does it.
-        shell.apt(&["install", "--no-install-recommends", "--only-upgrade", "knem-dkms", "knem-tools"])?.demand(0)?;
+        shell.apt(&["install", "--no-install-recommends", "--only-upgrade", "knem2-dkms", "knem-tools"])?.demand(0)?;
         only(shell, kernel, &newer, this)?;
         go_back(shell, site)?;
         only(shell, kernel, this, &newer)
@@ -108,7 +108,7 @@ fn upgrade_that_fails(site: &Site) -> Result<()> {
         shell.offer(&next)?;
         shell.note("the next version is made one that does not compile")?;
         shell.output(&format!(
-            "cd /root && apt-get download knem-dkms && dpkg-deb -R knem-dkms_{newer}*.deb broken && \
+            "cd /root && apt-get download knem2-dkms && dpkg-deb -R knem2-dkms_{newer}*.deb broken && \
              echo '#error broken' >>broken/usr/src/knem-{newer}/knem_proc.c && \
              dpkg-deb --root-owner-group -b broken broken.deb"
         ))?;

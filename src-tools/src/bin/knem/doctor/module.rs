@@ -108,7 +108,7 @@ fn version(seen: &Seen) -> Option<Finding> {
         return Some(
             Finding::note(ID, format!("the loaded module is the original driver, version {loaded}; this command is {OURS}"))
                 .means("it works, without the statistics by path, size, time and reason, and without the limits of this driver")
-                .mend("remove the package it is from, then: apt install knem-dkms; modprobe -r knem; modprobe knem"),
+                .mend("apt install knem2-dkms, or: dnf install knem-dkms; then: modprobe -r knem; modprobe knem"),
         );
     }
     Some(match installed {
@@ -119,7 +119,7 @@ fn version(seen: &Seen) -> Option<Finding> {
         }
         _ if loaded != OURS => Finding::note(ID, format!("the module is {loaded}, this command is {OURS}"))
             .means("they work together as long as the interface is the same")
-            .mend("install knem-dkms and knem-tools of the same release"),
+            .mend("install knem2-dkms (apt) or knem-dkms (dnf), and knem-tools, of the same release"),
         _ => Finding::ok(ID, format!("module and command are both {OURS}")),
     })
 }
@@ -188,8 +188,8 @@ fn vendor(machine: &Machine) -> Finding {
     let names: Vec<&str> = packages.iter().filter_map(|package| package.split(' ').next()).collect();
     match (names.is_empty(), machine.find("dpkg-query").is_some()) {
         (true, _) => finding.mend("delete the other files, then: depmod -a; modprobe -r knem; modprobe knem"),
-        (false, true) => finding.mend(format!("apt purge {}; apt install knem-dkms knem-tools", names.join(" "))),
-        (false, false) => finding.mend(format!("dnf remove {}; dnf install knem knem-dkms", names.join(" "))),
+        (false, true) => finding.mend(format!("apt install knem2-dkms knem-tools; apt purge {}", names.join(" "))),
+        (false, false) => finding.mend(format!("dnf install knem-dkms knem-tools; dnf remove --noautoremove {}", names.join(" "))),
     }
 }
 
@@ -374,11 +374,11 @@ mod tests {
         let output = "knem 1.1.4.90mlnx3-OFED.23.10 installed\nknem-dkms 2.0.0-1 installed\n";
         let findings = check(&Fake::well().fails(line, output, "no packages found matching knem-modules").machine());
         let vendor = found(&findings, "module.vendor");
-        assert_eq!(vendor.remedies, ["apt purge knem; apt install knem-dkms knem-tools"]);
+        assert_eq!(vendor.remedies, ["apt install knem2-dkms knem-tools; apt purge knem"]);
         let line = "rpm -q --qf %{NAME} %{VERSION}\\n knem kmod-knem knem-dkms knem-modules";
         let output = "knem 1.1.4.90mlnx3\nkmod-knem 1.1.4\npackage knem-dkms is not installed\n";
         let findings = check(&Fake::well().fails(line, output, "").machine());
-        assert!(found(&findings, "module.vendor").remedies[0].starts_with("dnf remove knem kmod-knem;"));
+        assert!(found(&findings, "module.vendor").remedies[0].ends_with("remove --noautoremove knem kmod-knem"));
     }
 
     #[test]
