@@ -25,10 +25,17 @@ installed() {
     if ! /usr/lib/dkms/common.postinst knem "$version" /usr/share/knem-dkms "" "${1:-}"; then
         say "DKMS could not install the module for every kernel, see above; dkms autoinstall -k KERNEL tries again"
     fi
+    known || say "DKMS does not know the module, see above (a full /tmp is a cause); once that is repaired:" \
+        "dkms add knem/$version, then dkms autoinstall"
     # That was for the running and the newest kernel. An upgrade has taken the old version out of all the others as well.
     build_missing untried
     say_what_is_in_use
     sh "$knem_dir/secure-boot.sh"
+}
+
+# Whether dkms add has succeeded. Without it DKMS builds nothing, and reports nothing.
+known() {
+    [ -e "/var/lib/dkms/knem/$version/source" ]
 }
 
 # A module stays in use until it is unloaded, whatever happens to its file.
@@ -47,6 +54,7 @@ say_what_is_in_use() {
 # Builds for the kernels that lack the module; with `untried`, not for those for which building has just failed.
 build_missing() {
     [ ! -e /etc/dkms/no-autoinstall ] || return 0
+    known || dkms add -m knem -v "$version" || return 0
     for build in /lib/modules/*/build; do
         kernel=${build#/lib/modules/}
         kernel=${kernel%/build}

@@ -34,7 +34,7 @@ knem_decide() {
     knem_with="prebuilt object"
     knem_metadata=
     knem_remedy=
-    knem_check_kernel "$1" "$2" || return 1
+    knem_check_kernel "$1" "$2" && knem_check_range && knem_check_others || return 1
     knem_set_by=
     knem_forced=${KNEM_RUST:-}
     [ -z "$knem_forced" ] || knem_set_by="set by KNEM_RUST in the environment"
@@ -68,6 +68,35 @@ knem_decide() {
 # knem_setting NAME: its value in the site's settings, which are shell.
 knem_setting() {
     sed -n "s/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}$1=[\"']\{0,1\}\([^\"' ]*\).*/\2/p" "$knem_conf" 2>/dev/null | tail -n 1
+}
+
+# knem_check_range: whether the site's settings let DKMS build for the kernel. DKMS itself reads them from 3.1 on, and prints no reason.
+knem_check_range() {
+    knem_limit=$(knem_setting BUILD_EXCLUSIVE_KERNEL_MAX)
+    [ -z "$knem_limit" ] || knem_from "$knem_limit" "$knem_kernelver" || {
+        knem_no "BUILD_EXCLUSIVE_KERNEL_MAX=$knem_limit is set in $knem_conf, and this kernel is newer"
+        return 1
+    }
+    knem_limit=$(knem_setting BUILD_EXCLUSIVE_KERNEL_MIN)
+    [ -z "$knem_limit" ] || knem_from "$knem_kernelver" "$knem_limit" ||
+        knem_no "BUILD_EXCLUSIVE_KERNEL_MIN=$knem_limit is set in $knem_conf, and this kernel is older"
+}
+
+# knem_check_others: whether DKMS would put the module where another knem.ko is: it fails where that has the same or a newer version.
+# Without DKMS (install/module.sh) there is no such rule.
+knem_check_others() {
+    [ -z "${KNEM_ATTEMPTS:-}" ] || return 0
+    knem_ours=$(cat "$knem_dir/VERSION" 2>/dev/null) || return 0
+    for knem_other in $(find "/lib/modules/$knem_kernelver" -name 'knem.ko*' -type f ! -path '*/updates/dkms/*' 2>/dev/null); do
+        # Where DKMS has put this one on distributions that have it in another directory.
+        case $knem_other in
+        */"$knem_kernelver"/extra/knem.ko*) [ -z "$(find /var/lib/dkms/knem -maxdepth 1 -name "kernel-$knem_kernelver-*" 2>/dev/null)" ] || continue ;;
+        esac
+        knem_its=$(modinfo -F version "$knem_other" 2>/dev/null) || continue
+        [ -n "$knem_its" ] && knem_from "$knem_its" "$knem_ours" || continue
+        knem_no "another knem.ko, version $knem_its, is in $knem_other, and DKMS does not install $knem_ours over it; remove that file, then: dkms autoinstall -k $knem_kernelver"
+        return 1
+    done
 }
 
 # knem_check_object REASON: whether an object fits the kernel; the reason is why the kernel crate is not used.
@@ -109,6 +138,10 @@ way.sh)
         exit 77
     fi
     echo "knem can be built for kernel $1 with the $knem_with: $knem_why"
+    # The tree of a package, which dkms add has failed for.
+    knem_version=$(cat "$knem_dir/VERSION" 2>/dev/null)
+    [ "$knem_dir" != "/usr/src/knem-$knem_version" ] || [ -e "/var/lib/dkms/knem/$knem_version/source" ] ||
+        echo "DKMS does not know it, though: dkms add knem/$knem_version, then dkms autoinstall -k $1"
     # attempt.sh leaves a log without a module where a build failed that should not have.
     knem_attempt=/var/cache/knem/build/$1
     [ ! -e "$knem_attempt.log" ] || [ -e "$knem_attempt" ] || echo "the last attempt failed, though: see $knem_attempt.log"
