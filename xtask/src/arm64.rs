@@ -12,8 +12,9 @@ mod tree;
 use anyhow::Result;
 use clap::Args;
 
-use crate::lab::Lab;
-use crate::{namespace, object};
+use knem_lab::lab::Lab;
+use knem_lab::namespace;
+use knem_packages::object;
 
 use tree::{Tree, FLAVOURS};
 

@@ -9,16 +9,19 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Result};
 use clap::Args;
 
-use crate::cache::elapsed;
-use crate::kernels::{compare, Kernel};
-use crate::lab::{words, Lab};
-use crate::packages::{self, Built, Packages};
-use crate::uml::run::Bench;
-use crate::uml::{Flavour, DEFAULT_KERNEL};
-use crate::userland::{Installed, Way};
-use crate::vm::{Add, Options};
-use crate::workspace::Workspace;
-use crate::{arm64, host, kmodules, module, namespace, object, programs, run};
+use crate::uml::{Bench, DEFAULT_KERNEL};
+use crate::{arm64, programs};
+use knem_lab::cache::elapsed;
+use knem_lab::kernels::{compare, Kernel};
+use knem_lab::lab::{words, Lab};
+use knem_lab::packages::Packages;
+use knem_lab::uml::Flavour;
+use knem_lab::userland::{Installed, Way};
+use knem_lab::vm::{Add, Options};
+use knem_lab::workspace::Workspace;
+use knem_lab::{host, kmodules, module, namespace, run};
+use knem_packages::object;
+use knem_packages::{self as packages, Built};
 
 /// One boot of a kernel with the driver, and what runs there.
 struct Lane {
@@ -400,7 +403,7 @@ fn cargo(workspace: &Workspace) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::offered;
+    use knem_lab::kernels::offered;
 
     #[test]
     fn every_series_has_its_lanes() {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::{bail, Result};
 use clap::Args;
 
-use crate::lab::{words, Lab};
-use crate::vm::{Options, Outcome};
-use crate::{namespace, run};
+use knem_lab::lab::{words, Lab};
+use knem_lab::vm::{Options, Outcome};
+use knem_lab::{namespace, run};
+use knem_packages::apt_repository;
 
 /// What is shown.
 #[derive(Debug, Args)]
@@ -29,7 +30,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let lab = Lab::open()?;
     let kernel = lab.kernel(arguments.kernel.as_deref())?;
     run::step("building the packages");
-    let packages = lab.packages()?;
+    let packages = apt_repository(&lab.workspace)?;
     let (image, installed) = lab.image(kernel, &packages, None)?;
     println!("In Debian {}, after apt-get install knem-dkms knem-tools:", kernel.distribution);
     for line in installed.dkms_status.lines() {

@@ -7,9 +7,11 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use nix::unistd::geteuid;
 
-use xtask::lab::Lab;
-use xtask::workspace::Workspace;
-use xtask::{arm64, check, demo, dist, host, namespace, object, packages, uml, vm};
+use knem_lab::lab::Lab;
+use knem_lab::workspace::Workspace;
+use knem_lab::{host, namespace};
+use knem_packages::{self as packages, dist, object};
+use xtask::{arm64, check, demo, uml, vm};
 
 /// Build, package and test KNEM.
 #[derive(Parser)]
@@ -91,8 +93,8 @@ fn main() -> ExitCode {
         Task::Object(arguments) => (object::run(&arguments).map(|()| 0), 1),
         Task::Arm64(arguments) => (arm64::run(&arguments).map(|()| 0), 1),
         Task::Vm(Vm::Kernels) => (show_kernels().map(|()| 0), 1),
-        Task::Vm(Vm::Run(arguments)) => (vm::run::run(arguments), vm::TROUBLE),
-        Task::Uml(Uml::Run(arguments)) => (uml::run::run(arguments), vm::TROUBLE),
+        Task::Vm(Vm::Run(arguments)) => (vm::run(arguments), knem_lab::vm::TROUBLE),
+        Task::Uml(Uml::Run(arguments)) => (uml::run(arguments), knem_lab::vm::TROUBLE),
         Task::Uml(Uml::Detectors { names }) => (uml::detectors::run(&names).map(|()| 0), 1),
     };
     match result {

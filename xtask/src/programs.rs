@@ -7,10 +7,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::userland::Installed;
-use crate::vm::Add;
-use crate::workspace::Workspace;
-use crate::{host, run};
+use knem_lab::userland::Installed;
+use knem_lab::vm::Add;
+use knem_lab::workspace::Workspace;
+use knem_lab::{host, run};
 
 /// Where the machines have them.
 const PLACE: &str = "/usr/local/bin";

@@ -7,8 +7,8 @@ use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use knem_lab::workspace::Workspace;
 use nix::unistd::geteuid;
-use xtask::workspace::Workspace;
 
 /// A checkout in a directory of any name, and programs that stand before the machine's.
 struct Checkout {

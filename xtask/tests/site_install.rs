@@ -9,8 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use knem_lab::workspace::Workspace;
 use walkdir::WalkDir;
-use xtask::workspace::Workspace;
 
 const PREFIX: &str = "/opt/knem";
 const KERNEL: &str = "7.2.1-test";

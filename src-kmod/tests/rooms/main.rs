@@ -102,7 +102,7 @@ fn glue_is_only_built_for_the_kernel() {
 
 #[test]
 fn programs_and_tests_take_the_interface_from_uapi() {
-    let paths = rust_files(&["src-tools", "tests", "xtask"]);
+    let paths = rust_files(&["lab", "src-tools", "tests", "xtask"]);
     enforce(&paths, |path| redefinitions(&text(path)));
 }
 

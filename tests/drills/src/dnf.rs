@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{bail, Context, Result};
-use xtask::kernels::Kernel;
-use xtask::run;
+use knem_lab::kernels::Kernel;
+use knem_lab::run;
 
 use crate::machine::Machine;
 use crate::said::Said;

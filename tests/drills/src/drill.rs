@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, Result};
-use xtask::cache::elapsed;
+use knem_lab::cache::elapsed;
 
 use crate::log::Log;
 use crate::site::Site;

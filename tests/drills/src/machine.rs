@@ -8,13 +8,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
+use knem_lab::kernels::Kernel;
+use knem_lab::namespace::{directory, Mount, Upper};
+use knem_lab::run;
+use knem_lab::userland::Stack;
+use knem_lab::vm::image::Without;
+use knem_lab::vm::{Image, Options, Outcome};
 use tempfile::TempDir;
-use xtask::kernels::Kernel;
-use xtask::namespace::{directory, Mount, Upper};
-use xtask::run;
-use xtask::userland::Stack;
-use xtask::vm::image::Without;
-use xtask::vm::{Image, Options, Outcome};
 
 use crate::said::Said;
 use crate::shell::{Shell, METADATA};

@@ -10,9 +10,9 @@ use knem_drills::cells;
 use knem_drills::drill::{judge_all, Drill};
 use knem_drills::log::Log;
 use knem_drills::site::Site;
-use xtask::cache::elapsed;
-use xtask::namespace;
-use xtask::workspace::Workspace;
+use knem_lab::cache::elapsed;
+use knem_lab::namespace;
+use knem_lab::workspace::Workspace;
 
 /// Install, upgrade, interrupt, break and remove the packages in throw-away Debian trees, and boot what comes of it.
 #[derive(Parser)]

@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{bail, Context, Result};
-use xtask::archive;
+use knem_lab::archive;
 
 use crate::shell::Shell;
 use crate::site::Site;

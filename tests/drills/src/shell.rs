@@ -9,14 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
+use knem_lab::chroot::Chroot;
+use knem_lab::kernels::Kernel;
+use knem_lab::namespace::directory;
+use knem_lab::packages::Packages;
+use knem_lab::run;
+use knem_lab::userland;
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
-use xtask::chroot::Chroot;
-use xtask::kernels::Kernel;
-use xtask::namespace::directory;
-use xtask::packages::Packages;
-use xtask::run;
-use xtask::userland;
 
 use crate::memory::Bound;
 use crate::said::Said;

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
-use xtask::kernels::Kernel;
-use xtask::lab::Lab;
-use xtask::packages::{self, Packages};
-use xtask::userland::Stack;
+use knem_lab::kernels::Kernel;
+use knem_lab::lab::Lab;
+use knem_lab::packages::Packages;
+use knem_lab::userland::Stack;
+use knem_packages as packages;
 
 use crate::log::Log;
 
@@ -35,7 +36,7 @@ impl Site {
     /// When the archive cannot be read or the packages cannot be built.
     pub fn open(log: Log) -> Result<Self> {
         let lab = Lab::open()?;
-        let packages = lab.packages()?;
+        let packages = packages::apt_repository(&lab.workspace)?;
         Ok(Self { shared: Arc::new(Shared { lab, packages, next: Mutex::new(None) }), log })
     }
 

@@ -7,8 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{bail, Context, Result};
+use knem_lab::cache::file_digest;
 use walkdir::WalkDir;
-use xtask::cache::file_digest;
 
 /// Directories whose files are compared by what is in them, because they may be written anew without a change.
 const REWRITTEN: &[&str] = &["etc", "usr/lib/modules", "var/lib"];

@@ -11,12 +11,12 @@ use anyhow::{bail, Context, Result};
 
 use super::programs;
 use super::tree::Tree;
-use crate::cache::elapsed;
-use crate::lab::Lab;
-use crate::vm::console;
-use crate::vm::initramfs::Archive;
-use crate::vm::machine::{Running, COMMON};
-use crate::{host, run};
+use knem_lab::cache::elapsed;
+use knem_lab::lab::Lab;
+use knem_lab::vm::console;
+use knem_lab::vm::initramfs::Archive;
+use knem_lab::vm::machine::{Running, COMMON};
+use knem_lab::{host, run};
 
 const INIT: &str = include_str!("init.sh");
 

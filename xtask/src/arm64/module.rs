@@ -9,10 +9,11 @@ use anyhow::{bail, Context, Result};
 use walkdir::WalkDir;
 
 use super::tree::Tree;
-use crate::lab::Lab;
-use crate::namespace::directory;
-use crate::uml::workshop::Workshop;
-use crate::{module, object, run};
+use knem_lab::lab::Lab;
+use knem_lab::namespace::directory;
+use knem_lab::uml::workshop::Workshop;
+use knem_lab::{module, run};
+use knem_packages::object;
 
 /// Where the module's source is in the workshop.
 const SOURCE: &str = "/usr/src/knem";

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::tree::Tree;
-use crate::lab::Lab;
-use crate::namespace::directory;
 use crate::programs::{CONFORMANCE, C_FLAGS, PROFILE};
-use crate::uml::workshop::Workshop;
-use crate::{dist, run};
+use knem_lab::lab::Lab;
+use knem_lab::namespace::directory;
+use knem_lab::run;
+use knem_lab::uml::workshop::Workshop;
+use knem_packages::dist;
 
 /// The repository and what is made of it, as the workshop has them.
 const REPOSITORY: &str = "/root/knem";

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::chroot::Chroot;
-use crate::lab::Lab;
-use crate::run;
-use crate::userland::Stack;
+use knem_lab::chroot::Chroot;
+use knem_lab::lab::Lab;
+use knem_lab::run;
+use knem_lab::userland::Stack;
 
 /// Part of the keys: to be raised when the way a layer is made changes and its inputs do not tell.
 const RECIPE: &str = "1";

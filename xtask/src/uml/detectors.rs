@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
 
-use super::run::{Bench, DEFAULT_KERNEL};
-use super::{module, Flavour};
-use crate::cache::elapsed;
-use crate::lab::Lab;
-use crate::namespace;
-use crate::vm::{Add, Options};
+use super::{Bench, DEFAULT_KERNEL};
+use knem_lab::cache::elapsed;
+use knem_lab::lab::Lab;
+use knem_lab::namespace;
+use knem_lab::uml::{module, Flavour};
+use knem_lab::vm::{Add, Options};
 
 /// The module with the bugs, and its place in the guest.
 const MODULE: &str = "knem_faults.ko";
@@ -185,7 +185,7 @@ fn complaint(case: &Case, bench: &Bench, faults: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vm::console;
+    use knem_lab::vm::console;
 
     /// Each text looked for is one that fails an ordinary run.
     #[test]

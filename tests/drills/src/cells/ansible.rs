@@ -4,9 +4,9 @@
 use std::process::Command;
 
 use anyhow::{bail, Result};
-use xtask::run;
-use xtask::vm::image::Without;
-use xtask::vm::Options;
+use knem_lab::run;
+use knem_lab::vm::image::Without;
+use knem_lab::vm::Options;
 
 use crate::drill::Drill;
 use crate::machine::{options, Machine};

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
-use xtask::packages;
-use xtask::vm::image::Without;
-use xtask::vm::Options;
+use knem_lab::vm::image::Without;
+use knem_lab::vm::Options;
+use knem_packages as packages;
 
 use crate::drill::Drill;
 use crate::machine::{options, Machine};

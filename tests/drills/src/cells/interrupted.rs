@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
-use xtask::kernels::Kernel;
+use knem_lab::kernels::Kernel;
 
 use crate::drill::Drill;
 use crate::machine::Machine;

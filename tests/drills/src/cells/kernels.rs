@@ -2,7 +2,7 @@
 //! Kernels come and go, in any order: image and headers are two packages, and ours may be there before or after each.
 
 use anyhow::{bail, Context, Result};
-use xtask::kernels::Kernel;
+use knem_lab::kernels::Kernel;
 
 use crate::drill::Drill;
 use crate::machine::Machine;

@@ -6,9 +6,9 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{bail, Result};
+use knem_lab::namespace::{directory, Mount};
+use knem_lab::run;
 use nix::mount::MsFlags;
-use xtask::namespace::{directory, Mount};
-use xtask::run;
 
 use super::kernels::{arrives_with_source, source};
 use crate::drill::Drill;

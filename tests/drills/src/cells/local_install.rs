@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use xtask::dist;
+use knem_packages::dist;
 
 use crate::drill::Drill;
 use crate::machine::Machine;

@@ -104,6 +104,6 @@ fn other_module_broken(site: &Site) -> Result<()> {
 
 /// apt-get's words for installing some of a kernel's packages.
 fn kernel_install(packages: &[String]) -> Vec<&str> {
-    let options = ["install", "--no-install-recommends", "-t", xtask::archive::BACKPORTS];
+    let options = ["install", "--no-install-recommends", "-t", knem_lab::archive::BACKPORTS];
     options.into_iter().chain(packages.iter().map(String::as_str)).collect()
 }

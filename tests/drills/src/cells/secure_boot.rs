@@ -7,10 +7,10 @@
 use std::fs;
 
 use anyhow::{bail, Context, Result};
-use xtask::kernels::Kernel;
-use xtask::vm::firmware::Trusted;
-use xtask::vm::image::Without;
-use xtask::vm::{Firmware, Options};
+use knem_lab::kernels::Kernel;
+use knem_lab::vm::firmware::Trusted;
+use knem_lab::vm::image::Without;
+use knem_lab::vm::{Firmware, Options};
 
 use crate::drill::Drill;
 use crate::machine::{options, Machine, Report};

@@ -2,7 +2,7 @@
 //! Another version of ours comes, and goes again.
 
 use anyhow::{bail, Result};
-use xtask::kernels::Kernel;
+use knem_lab::kernels::Kernel;
 
 use crate::drill::Drill;
 use crate::machine::Machine;

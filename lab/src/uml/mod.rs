@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: CECILL-B
+//! The debug kernel: User Mode Linux from Debian's own kernel source, with the detectors that stock kernels are built without.
+//!
+//! It is a process of this machine, so nothing is emulated and nothing needs KVM. What it cannot show is told in
+//! `docs/development.md`.
+
+pub mod kernel;
+pub mod machine;
+pub mod module;
+pub mod workshop;
+
+pub use kernel::{Flavour, UmlKernel};

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: CECILL-B
+//! The two roads lead to the same packages: those in `dist/` are compared with what dpkg-buildpackage and rpmbuild make of the
+//! release's tarball, in what a user could notice: files, their modes, owners and contents, relations, scripts, texts.
+
+mod deb;
+mod reference;
+mod rpm;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+
+use super::Built;
+use knem_lab::lab::Lab;
+use knem_lab::run;
+
+pub use reference::reference;
+
+/// What is known of a package: each statement with its subject, such as `mode /usr/bin/knem` and `755`.
+type Facts = BTreeMap<String, String>;
+
+/// Where the roads may differ, and why: a statement's subject, or its beginning with `*` behind it.
+const INHERENT: &[(&str, &str)] = &[
+    ("contents /usr/bin/knem", "Debian's compiler makes it there, cargo's own here"),
+    ("Depends libc6", "found out from the compiled command"),
+    ("Depends libgcc-s1", "found out from the compiled command"),
+    ("Installed-Size", "of the compiled command, and counted in another way"),
+    ("requires libc.so.6*", "found out from the compiled command"),
+    ("requires libgcc_s.so.1*", "found out from the compiled command"),
+    ("requires libm.so.6*", "found out from the compiled command"),
+    ("requires ld-linux-x86-64.so.2*", "found out from the compiled command"),
+    ("requires rtld(GNU_HASH)*", "found out from the compiled command"),
+    ("requires rpmlib(*", "what rpm must know to unpack it: cargo-generate-rpm uses other features"),
+];
+
+/// Compares the packages, and fails with all differences.
+///
+/// # Errors
+/// When a package differs, or the packages to compare with cannot be built.
+pub fn compare(lab: &Lab, built: &Built) -> Result<()> {
+    let reference = reference(lab)?;
+    let mut differences = Vec::new();
+    for deb in &built.debs {
+        let (ours, theirs) = (deb::facts(deb)?, deb::facts(&counterpart(&reference, deb)?)?);
+        differences.extend(judged(deb, &ours, &theirs));
+    }
+    let pairs = built.rpms.iter().map(|ours| Ok((ours.clone(), counterpart(&reference, ours)?)));
+    let pairs = pairs.collect::<Result<Vec<(PathBuf, PathBuf)>>>()?;
+    for ((ours, theirs), (file, _)) in rpm::facts(lab, &pairs)?.into_iter().zip(&pairs) {
+        differences.extend(judged(file, &ours, &theirs));
+    }
+    if !differences.is_empty() {
+        bail!("the packages in dist/ are not those of the source packages:\n{}", differences.join("\n"));
+    }
+    run::step(&format!(
+        "the {} packages in dist/ are those of the source packages",
+        built.debs.len() + built.rpms.len()
+    ));
+    Ok(())
+}
+
+/// The package of the same name that the other road made.
+fn counterpart(reference: &Path, ours: &Path) -> Result<PathBuf> {
+    let name = ours.file_name().with_context(|| format!("{} has no name", ours.display()))?;
+    let theirs = reference.join(name);
+    if !theirs.is_file() {
+        bail!("the source packages give no {}", name.to_string_lossy());
+    }
+    Ok(theirs)
+}
+
+/// The differences that are not inherent, each on a line of its own.
+fn judged(file: &Path, ours: &Facts, theirs: &Facts) -> Vec<String> {
+    let subjects: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+    let shown = |value: Option<&String>| value.map_or_else(|| "nothing".to_owned(), |value| format!("{value:?}"));
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    subjects
+        .into_iter()
+        .filter(|subject| !inherent(subject))
+        .map(|subject| (subject, ours.get(subject), theirs.get(subject)))
+        .filter(|(_, ours, theirs)| ours != theirs)
+        .map(|(subject, ours, theirs)| {
+            format!("  {name}: {subject}: here {}, from the source package {}", shown(ours), shown(theirs))
+        })
+        .collect()
+}
+
+fn inherent(subject: &str) -> bool {
+    INHERENT.iter().any(|(pattern, _)| match pattern.strip_suffix('*') {
+        Some(beginning) => subject.starts_with(beginning),
+        None => subject == *pattern,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(list: &[(&str, &str)]) -> Facts {
+        list.iter().map(|(subject, value)| ((*subject).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn differences_are_told_and_inherent_ones_are_not() {
+        let ours =
+            facts(&[("mode /a", "644"), ("contents /usr/bin/knem", "x"), ("requires libc.so.6(GLIBC_2.34)", "")]);
+        let theirs = facts(&[("mode /a", "755"), ("contents /usr/bin/knem", "y"), ("mode /b", "644")]);
+        let told = judged(Path::new("/d/p.deb"), &ours, &theirs);
+        assert_eq!(
+            told,
+            [
+                "  p.deb: mode /a: here \"644\", from the source package \"755\"",
+                "  p.deb: mode /b: here nothing, from the source package \"644\"",
+            ]
+        );
+        assert!(judged(Path::new("p"), &ours, &ours).is_empty());
+    }
+
+    #[test]
+    fn only_what_is_listed_is_inherent() {
+        assert!(inherent("requires rpmlib(FileDigests)") && !inherent("requires dkms"));
+        assert!(inherent("Installed-Size") && !inherent("Depends libc6-dev"));
+    }
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: CECILL-B
+//! The same sources give the same packages, wherever and by whomever they are built: everything is built a second time, in a place
+//! with a longer name, with nothing of the first build at hand but cargo's downloads, by somebody with other habits; then the
+//! packages are compared, byte by byte.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{bail, Context, Result};
+use nix::unistd::geteuid;
+
+use super::difference;
+use super::{epoch, Built};
+use crate::dist;
+use knem_lab::cache::Cache;
+use knem_lab::run;
+use knem_lab::workspace::Workspace;
+
+/// Other habits: a clock at the other end of the world, another language, another name.
+const HABITS: &[(&str, &str)] = &[
+    ("TZ", "Pacific/Kiritimati"),
+    ("LC_ALL", "de_DE.UTF-8"),
+    ("LANG", "de_DE.UTF-8"),
+    ("LANGUAGE", "de"),
+    ("USER", "somebody"),
+    ("LOGNAME", "somebody"),
+    ("EMAIL", "somebody@elsewhere.invalid"),
+    ("DEBFULLNAME", "Some Body"),
+    ("DEBEMAIL", "somebody@elsewhere.invalid"),
+];
+
+/// What the second build must not see of the first.
+const HIDDEN: &[&str] = &["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER"];
+
+/// Builds a second time, and compares with what was built; `built` is in `dist/`.
+///
+/// # Errors
+/// When the second build fails, or a package differs: then with the first part of it that does.
+pub fn reproducible(workspace: &Workspace, built: &Built) -> Result<()> {
+    // First, as another run may build there meanwhile.
+    let mut first = Vec::new();
+    for package in built.debs.iter().chain(&built.rpms) {
+        let bytes = fs::read(package).with_context(|| format!("cannot read {}", package.display()))?;
+        first.push((package.file_name().context("a package has a name")?, bytes));
+    }
+    let scratch = Cache::new(&workspace.cache).directory("scratch")?;
+    let scratch = tempfile::Builder::new().prefix("reproducible-").tempdir_in(scratch)?;
+    let copy = scratch.path().join("a-place-whose-name-is-longer/than-that-of-the-first");
+    dist::copy_workspace(&workspace.root, &copy)?;
+    run::step("building everything once more, elsewhere");
+    build_elsewhere(&copy, &scratch.path().join("t"), epoch::of(workspace)?)?;
+
+    let mut differences = Vec::new();
+    for (name, bytes) in &first {
+        let second = copy.join("dist").join(name);
+        let other = fs::read(&second).with_context(|| format!("cannot read {}", second.display()))?;
+        if *bytes != other {
+            let where_ = difference::first(Path::new(name), bytes, &other)?;
+            differences.push(format!("{}: {where_}", name.to_string_lossy()));
+        }
+    }
+    if !differences.is_empty() {
+        bail!("built elsewhere, packages are different:\n  {}", differences.join("\n  "));
+    }
+    run::step(&format!("built elsewhere, the {} packages are the same, byte by byte", first.len()));
+    Ok(())
+}
+
+/// Runs this program in the copy.
+fn build_elsewhere(copy: &Path, target: &Path, epoch: u64) -> Result<()> {
+    // By its process: cargo may have put another file in the place of its own by now.
+    let this = format!("/proc/{}/exe", std::process::id());
+    // A machine's name is root's to change.
+    let (outer, name): (&[&str], &str) =
+        if geteuid().is_root() { (&["unshare", "--uts"], "hostname elsewhere && ") } else { (&["env"], "") };
+    let mut command = Command::new(outer[0]);
+    command.args(&outer[1..]).args(["sh", "-c", &format!("{name}umask 077 && exec \"$@\""), "sh"]);
+    command.arg(this).args(["packages", "--no-lint"]);
+    command.current_dir(copy).envs(HABITS.iter().copied());
+    for name in HIDDEN {
+        command.env_remove(name);
+    }
+    command.env("CARGO_MANIFEST_DIR", copy.join("xtask"));
+    command.env("CARGO_TARGET_DIR", target);
+    command.env("SOURCE_DATE_EPOCH", epoch.to_string());
+    run::quiet(&mut command)
+}
