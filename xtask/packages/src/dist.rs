@@ -26,11 +26,20 @@ use knem_lab::{host, run};
 use licence::Licences;
 
 /// The crates of the workspace that are in it.
-const MEMBERS: &[&str] = &["src-kmod", "src-tools"];
+const MEMBERS: &[&str] = &["src-kmod", "src-tools", "src-tools/client"];
 
 /// What is not: paths and all below them.
-const LEFT_OUT: &[&str] =
-    &[".cargo", ".ci", ".gitignore", "lab", "src-kmod/tests", "src-tools/tests", "tests", "xtask"];
+const LEFT_OUT: &[&str] = &[
+    ".cargo",
+    ".ci",
+    ".gitignore",
+    "lab",
+    "src-kmod/tests",
+    "src-tools/client/tests",
+    "src-tools/tests",
+    "tests",
+    "xtask",
+];
 
 /// What a tree without git has beside the sources.
 const NOT_SOURCES: &[&str] = &[".git", "build", "dist", "target", "vendor"];
@@ -135,7 +144,7 @@ fn copy(root: &Path, path: &Path, tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the workspace one of the two crates, without what only their tests take.
+/// Makes the workspace one of these crates, without what only their tests take.
 fn reduce(tree: &Path) -> Result<()> {
     edit(&tree.join("Cargo.toml"), |manifest| {
         let workspace = manifest.get_mut("workspace").and_then(Value::as_table_mut);
@@ -184,7 +193,7 @@ mod tests {
         let paths = sources(&workspace.root).expect("listed");
         let has = |name: &str| paths.iter().any(|path| path == Path::new(name));
         assert!(has("Cargo.lock") && has("Makefile") && has("install/files") && has("debian/control"));
-        assert!(has("src-kmod/Kbuild") && has("src-tools/src/lib.rs"));
+        assert!(has("src-kmod/Kbuild") && has("src-tools/client/src/lib.rs"));
         assert!(!paths.iter().any(|path| path.starts_with("xtask") || path.starts_with("target")));
     }
 
@@ -220,7 +229,11 @@ mod tests {
         }
         reduce(home.path()).expect("reduced");
         let top = fs::read_to_string(home.path().join("Cargo.toml")).expect("there");
-        assert!(top.contains("members = [\"src-kmod\", \"src-tools\"]") && top.contains("strip = true"), "{top}");
+        assert!(
+            top.contains("members = [\"src-kmod\", \"src-tools\", \"src-tools/client\"]")
+                && top.contains("strip = true"),
+            "{top}"
+        );
         assert!(!top.contains("dev"), "{top}");
         let member = fs::read_to_string(home.path().join("src-kmod/Cargo.toml")).expect("there");
         assert!(member.contains("b = \"1\"") && !member.contains("c = \"1\""), "{member}");

@@ -83,5 +83,5 @@ pub use knem_core::uapi::DEVICE_FILENAME;
 
 /// The examples of the documentation, which are tests.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/library.md")]
+#[doc = include_str!("../../../docs/library.md")]
 struct Guide;

@@ -13,7 +13,7 @@ use knem_core::uapi::{CONSTANTS, LAYOUTS, TEXTS};
 use regex::Regex;
 
 fn include_directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../include")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../include")
 }
 
 fn header() -> String {
