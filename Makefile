@@ -71,19 +71,19 @@ local-install local-uninstall:
 	done; \
 	echo nothing is installed in $(call q,$(PREFIX)): run make and make install, with the same PREFIX >&2; exit 1
 
-check packages dist: | linker checkout
+check packages dist: | checkout linker
 	$(CARGO) xtask $@
 
-check-all: | linker checkout
+check-all: | checkout linker
 	$(CARGO) xtask check --all
 
-demo: | linker checkout
+demo: | checkout linker
 	$(CARGO) xtask demo $(if $(KERNEL),--kernel $(call q,$(KERNEL)))
 
-repo: | linker checkout
+repo: | checkout linker
 	$(CARGO) xtask repo $(if $(KEY),--key $(call q,$(KEY)))
 
-drills: | linker checkout
+drills: | checkout linker
 	$(CARGO) run -p knem-drills -- --jobs 2
 
 clean:
@@ -98,4 +98,5 @@ checkout:
 
 # What must be there before cargo can run. Only these three commands, and CI, install it.
 linker:
-	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter demo check check-all,$(MAKECMDGOALS)),install)
+	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter check check-all demo packages repo dist drills,$(MAKECMDGOALS)),xtask) \
+	    $(if $(filter demo check check-all,$(MAKECMDGOALS)),install)

@@ -4,14 +4,21 @@
 # Checks what `make` needs before cargo can build anything: cargo and rustc of a version that can, and a C compiler, which links Rust
 # programs. Each that is missing is one line: what was found, what is needed, where it can be obtained.
 #
-#     sh install/toolchain.sh [install]
+#     sh install/toolchain.sh [xtask] [install]
 #
-# With `install`, in CI (CI=true) and with KNEM_INSTALL=1, a missing C compiler is installed with apt-get. Otherwise the command is printed: what is
+# With `xtask`: of the version that our own packages and tests take, which is newer than that of the sources. With `install`, in CI (CI=true) and with KNEM_INSTALL=1, a missing C compiler is installed with apt-get. Otherwise the command is printed: what is
 # installed on a machine is its administrator's decision.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "${here%/*}/Cargo.toml")
+manifest=${here%/*}/Cargo.toml
+source='apt-get install rustc cargo on Debian 13, or rustup (https://rustup.rs) on any system'
+if [ "${1:-}" = xtask ]; then
+    manifest=${here%/*}/xtask/Cargo.toml
+    source='rustup (https://rustup.rs)'
+    shift
+fi
+needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$manifest")
 case ${CI:-}-${KNEM_INSTALL:-} in
 true-* | *-1) set -- install ;;
 esac
@@ -26,7 +33,7 @@ for tool in "${CARGO:-cargo}" "${RUSTC:-rustc}"; do
     name=${tool%% *}
     found=$("$name" --version 2>/dev/null | sed -n 's/^[a-z]* \([0-9]*\.[0-9]*\).*/\1/p')
     [ "$(printf '%s\n%s\n' "${found:-0}" "$needed" | sort -V | head -n 1)" = "$needed" ] ||
-        fail "$name ${found:-is not here}${found:+ was found}, and $needed or newer is needed: apt-get install rustc cargo on Debian 13, or rustup (https://rustup.rs) on any system"
+        fail "$name ${found:-is not here}${found:+ was found}, and $needed or newer is needed: $source"
 done
 
 if ! command -v cc >/dev/null || ! echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1; then

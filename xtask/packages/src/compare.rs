@@ -41,14 +41,9 @@ const INHERENT: &[(&str, &str)] = &[
 pub fn compare(lab: &Lab, built: &Built) -> Result<()> {
     let reference = reference(lab)?;
     let mut differences = Vec::new();
-    for deb in &built.debs {
-        let (ours, theirs) = (deb::facts(deb)?, deb::facts(&counterpart(&reference, deb)?)?);
-        differences.extend(judged(deb, &ours, &theirs));
-    }
-    let pairs = built.rpms.iter().map(|ours| Ok((ours.clone(), counterpart(&reference, ours)?)));
-    let pairs = pairs.collect::<Result<Vec<(PathBuf, PathBuf)>>>()?;
-    for ((ours, theirs), (file, _)) in rpm::facts(lab, &pairs)?.into_iter().zip(&pairs) {
-        differences.extend(judged(file, &ours, &theirs));
+    for ours in built.debs.iter().chain(&built.rpms) {
+        let theirs = counterpart(&reference, ours)?;
+        differences.extend(judged(ours, &facts(ours)?, &facts(&theirs)?));
     }
     if !differences.is_empty() {
         bail!("the packages in dist/ are not those of the source packages:\n{}", differences.join("\n"));
@@ -58,6 +53,22 @@ pub fn compare(lab: &Lab, built: &Built) -> Result<()> {
         built.debs.len() + built.rpms.len()
     ));
     Ok(())
+}
+
+/// What is to be known of a package.
+fn facts(package: &Path) -> Result<Facts> {
+    match package.extension().and_then(|kind| kind.to_str()) {
+        Some("deb") => deb::facts(package),
+        Some("rpm") => rpm::facts(package),
+        _ => bail!("{} is no package", package.display()),
+    }
+}
+
+/// The first thing in which two packages differ, such as `contents /usr/bin/knem`.
+pub(crate) fn first_difference(one: &Path, other: &Path) -> Result<String> {
+    let (one, other) = (facts(one)?, facts(other)?);
+    let subject = one.keys().chain(other.keys()).find(|subject| one.get(*subject) != other.get(*subject));
+    Ok(subject.map_or_else(|| "dates, or how it is packed: diffoscope shows it".to_owned(), Clone::clone))
 }
 
 /// The package of the same name that the other road made.
@@ -121,5 +132,26 @@ mod tests {
     fn only_what_is_listed_is_inherent() {
         assert!(inherent("requires rpmlib(FileDigests)") && !inherent("requires dkms"));
         assert!(inherent("Installed-Size") && !inherent("Depends libc6-dev"));
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let home = tempfile::tempdir().expect("a directory");
+        let deb = |name: &str, text: &str| {
+            let tree = home.path().join(name);
+            std::fs::create_dir_all(tree.join("DEBIAN")).expect("made");
+            let control = "Package: x\nVersion: 1\nArchitecture: all\nMaintainer: A <a@b.invalid>\nDescription: x\n";
+            std::fs::write(tree.join("DEBIAN/control"), control).expect("written");
+            std::fs::write(tree.join("a"), "same").expect("written");
+            std::fs::write(tree.join("b"), text).expect("written");
+            let file = home.path().join(format!("{name}.deb"));
+            let mut dpkg = std::process::Command::new("dpkg-deb");
+            run::quiet(dpkg.args(["--root-owner-group", "-b"]).arg(&tree).arg(&file)).expect("packed");
+            file
+        };
+        let (one, other) = (deb("one", "1"), deb("other", "2"));
+        assert_eq!(first_difference(&one, &other).expect("read"), "contents /b");
+        assert!(first_difference(&one, &one).expect("read").starts_with("dates"));
+        assert!(first_difference(Path::new("x.zip"), &one).is_err());
     }
 }

@@ -6,7 +6,7 @@
 
 mod copyright;
 mod licence;
-mod spec;
+pub(crate) mod spec;
 mod stub;
 mod tarball;
 mod vendor;

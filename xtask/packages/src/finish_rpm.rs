@@ -1,49 +1,53 @@
 // SPDX-License-Identifier: CECILL-B
-//! What cargo-generate-rpm has no place for: the description, the changelog, file triggers, which files are licences,
-//! directories, and relations that rpmbuild makes by itself.
+//! What cargo-generate-rpm has no place for: the description, the changelog, file triggers, which files are licences, directories,
+//! and relations that rpmbuild makes by itself. The package is made once more, of all that is in the tool's, with these.
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{Context, Result};
+use rpm::{
+    BuildConfig, CompressionWithLevel, Dependency, DependencyFlags, FileFlags, FileOptions, FileOptionsBuilder, Header,
+    HeaderEntry, IndexData, IndexTag, Package, PackageBuilder, PackageMetadata, Scriptlet,
+};
 use toml::Table;
 
 use super::changelog;
+use super::dist::spec;
 use super::generate_rpm::{scriptlet, text};
-use super::rpm_directories;
-use super::rpm_file::{Header, RpmFile, Value};
-use super::rpm_relations;
 use knem_lab::workspace::Workspace;
 
-// Tags, as /usr/lib/rpm/rpmtag.h numbers them.
-const VERSION: u32 = 1001;
-const RELEASE: u32 = 1002;
-const DESCRIPTION: u32 = 1005;
-const BUILD_HOST: u32 = 1007;
-const PACKAGER: u32 = 1015;
-const FILE_FLAGS: u32 = 1037;
-const SOURCE_PACKAGE: u32 = 1044;
-const CHANGELOG_TIME: u32 = 1080;
-const CHANGELOG_NAME: u32 = 1081;
-const CHANGELOG_TEXT: u32 = 1082;
-const DIRECTORY_INDEXES: u32 = 1116;
-const DIRECTORY_NAMES: u32 = 1118;
-const TRIGGER_SCRIPTS: u32 = 5076;
-const TRIGGER_PROGRAMS: u32 = 5077;
-const TRIGGER_NAMES: u32 = 5079;
-const TRIGGER_INDEXES: u32 = 5080;
-const TRIGGER_VERSIONS: u32 = 5081;
-const TRIGGER_FLAGS: u32 = 5082;
-const TRIGGER_PRIORITIES: u32 = 5085;
+const REGION: u32 = IndexTag::RPMTAG_HEADERIMMUTABLE as u32;
+const SOURCE_PACKAGE: u32 = IndexTag::RPMTAG_SOURCERPM as u32;
+const TRIGGER_SCRIPTS: u32 = IndexTag::RPMTAG_TRANSFILETRIGGERSCRIPTS as u32;
+const TRIGGER_PROGRAMS: u32 = IndexTag::RPMTAG_TRANSFILETRIGGERSCRIPTPROG as u32;
+const TRIGGER_INDEXES: u32 = IndexTag::RPMTAG_TRANSFILETRIGGERINDEX as u32;
+const TRIGGER_PRIORITIES: u32 = IndexTag::RPMTAG_TRANSFILETRIGGERPRIORITIES as u32;
 
-/// A file's flag: it is a licence.
-const LICENSE: u32 = 1 << 7;
+/// Flags of files, and what gives them.
+type Mark = (FileFlags, fn(FileOptionsBuilder) -> FileOptionsBuilder);
+const MARKS: &[Mark] = &[
+    (FileFlags::CONFIG, FileOptionsBuilder::config),
+    (FileFlags::NOREPLACE, FileOptionsBuilder::noreplace),
+    (FileFlags::DOC, FileOptionsBuilder::doc),
+];
 
-/// A trigger's flags: rpm's RPMSENSE_TRIGGERIN.
-const TRIGGER_IN: u32 = 1 << 16;
-
-/// The priority rpm gives triggers that ask for none.
-const PRIORITY: u32 = 1_000_000;
+/// Where a package has things of a kind, and how they are put into one.
+type Kind<T, U = T> =
+    (fn(&PackageMetadata) -> Result<T, rpm::Error>, fn(&mut PackageBuilder, U) -> &mut PackageBuilder);
+const RELATIONS: &[Kind<Vec<Dependency>, Dependency>] = &[
+    (PackageMetadata::get_provides, PackageBuilder::provides),
+    (PackageMetadata::get_requires, PackageBuilder::requires),
+    (PackageMetadata::get_recommends, PackageBuilder::recommends),
+    (PackageMetadata::get_suggests, PackageBuilder::suggests),
+    (PackageMetadata::get_conflicts, PackageBuilder::conflicts),
+    (PackageMetadata::get_obsoletes, PackageBuilder::obsoletes),
+];
+const SCRIPTLETS: &[Kind<Scriptlet>] = &[
+    (PackageMetadata::get_pre_install_script, PackageBuilder::pre_install_script),
+    (PackageMetadata::get_post_install_script, PackageBuilder::post_install_script),
+    (PackageMetadata::get_pre_uninstall_script, PackageBuilder::pre_uninstall_script),
+    (PackageMetadata::get_post_uninstall_script, PackageBuilder::post_uninstall_script),
+];
 
 /// What is put in.
 #[derive(Debug)]
@@ -80,72 +84,162 @@ impl Additions {
 
 /// The beginnings of paths that a package's trigger waits for.
 pub(crate) fn trigger_paths(workspace: &Workspace, name: &str) -> Result<Vec<String>> {
-    let paths = scriptlet(workspace, name, "triggers")?;
-    Ok(prefixes(&paths.with_context(|| format!("rpm/scriptlets/{name}.triggers is missing"))?))
+    let text = scriptlet(workspace, name, "triggers")?;
+    let text = text.with_context(|| format!("rpm/scriptlets/{name}.triggers is missing"))?;
+    let mut paths: Vec<String> =
+        text.lines().map(str::trim).filter(|line| line.starts_with('/')).map(str::to_owned).collect();
+    paths.sort();
+    Ok(paths)
 }
 
 /// Puts the additions into the package.
 pub(crate) fn finish(path: &Path, additions: &Additions) -> Result<()> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut package = RpmFile::parse(&bytes).with_context(|| path.display().to_string())?;
-    rpm_directories::add(&mut package, &additions.directories, additions.time)
-        .and_then(|()| change(&mut package.header, additions))
-        .with_context(|| path.display().to_string())?;
-    fs::write(path, package.bytes()).with_context(|| format!("cannot write {}", path.display()))
+    let finished = Package::open(path).map_err(anyhow::Error::from).and_then(|plain| with(&plain, additions));
+    finished.with_context(|| path.display().to_string())?.write_file(path).context("cannot write it")
 }
 
-fn change(header: &mut Header, additions: &Additions) -> Result<()> {
-    header.set(DESCRIPTION, Value::Translated(additions.description.clone()));
-    let (Some(Value::Text(version)), Some(Value::Text(release))) = (header.get(VERSION), header.get(RELEASE)) else {
-        bail!("it has no version");
-    };
-    let revision = format!("{version}-{release}");
-    // Both binary packages are of this one.
-    header.set(SOURCE_PACKAGE, Value::Text(format!("knem-{revision}.src.rpm")));
-    header.set(CHANGELOG_TIME, Value::Numbers(vec![additions.change.noon]));
-    header.set(CHANGELOG_NAME, Value::Texts(vec![format!("{} - {revision}", additions.change.who)]));
-    header.set(CHANGELOG_TEXT, Value::Texts(vec![additions.change.text.clone()]));
-    header.set(PACKAGER, Value::Text(additions.change.who.clone()));
-    // No machine's name: the package is the same wherever it is built.
-    header.set(BUILD_HOST, Value::Text("reproducible".to_owned()));
-    mark_licenses(header)?;
-    rpm_relations::complete(header)?;
-    if let Some((script, paths)) = &additions.trigger {
-        let each = |value: u32| Value::Numbers(vec![value; paths.len()]);
-        header.set(TRIGGER_SCRIPTS, Value::Texts(vec![script.clone()]));
-        header.set(TRIGGER_PROGRAMS, Value::Texts(vec!["/bin/sh".to_owned()]));
-        header.set(TRIGGER_NAMES, Value::Texts(paths.clone()));
-        header.set(TRIGGER_INDEXES, each(0));
-        header.set(TRIGGER_VERSIONS, Value::Texts(vec![String::new(); paths.len()]));
-        header.set(TRIGGER_FLAGS, each(TRIGGER_IN));
-        header.set(TRIGGER_PRIORITIES, Value::Numbers(vec![PRIORITY]));
+fn with(plain: &Package, additions: &Additions) -> Result<Package> {
+    let known = &plain.metadata;
+    let change = &additions.change;
+    let (name, release) = (known.get_name()?, known.get_release()?);
+    let revision = format!("{}-{release}", known.get_version()?);
+    let mut package =
+        PackageBuilder::new(name, known.get_version()?, known.get_license()?, known.get_arch()?, known.get_summary()?);
+    package
+        .using_config(BuildConfig::v4().compression(CompressionWithLevel::Gzip(9)).source_date(additions.time))
+        .release(release)
+        .description(&additions.description)
+        .packager(&change.who)
+        // No machine's name: the package is the same wherever it is built.
+        .build_host("reproducible")
+        .add_changelog_entry(format!("{} - {revision}", change.who), &change.text, change.noon);
+    if let Ok(url) = known.get_url() {
+        package.url(url);
+    }
+    contents(&mut package, plain, &additions.directories)?;
+    relations(&mut package, plain)?;
+    for (path, script) in
+        additions.trigger.iter().flat_map(|(script, paths)| paths.iter().map(move |path| (path, script)))
+    {
+        package.trans_file_trigger_in(path, None, script.as_str());
+    }
+    let mut package = package.build()?;
+    let entries = package.metadata.header.get_all_entries()?.into_iter().filter(|(tag, _)| *tag != REGION);
+    let entries: Vec<HeaderEntry> =
+        entries.map(|(tag, data)| HeaderEntry::new(tag, settled(tag, data, &revision))).collect();
+    package.metadata.header = Header::from_entries(entries, IndexTag::RPMTAG_HEADERIMMUTABLE);
+    package.clear_signatures()?;
+    Ok(package)
+}
+
+/// The tool's files as they are, and the directories.
+fn contents(package: &mut PackageBuilder, plain: &Package, directories: &[String]) -> Result<()> {
+    for directory in directories {
+        package.with_dir_entry(FileOptions::dir(directory).permissions(0o755))?;
+    }
+    for file in plain.files()? {
+        let file = file?;
+        let path = file.metadata.path().to_string_lossy().into_owned();
+        let mut options = FileOptions::new(&path).permissions(file.metadata.permissions());
+        for (_, mark) in MARKS.iter().filter(|(flag, _)| file.metadata.flags().contains(*flag)) {
+            options = mark(options);
+        }
+        // A licence is installed even where documentation is not.
+        if path.starts_with("/usr/share/licenses/") {
+            options = options.license();
+        }
+        package.with_file_contents(file.into_content().unwrap_or_default(), options)?;
     }
     Ok(())
 }
 
-/// What is below /usr/share/licenses is a licence, and no plain file, so that it is installed even where documentation is not.
-fn mark_licenses(header: &mut Header) -> Result<()> {
-    let (Some(Value::Numbers(directories)), Some(Value::Texts(names)), Some(Value::Numbers(flags))) =
-        (header.get(DIRECTORY_INDEXES), header.get(DIRECTORY_NAMES), header.get(FILE_FLAGS))
-    else {
-        bail!("it has no list of files");
+/// The tool's relations and scriptlets, without what is made anew: what the package says of itself, and of rpm.
+fn relations(package: &mut PackageBuilder, plain: &Package) -> Result<()> {
+    let known = &plain.metadata;
+    let name = known.get_name()?;
+    let (config, of_machine) = (format!("config({name})"), format!("{name}("));
+    let made = |relation: &Dependency| {
+        relation.name == name
+            || relation.name == config
+            || relation.name.starts_with(&of_machine)
+            || relation.flags.intersects(DependencyFlags::RPMLIB | DependencyFlags::FIND_PROVIDES)
     };
-    let mut flags = flags.clone();
-    for (flags, directory) in flags.iter_mut().zip(directories) {
-        let directory = names.get(*directory as usize).context("a file is in no directory")?;
-        // The directory of a package's licences itself lies in /usr/share/licenses/.
-        if directory.starts_with("/usr/share/licenses/") && directory != "/usr/share/licenses/" {
-            *flags |= LICENSE;
+    for (of, put) in RELATIONS {
+        for relation in of(known)?.into_iter().filter(|relation| !made(relation)) {
+            put(package, relation);
         }
     }
-    header.set(FILE_FLAGS, Value::Numbers(flags));
+    for (of, put) in SCRIPTLETS {
+        if let Ok(scriptlet) = of(known) {
+            put(package, scriptlet);
+        }
+    }
     Ok(())
 }
 
-/// The lines that are no comments.
-fn prefixes(text: &str) -> Vec<String> {
-    let mut lines: Vec<String> =
-        text.lines().map(str::trim).filter(|line| line.starts_with('/')).map(str::to_owned).collect();
-    lines.sort();
-    lines
+/// An entry of the header as rpmbuild has it: both packages are of one source package, and a trigger that waits for several paths has
+/// one script.
+fn settled(tag: u32, data: IndexData, revision: &str) -> IndexData {
+    match (tag, data) {
+        (SOURCE_PACKAGE, _) => IndexData::StringTag(format!("{}-{revision}.src.rpm", spec::MAIN)),
+        (TRIGGER_SCRIPTS | TRIGGER_PROGRAMS, IndexData::StringArray(texts)) => {
+            IndexData::StringArray(texts.into_iter().take(1).collect())
+        }
+        (TRIGGER_PRIORITIES, IndexData::Int32(all)) => IndexData::Int32(all.into_iter().take(1).collect()),
+        (TRIGGER_INDEXES, IndexData::Int32(all)) => IndexData::Int32(vec![0; all.len()]),
+        (_, data) => data,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(additions: &Additions) -> PackageMetadata {
+        let mut plain = PackageBuilder::new("a", "1", "MIT", "x86_64", "short");
+        plain.using_config(BuildConfig::v4().compression(CompressionWithLevel::None)).release("2");
+        plain.requires(Dependency::any("b")).requires(Dependency::any("/bin/sh")).post_install_script("true");
+        plain.with_file_contents("x", FileOptions::new("/etc/a.conf").config().noreplace()).expect("taken");
+        plain.with_file_contents("y", FileOptions::new("/usr/share/licenses/a/L").permissions(0o640)).expect("taken");
+        let package = with(&plain.build().expect("built"), additions).expect("finished");
+        let mut bytes = Vec::new();
+        package.write(&mut bytes).expect("written");
+        let read = Package::parse(&mut bytes.as_slice()).expect("a package");
+        read.verify_digests().expect("whole");
+        read.metadata
+    }
+
+    #[test]
+    fn a_package_has_what_is_put_in() {
+        let change = changelog::Change { who: "A <a@b.invalid>".to_owned(), noon: 7, text: "- x".to_owned() };
+        let trigger = Some(("exit 0".to_owned(), vec!["/usr/a".to_owned(), "/usr/b".to_owned()]));
+        let directories = vec!["/usr/share/licenses/a".to_owned()];
+        let package = finished(&Additions { description: "long".to_owned(), change, trigger, directories, time: 9 });
+        let files: Vec<String> = package
+            .get_file_entries()
+            .expect("files")
+            .iter()
+            .map(|file| format!("{} {:o} {:?}", file.path().display(), file.mode().raw_mode(), file.flags()))
+            .collect();
+        assert_eq!(
+            files,
+            [
+                "/etc/a.conf 100644 FileFlags(CONFIG | NOREPLACE)",
+                "/usr/share/licenses/a 40755 FileFlags(0x0)",
+                "/usr/share/licenses/a/L 100640 FileFlags(LICENSE)"
+            ]
+        );
+        let shown = |relations: Vec<Dependency>| relations.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let provides = shown(package.get_provides().expect("relations"));
+        assert_eq!(provides, ["a = 1-2", "a(x86-64) = 1-2", "config(a) = 1-2"]);
+        let mut requires = shown(package.get_requires().expect("relations"));
+        requires.retain(|name| !name.starts_with("rpmlib"));
+        assert_eq!(requires, ["/bin/sh", "/bin/sh", "b", "config(a) = 1-2"]);
+        assert_eq!(package.get_description().expect("text"), "long");
+        assert_eq!(package.get_source_rpm().expect("text"), "knem-tools-1-2.src.rpm");
+        assert_eq!(package.get_changelog_entries().expect("read")[0].name, "A <a@b.invalid> - 1-2");
+        assert_eq!(package.get_post_install_script().expect("there").script, "true");
+        let triggers = package.get_trans_file_triggers().expect("read");
+        assert!(triggers.len() == 1 && triggers[0].conditions.len() == 2, "{triggers:?}");
+    }
 }

@@ -9,7 +9,6 @@ mod compare;
 #[cfg(test)]
 mod contents;
 mod control;
-mod difference;
 pub mod dist;
 pub(crate) mod epoch;
 pub(crate) mod finish_rpm;
@@ -21,9 +20,6 @@ pub mod object;
 mod repack;
 pub mod repo;
 mod reproducible;
-mod rpm_directories;
-mod rpm_file;
-mod rpm_relations;
 mod scripts;
 mod signing;
 mod stage;

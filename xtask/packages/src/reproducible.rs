@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{bail, Context, Result};
 use nix::unistd::geteuid;
 
-use super::difference;
+use super::compare::first_difference;
 use super::{epoch, Built};
 use crate::dist;
 use knem_lab::cache::Cache;
@@ -38,26 +38,26 @@ const HIDDEN: &[&str] = &["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "RUSTFLAGS", "CARG
 /// # Errors
 /// When the second build fails, or a package differs: then with the first part of it that does.
 pub fn reproducible(workspace: &Workspace, built: &Built) -> Result<()> {
+    let scratch = Cache::new(&workspace.cache).directory("scratch")?;
+    let scratch = tempfile::Builder::new().prefix("reproducible-").tempdir_in(scratch)?;
     // First, as another run may build there meanwhile.
     let mut first = Vec::new();
     for package in built.debs.iter().chain(&built.rpms) {
-        let bytes = fs::read(package).with_context(|| format!("cannot read {}", package.display()))?;
-        first.push((package.file_name().context("a package has a name")?, bytes));
+        let kept = scratch.path().join(package.file_name().context("a package has a name")?);
+        fs::copy(package, &kept).with_context(|| format!("cannot copy {}", package.display()))?;
+        first.push(kept);
     }
-    let scratch = Cache::new(&workspace.cache).directory("scratch")?;
-    let scratch = tempfile::Builder::new().prefix("reproducible-").tempdir_in(scratch)?;
     let copy = scratch.path().join("a-place-whose-name-is-longer/than-that-of-the-first");
     dist::copy_workspace(&workspace.root, &copy)?;
     run::step("building everything once more, elsewhere");
     build_elsewhere(&copy, &scratch.path().join("t"), epoch::of(workspace)?)?;
 
     let mut differences = Vec::new();
-    for (name, bytes) in &first {
+    for one in &first {
+        let name = one.file_name().context("a package has a name")?;
         let second = copy.join("dist").join(name);
-        let other = fs::read(&second).with_context(|| format!("cannot read {}", second.display()))?;
-        if *bytes != other {
-            let where_ = difference::first(Path::new(name), bytes, &other)?;
-            differences.push(format!("{}: {where_}", name.to_string_lossy()));
+        if fs::read(one)? != fs::read(&second).with_context(|| format!("cannot read {}", second.display()))? {
+            differences.push(format!("{}: {}", name.to_string_lossy(), first_difference(one, &second)?));
         }
     }
     if !differences.is_empty() {

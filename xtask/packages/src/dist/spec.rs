@@ -14,8 +14,8 @@ use crate::{changelog, finish_rpm};
 use knem_lab::run;
 use knem_lab::workspace::Workspace;
 
-/// The main package of the spec file; others are named where they have sections.
-const MAIN: &str = "knem-tools";
+/// The main package of the spec file, which the source package has its name from; others are named where they have sections.
+pub(crate) const MAIN: &str = "knem-tools";
 
 /// Relations: how the section calls them, and the spec file.
 const RELATIONS: &[(&str, &str)] = &[
