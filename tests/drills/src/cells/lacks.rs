@@ -75,6 +75,13 @@ pub(crate) const DRILLS: &[Drill] = &[
         run: tmp_full,
     },
     Drill {
+        id: "D10",
+        name: "noexec-var",
+        claim: "nothing in /var and /tmp may be executed: the object is taken and KNEM_METADATA= named; with that, the crate is used",
+        fast: false,
+        run: noexec_var,
+    },
+    Drill {
         id: "D11",
         name: "little-memory",
         claim: "512 MiB build the module with the object; where making metadata takes more, its end is the object too",
@@ -291,6 +298,53 @@ fn disk_full(site: &Site) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+fn noexec_var(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let release = &kernel.release;
+    let machine = Machine::with_rust(site, kernel)?;
+    machine.inside(|shell| {
+        // Not all of /var: dpkg executes its packages' scripts there.
+        let _mounts = ["var/cache", "var/lib/dkms", "tmp"]
+            .iter()
+            .map(|at| {
+                directory(&shell.path(at))?;
+                Mount::noexec(&shell.path(at))
+            })
+            .collect::<Result<Vec<Mount>>>()?;
+        shell.sh("cp /bin/true /var/cache/true && /var/cache/true")?.demand(126)?;
+        let lack = format!("nothing below /{METADATA} may be executed (mounted noexec)");
+        let said = shell.install_knem_and_witness()?;
+        said.must_say(&format!("with the prebuilt object: {lack}"))?.must_not_say("error")?;
+        shell.healthy()?;
+        shell.demand_built(release, &format!("object: {lack}"))?;
+
+        shell.note("the site insists on the crate, or on compiling the object")?;
+        for (way, why) in
+            [("kernel", &*lack), ("compile", "nothing below /tmp and /var/cache/knem/build may be executed")]
+        {
+            shell.write(SETTINGS, &format!("KNEM_RUST={way}\n"))?;
+            let why =
+                format!("KNEM_RUST={way} is set in /{SETTINGS}{} {why}", if way == "kernel" { ":" } else { ", and" });
+            shell.sh(&format!("dkms remove knem/{} -k {release}", site.version()))?;
+            let said = shell.apt(&["install", "--reinstall", "knem2-dkms"])?;
+            said.demand(0)?.must_say(&format!("knem: not built for kernel {release}: {why}"))?;
+            shell.healthy()?;
+            shell.demand_no_module(release)?;
+            shell.way(release)?.demand(77)?.must_say(&why)?;
+        }
+
+        shell.note("as the sentence says: another directory")?;
+        shell.output(&format!("mkdir /opt/knem && cp -a /{METADATA} /opt/knem/"))?;
+        shell.write(SETTINGS, "KNEM_METADATA=/opt/knem/rust-metadata\n")?;
+        shell.rebuild(release)?;
+        shell.demand_built(release, "kernel: metadata made from linux-source-7.2")?;
+        shell.output("chmod 777 /opt/knem/rust-metadata")?;
+        shell.rebuild(release)?;
+        shell
+            .demand_built(release, "object: /opt/knem/rust-metadata belongs to another user, or others may write to it")
+    })
 }
 
 /// `linux-source-7.2` of `linux-source-7.2=7.2.12-1`.
