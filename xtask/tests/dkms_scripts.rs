@@ -184,6 +184,23 @@ fn the_table_of_packages_is_whole() {
     assert!(asked > 8, "{asked}");
 }
 
+/// Our packages are called there what their manifests call them.
+#[test]
+fn the_table_has_the_names_of_our_packages() {
+    let workspace = Workspace::find().expect("the workspace");
+    let read = |path: &str| fs::read_to_string(workspace.file(path)).expect("readable");
+    let (deb, table) = (read("debian/control"), read("dkms/packages.txt"));
+    for (thing, manifest) in [("knem2-dkms", "src-kmod/Cargo.toml"), ("knem-tools", "src-tools/Cargo.toml")] {
+        let manifest = read(manifest);
+        let (_, rpm) = manifest.split_once("[package.metadata.generate-rpm]\nname = \"").expect("a section");
+        let rpm = rpm.split('"').next().expect("a name");
+        assert!(deb.lines().any(|line| line == format!("Package: {thing}")), "debian/control has no {thing}");
+        let line = table.lines().find(|line| line.starts_with(&format!("{thing} "))).expect("a line");
+        let names: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(names, [thing, thing, thing, rpm, rpm, "-"]);
+    }
+}
+
 #[test]
 fn the_compiler_is_the_kernels() {
     let gcc = |text: &str| format!("CONFIG_CC_IS_GCC=y\nCONFIG_CC_VERSION_TEXT=\"{text}\"\n");
