@@ -115,7 +115,9 @@ knem_check_compile() {
     knem_rustc=${knem_rustc:-/usr/bin/rustc}
     knem_release=$("$knem_rustc" --version 2>/dev/null | sed -n 's/^rustc \([0-9]*\.[0-9]*\).*/\1/p')
     if [ -z "$knem_release" ] || ! knem_from "$knem_release" "$knem_rustc_from"; then
-        knem_no "KNEM_RUST=compile is $knem_set_by, and $knem_rustc is ${knem_release:-not here}: rustc $knem_rustc_from or later is needed; $(knem_release=$knem_rustc_from && knem_get_rustc rust-src)"
+        knem_found=${knem_release:-not here}
+        knem_release=$knem_rustc_from
+        knem_no "KNEM_RUST=compile is $knem_set_by, and $knem_rustc is $knem_found: rustc $knem_rustc_from or later is needed; $(knem_get_rustc rust-src)"
     elif ! knem_has_core "$knem_rustc"; then
         knem_no "KNEM_RUST=compile is $knem_set_by, and the source of the Rust core library is not installed; $(knem_get rust-src)"
     else

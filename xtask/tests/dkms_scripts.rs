@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use nix::unistd::geteuid;
-use xtask::workspace::Workspace;
+use knem_lab::workspace::Workspace;
 
 const KERNEL: &str = "7.2.1-test";
 /// The shells that read the scripts: sh runs them, and DKMS is bash.
