@@ -70,7 +70,7 @@ knem_find_cache() {
 knem_check_cache() {
     knem_remedy="name another directory by a line KNEM_METADATA=/path/to/directory in $knem_conf"
     knem_may_execute "$knem_cache" || {
-        knem_lacks "nothing below $knem_cache may be executed (mounted noexec), and rustc maps the kernel's procedural macros from there" \
+        knem_lacks "nothing below $knem_cache may be executed (mounted noexec), and rustc maps procedural macros from there" \
             "$knem_remedy"
         return 1
     }
