@@ -18,7 +18,7 @@ fi
 echo "knem: building for kernel $kernelver with the $knem_with: $knem_why"
 build_dir=$knem_build_dir
 # An outer make's flags (a package build, for instance) are meant for that make.
-unset MAKEFLAGS MFLAGS MAKELEVEL GNUMAKEFLAGS KBUILD_OUTPUT
+unset MAKEFLAGS MFLAGS MAKELEVEL GNUMAKEFLAGS KBUILD_OUTPUT LLVM LLVM_IAS
 
 set -- "$knem_cc"
 case $knem_way in
@@ -32,7 +32,7 @@ kernel)
     ;;
 compile)
     mkdir compiled
-    RUSTC=$knem_rustc sh ./object.sh "$knem_arch" compiled
+    TMPDIR=$knem_temporary RUSTC=$knem_rustc sh ./object.sh "$knem_arch" compiled
     object=knem_rust-$knem_arch.o_shipped
     if cmp "compiled/$object" "$object"; then
         knem_why="compiled here, same bytes as shipped: $knem_why"

@@ -13,11 +13,11 @@
 # The first series whose crate the driver is written for: kernel-crate-from in Cargo.toml.
 knem_crate_from=7.2
 
-# KNEM_METADATA: another directory, for a build by a user who may not write there (install/module.sh).
-knem_cache=${KNEM_METADATA:-/var/cache/knem/rust-metadata}
 # The layout of what rust-metadata.sh makes. Raise it when a module needs something else: older entries are then made again. A number
 # and not a hash of the script, because linux-source may be gone by then.
 knem_cache_format=1
+# The bitcode of the C helpers for modules, below a build directory.
+knem_helpers=rust/helpers/helpers_module.bc
 # MiB that making the metadata needs for a minute; half of it stays.
 knem_disk_needed=400
 
@@ -41,6 +41,7 @@ knem_check_crate() {
         return 1
     }
     # Debian's headers lack the metadata; it can be made from the source of exactly this kernel.
+    knem_find_cache
     knem_source=linux-source-$knem_series
     knem_headers_version=$(knem_package_version "linux-headers-$knem_kernelver")
     knem_from_where="metadata made from $knem_source"
@@ -53,8 +54,64 @@ knem_check_crate() {
         knem_check_source || return 1
         knem_metadata=makeable
     fi
-    knem_check_rustc || return 1
+    [ "$knem_metadata" = shipped ] || knem_check_cache || return 1
+    knem_check_rustc && knem_check_helpers || return 1
     [ "$knem_metadata" != makeable ] || knem_check_makeable
+}
+
+# Where made metadata is: in the environment for a build by a user who may not write to /var (install/module.sh), or in the site's
+# settings where nothing in /var may be executed.
+knem_find_cache() {
+    knem_cache=${KNEM_METADATA:-$(knem_setting KNEM_METADATA)}
+    knem_cache=${knem_cache:-/var/cache/knem/rust-metadata}
+}
+
+# Whether rustc can map the procedural macros of made metadata, and no other user could have put them there.
+knem_check_cache() {
+    knem_remedy="name another directory by a line KNEM_METADATA=/path/to/directory in $knem_conf"
+    knem_may_execute "$knem_cache" || {
+        knem_lacks "nothing below $knem_cache may be executed (mounted noexec), and rustc maps procedural macros from there" \
+            "$knem_remedy"
+        return 1
+    }
+    [ ! -e "$knem_cache" ] || [ -z "$(find -H "$knem_cache" -prune \( -perm -020 -o -perm -002 -o ! -user 0 ! -user "$(id -u)" \))" ] ||
+        knem_lacks "$knem_cache belongs to another user, or others may write to it" "$knem_remedy"
+}
+
+# knem_may_execute DIRECTORY: whether files there may be executed, and so mapped to be. Tried where that is possible; a user who may
+# not write there goes by the mount's options.
+knem_may_execute() {
+    knem_place=$1
+    while [ ! -d "$knem_place" ]; do
+        knem_place=$(dirname "$knem_place")
+    done
+    if knem_probe=$(mktemp -d "$knem_place/.knem-probe-XXXXXXXXXX" 2>/dev/null); then
+        # An empty program, so that a full disk is not taken for it.
+        : >"$knem_probe/run" && chmod 700 "$knem_probe/run"
+        knem_ran=0
+        "$knem_probe/run" 2>/dev/null || knem_ran=$?
+        rm -rf "$knem_probe"
+        [ "$knem_ran" != 126 ]
+        return
+    fi
+    case ,$(findmnt -n -o OPTIONS -T "$knem_place" 2>/dev/null), in
+    *,noexec,*) return 1 ;;
+    esac
+}
+
+# With CONFIG_RUST_INLINE_HELPERS rustc gives bitcode, which is linked with that of the C helpers and compiled by clang: that takes
+# the bitcode, and the clang of the kernel's series.
+knem_check_helpers() {
+    knem_is_set CONFIG_RUST_INLINE_HELPERS || return 0
+    if [ "$knem_metadata" = shipped ] && [ ! -r "$knem_build_dir/$knem_helpers" ]; then
+        knem_lacks "kernel headers without the bitcode of the C helpers ($knem_helpers), which CONFIG_RUST_INLINE_HELPERS takes"
+    elif [ "${knem_here%%.*}" != "$knem_major" ]; then
+        knem_suffix=-$knem_major
+        knem_lacks "CONFIG_RUST_INLINE_HELPERS takes clang $knem_major, which built the kernel, and clang here is ${knem_here:-none}" \
+            "$(knem_get clang lld llvm)"
+        knem_suffix=
+        return 1
+    fi
 }
 
 # knem_package_version PACKAGE: the version of the source package it was built from (a rebuild of a binary package adds a suffix
@@ -77,17 +134,23 @@ knem_stamp() {
 
 knem_is_cached() {
     knem_entry=$knem_cache/$knem_kernelver
-    [ -r "$knem_entry/stamp" ] && [ "$(cat "$knem_entry/stamp")" = "$(knem_stamp)" ] && knem_has_metadata "$knem_entry/out"
+    [ -r "$knem_entry/stamp" ] && [ "$(cat "$knem_entry/stamp")" = "$(knem_stamp)" ] && knem_has_metadata "$knem_entry/out" || return 1
+    ! knem_is_set CONFIG_RUST_INLINE_HELPERS || [ -r "$knem_entry/out/$knem_helpers" ]
 }
 
 knem_check_source() {
+    # Ubuntu has a package of it, and its linux-source another layout.
+    ! knem_remedy=$(knem_get metadata) || {
+        knem_lacks "kernel headers without Rust metadata (rust/libkernel.rmeta)" "$knem_remedy"
+        return 1
+    }
+    knem_remedy=
     case $knem_build_dir in
     /usr/src/linux-headers-*) ;;
     *) knem_headers_version= ;;
     esac
     [ -n "$knem_headers_version" ] || {
-        knem_lacks "kernel headers without Rust metadata (rust/libkernel.rmeta)" \
-            "install what your distribution has it in (Ubuntu: linux-lib-rust-$knem_kernelver)"
+        knem_lacks "kernel headers without Rust metadata (rust/libkernel.rmeta)"
         return 1
     }
     knem_remedy="apt install --no-install-recommends $knem_source=$knem_headers_version"
@@ -101,10 +164,23 @@ knem_check_source() {
         knem_lacks "$knem_source is ${knem_source_version:-unknown}, the kernel headers are $knem_headers_version" "$knem_remedy"
 }
 
-# The compiler must be the very one the kernel was built with. It is, in order, the site's choice, or where distributions install it;
+# knem_metadata_rustc BUILD_DIR: the compiler that made the metadata there, as `rustc --version` prints it; the header of each crate has it.
+knem_metadata_rustc() {
+    head -c 512 "$1/rust/libcore.rmeta" 2>/dev/null | LC_ALL=C tr -c ' -~' '\n' | sed -n 's/.*\(rustc [0-9]\)/\1/p' | head -n 1 | tr -d '#'
+}
+
+# The compiler must be the very one that the metadata is of: rustc reads no other's (E0514). That is the one the kernel was built with,
+# unless the headers' package was made by another. It is, in order, the site's choice, or where distributions install it;
 # never from PATH, where a rustup shim may answer.
 knem_check_rustc() {
     knem_wanted=$(knem_config CONFIG_RUSTC_VERSION_TEXT)
+    knem_built="kernel built with $knem_wanted"
+    knem_text=
+    [ "$knem_metadata" != shipped ] || knem_text=$(knem_metadata_rustc "$knem_build_dir")
+    [ "${knem_text:-$knem_wanted}" = "$knem_wanted" ] || {
+        knem_built="Rust metadata made by $knem_text (and the configuration names ${knem_wanted:-none})"
+        knem_wanted=$knem_text
+    }
     knem_release=$(printf %s "$knem_wanted" | sed -n 's/^rustc \([0-9]*\.[0-9]*\).*/\1/p')
     knem_site=$(knem_setting RUSTC)
     knem_found=
@@ -117,12 +193,14 @@ knem_check_rustc() {
     done
     knem_rustc=
     if [ -n "$knem_found" ]; then
-        knem_lacks "kernel built with $knem_wanted, but${knem_found#,}" \
-            "install that version, and name it by a line RUSTC=/path/to/rustc in $knem_conf if it is in another directory"
+        knem_lacks "$knem_built, but${knem_found#,}" "$(knem_get 'rustc-{R}' || echo "install that version"), and name it by a line \
+RUSTC=/path/to/rustc in $knem_conf if it is in another directory"
     elif [ -n "$knem_site" ]; then
         knem_lacks "there is no compiler $knem_site, which $knem_conf names"
+    elif [ "$knem_metadata" = makeable ]; then
+        knem_lacks "rustc is not installed" "$(knem_get_rustc rust-src bindgen)"
     else
-        knem_lacks "rustc is not installed" "$(knem_get "rustc rust-src bindgen" "rust rust-src")"
+        knem_lacks "rustc is not installed" "$(knem_get_rustc)"
     fi
 }
 
@@ -143,7 +221,7 @@ knem_check_makeable() {
         knem_lacks "kernel built with $knem_wanted, but $knem_bindgen is ${knem_text:-broken}" "install that version"
         return 1
     }
-    for knem_tool in nm:binutils tar:tar xz:xz-utils flock:util-linux; do
+    for knem_tool in nm:binutils tar:tar xz:xz flock:util-linux; do
         command -v "${knem_tool%%:*}" >/dev/null || {
             knem_lacks "${knem_tool%%:*} is not installed" "$(knem_get "${knem_tool##*:}")"
             return 1

@@ -6,7 +6,8 @@
 #     knem_check_kernel KERNELVER KERNEL_SOURCE_DIR    status 0: a kernel that the driver is written for, whose C compiler is here
 #
 # sets knem_kernelver, knem_build_dir (links resolved), knem_series (7.2), knem_arch (what its Rust object is called by: x86_64, aarch64,
-# aarch64-16k, aarch64-64k), knem_cc (a make variable that names the C compiler); or knem_missing, a sentence that ends with the command that helps.
+# aarch64-16k, aarch64-64k), knem_cc (a make variable that names the C compiler), knem_suffix (of LLVM's tools, such as -19); or
+# knem_missing, a sentence that ends with the command that helps. get.sh is sourced before it.
 
 # The oldest kernel that the driver is written for: the first of kernel-series in Cargo.toml.
 knem_oldest=5.10
@@ -20,17 +21,6 @@ knem_clean() {
 knem_no() {
     knem_missing=$(knem_clean "$1")
     return 1
-}
-
-# knem_get PACKAGE [RPM-PACKAGE]: the command that installs a package here.
-knem_get() {
-    if command -v dnf >/dev/null; then
-        echo "dnf install ${2:-$1}"
-    elif command -v zypper >/dev/null; then
-        echo "zypper install ${2:-$1}"
-    else
-        echo "apt install $1"
-    fi
 }
 
 # knem_config SYMBOL: its value in the kernel's configuration, without quotes.
@@ -53,7 +43,7 @@ knem_check_kernel() {
     knem_build_dir=$(readlink -f "$2") || knem_build_dir=
     knem_series=$(printf %s "$knem_kernelver" | sed 's/^\([0-9]*\.[0-9]*\).*/\1/')
     [ -n "$knem_build_dir" ] && [ -r "$knem_build_dir/include/config/auto.conf" ] || {
-        knem_no "the headers of this kernel are not installed, or not complete; $(knem_get "linux-headers-$knem_kernelver" "kernel-devel-$knem_kernelver")"
+        knem_no "the headers of this kernel are not installed, or not complete; $(knem_get headers)"
         return 1
     }
     knem_from "$knem_series" "$knem_oldest" || {
@@ -79,19 +69,55 @@ knem_check_kernel() {
 
 # The compiler the kernel was built with, by its name, or another release of it.
 knem_check_cc() {
+    knem_suffix=
+    knem_here=
+    knem_major=
     if knem_is_set CONFIG_CC_IS_CLANG; then
-        knem_cc=LLVM=1
-        command -v clang >/dev/null && command -v ld.lld >/dev/null ||
-            knem_no "this kernel is built by clang, and clang and lld are not installed; $(knem_get "clang lld llvm")"
+        knem_check_clang
         return
     fi
-    knem_named=$(knem_config CONFIG_CC_VERSION_TEXT)
-    knem_named=${knem_named%% *}
-    knem_cc=${knem_named:-gcc}
+    # Its name is the first word as a rule, but not of `Debian clang version 19.1.7`.
+    knem_named=$(knem_config CONFIG_CC_VERSION_TEXT | tr ' ' '\n' | sed -n '/^[a-z0-9_.-]*cc[0-9.-]*$/{p;q;}')
+    knem_named=${knem_named:-gcc}
+    knem_cc=$knem_named
     command -v "$knem_cc" >/dev/null || knem_cc=gcc
     command -v "$knem_cc" >/dev/null || {
         knem_no "there is no C compiler: neither $knem_named, which built the kernel, nor gcc is installed; $(knem_get gcc)"
         return 1
     }
     knem_cc=CC=$knem_cc
+}
+
+# The release of clang that built the kernel, by its plain name or with a suffix, or another one by its plain name. The linker is
+# LLVM's where the kernel's was: then make's LLVM names all tools at once.
+knem_check_clang() {
+    knem_major=$(knem_config CONFIG_CLANG_VERSION)
+    knem_major=$((${knem_major:-0} / 10000))
+    knem_here=$(clang -dumpversion 2>/dev/null) || knem_here=
+    # Makefiles know the suffix since 5.18.
+    if [ "${knem_here%%.*}" != "$knem_major" ] && knem_from "$knem_series" 5.18 && command -v "clang-$knem_major" >/dev/null; then
+        knem_suffix=-$knem_major
+        knem_here=$knem_major
+    fi
+    knem_tools=clang
+    knem_cc=CC=clang$knem_suffix
+    if knem_is_set CONFIG_LD_IS_LLD; then
+        knem_tools="clang lld:ld.lld llvm:llvm-nm"
+        knem_cc=LLVM=${knem_suffix:-1}
+    fi
+    ! knem_is_set CONFIG_RUST_INLINE_HELPERS || knem_tools="$knem_tools llvm:llvm-link"
+    knem_lacking=
+    knem_wanting=
+    for knem_tool in $knem_tools; do
+        command -v "${knem_tool#*:}$knem_suffix" >/dev/null || {
+            knem_lacking="$knem_lacking, ${knem_tool#*:}$knem_suffix"
+            case " $knem_wanting " in
+            *" ${knem_tool%:*} "*) ;;
+            *) knem_wanting="$knem_wanting ${knem_tool%:*}" ;;
+            esac
+        }
+    done
+    # shellcheck disable=SC2086
+    [ -z "$knem_lacking" ] ||
+        knem_no "this kernel is built by clang $knem_major, and these of its tools are not installed:${knem_lacking#,}; $(knem_get $knem_wanting)"
 }

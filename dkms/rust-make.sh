@@ -3,7 +3,7 @@
 #
 # Makes a kernel build directory that has Rust metadata, from one that has not and the kernel's source.
 #
-#     sh rust-make.sh BUILD_DIR SOURCE_TARBALL NEW RUSTC BINDGEN
+#     sh rust-make.sh BUILD_DIR SOURCE_TARBALL NEW RUSTC BINDGEN CC=...|LLVM=...
 #
 # Debian's headers have everything but the directory rust/ and what builds it. So NEW/src is a source tree of links to the
 # headers, completed from the tarball; NEW/out is an output tree of links to the headers' configuration and generated files; and
@@ -18,6 +18,7 @@ tarball=$2
 new=$3
 rustc=$4
 bindgen=$5
+compiler=$6
 
 # The part of the headers that all flavours share; the flavour's Makefile includes it.
 common=$(sed -n 's|^include \(/.*\)/Makefile$|\1|p' "$headers/Makefile")
@@ -56,6 +57,7 @@ knem-rust-metadata:
 	+$(Q)$(CONFIG_SHELL) $(srctree)/scripts/rust_is_available.sh
 	$(if $(CONFIG_X86),$(Q)$(MAKE) $(build)=scripts scripts/target.json)
 	$(Q)$(MAKE) $(build)=rust rust/kernel.o
+	$(if $(CONFIG_RUST_INLINE_HELPERS),$(Q)$(MAKE) $(build)=rust rust/helpers/helpers_module.bc)
 endif
 EOM
 
@@ -85,14 +87,14 @@ env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/nonexistent LC_ALL=C TMPDIR="${T
     may-sync-config= need-compiler=1 \
     KCPPFLAGS="-I$new/src/rust/bindings" \
     KRUSTFLAGS="--remap-path-prefix=$new/src/=" \
-    RUSTC="$rustc" HOSTRUSTC="$rustc" BINDGEN="$bindgen" \
+    RUSTC="$rustc" HOSTRUSTC="$rustc" BINDGEN="$bindgen" "$compiler" \
     knem-rust-metadata
 
 sh "$here/rust-symbols.sh" "$headers/Module.symvers" "$new/out/rust"
 
 # --- what stays --------------------------------------------------------------------------------------------------------------
 
-find "$new/out/rust" -type f ! -name '*.rmeta' ! -name '*.so' -delete
+find "$new/out/rust" -type f ! -name '*.rmeta' ! -name '*.so' ! -name helpers_module.bc -delete
 find "$new/out/rust" -type d -empty -delete
 rm -rf "$new/src/rust" "$new/src/drivers"
 echo "knem: Rust metadata made: $(du -sm "$new" | cut -f 1) MiB"

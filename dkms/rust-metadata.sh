@@ -27,10 +27,13 @@ prune() {
     rm -rf "$knem_cache"/.new-*
     for entry in "$knem_cache"/*; do
         name=${entry##*/}
+        # A directory of the site's may have other files.
+        [ "$name" != "${name%.log}" ] || [ -e "$entry/stamp" ] || continue
         [ -d "/lib/modules/${name%.log}" ] || rm -rf "$entry"
     done
 }
 
+knem_find_cache
 mkdir -p "$knem_cache"
 # The programs started below inherit the lock: it is held until the last of them is gone, even when this shell was killed.
 exec 9>"$knem_cache/.lock"
@@ -49,7 +52,7 @@ log=$knem_cache/$kernelver.log
 trap 'rm -rf "$new"' EXIT
 trap 'exit 1' HUP INT TERM
 mkdir "$new"
-if ! sh "$knem_dir/rust-make.sh" "$knem_build_dir" "$knem_tarball" "$new" "$knem_rustc" "$knem_bindgen" >"$log" 2>&1; then
+if ! sh "$knem_dir/rust-make.sh" "$knem_build_dir" "$knem_tarball" "$new" "$knem_rustc" "$knem_bindgen" "$knem_cc" >"$log" 2>&1; then
     tail -n 30 "$log"
     fail "making it failed; the whole log is $log"
 fi

@@ -6,7 +6,9 @@
 #
 #     sh secure-boot.sh
 
-version=$(cat "$(dirname "$0")/VERSION")
+knem_dir=$(cd "$(dirname "$0")" && pwd)
+version=$(cat "$knem_dir/VERSION")
+. "$knem_dir/get.sh"
 
 # Whether the firmware verifies what it boots: the last of the variable's five bytes is 1.
 secure_boot_is_on() {
@@ -54,7 +56,7 @@ secure_boot_hint() {
     if [ ! -r "$certificate" ]; then
         # DKMS makes its key with openssl, which it does not depend on.
         if modinfo knem >/dev/null 2>&1 && [ -z "$(modinfo -F signer knem)" ]; then
-            echo "knem: Secure Boot is on, and the module is not signed, so the kernel refuses it (Key was rejected by service): apt install openssl, then: dkms remove knem/$version -k $(uname -r), and: dkms install knem/$version -k $(uname -r)" >&2
+            echo "knem: Secure Boot is on, and the module is not signed, so the kernel refuses it (Key was rejected by service): $(knem_get openssl), then: dkms remove knem/$version -k $(uname -r), and: dkms install knem/$version -k $(uname -r)" >&2
         fi
         return 0
     fi

@@ -21,6 +21,7 @@
 case ${0##*/} in
 way.sh) knem_dir=$(cd "$(dirname "$0")" && pwd) ;;
 esac
+. "$knem_dir/get.sh"
 . "$knem_dir/kernel.sh"
 . "$knem_dir/crate.sh"
 
@@ -114,9 +115,17 @@ knem_check_compile() {
     knem_rustc=${knem_rustc:-/usr/bin/rustc}
     knem_release=$("$knem_rustc" --version 2>/dev/null | sed -n 's/^rustc \([0-9]*\.[0-9]*\).*/\1/p')
     if [ -z "$knem_release" ] || ! knem_from "$knem_release" "$knem_rustc_from"; then
-        knem_no "KNEM_RUST=compile is $knem_set_by, and $knem_rustc is ${knem_release:-not here}: rustc $knem_rustc_from or later is needed; $(knem_get "rustc rust-src" "rust rust-src")"
+        knem_found=${knem_release:-not here}
+        knem_release=$knem_rustc_from
+        knem_no "KNEM_RUST=compile is $knem_set_by, and $knem_rustc is $knem_found: rustc $knem_rustc_from or later is needed; $(knem_get_rustc rust-src)"
     elif ! knem_has_core "$knem_rustc"; then
         knem_no "KNEM_RUST=compile is $knem_set_by, and the source of the Rust core library is not installed; $(knem_get rust-src)"
+    else
+        # rustc maps the object's procedural macros from there.
+        for knem_temporary in "${TMPDIR:-/tmp}" "${KNEM_ATTEMPTS:-/var/cache/knem/build}"; do
+            ! knem_may_execute "$knem_temporary" || return 0
+        done
+        knem_no "KNEM_RUST=compile is $knem_set_by, and nothing below ${TMPDIR:-/tmp} and ${KNEM_ATTEMPTS:-/var/cache/knem/build} may be executed (mounted noexec); KNEM_RUST=object takes the object in the package"
     fi
 }
 

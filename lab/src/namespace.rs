@@ -61,6 +61,15 @@ impl Mount {
         Ok(Self { at: at.to_owned() })
     }
 
+    /// Forbids to execute what is below `at`, as the mount option noexec does.
+    pub fn noexec(at: &Path) -> Result<Self> {
+        let mounted = Self::bind(at, at)?;
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NOEXEC;
+        mount(None::<&str>, at, None::<&str>, flags, None::<&str>)
+            .with_context(|| format!("cannot mount {} noexec", at.display()))?;
+        Ok(mounted)
+    }
+
     /// Mounts a file system of the kernel.
     pub fn special(kind: &str, at: &Path, flags: MsFlags, options: &str) -> Result<Self> {
         mount(Some(kind), at, Some(kind), flags, Some(options))

@@ -11,6 +11,7 @@ use knem_lab::run;
 use nix::mount::MsFlags;
 
 use super::kernels::{arrives_with_source, source};
+use super::unsupported::headers;
 use crate::drill::Drill;
 use crate::machine::Machine;
 use crate::memory::Bound;
@@ -61,6 +62,13 @@ pub(crate) const DRILLS: &[Drill] = &[
         run: compiler_arrives,
     },
     Drill {
+        id: "D9",
+        name: "clang-kernel",
+        claim: "a kernel that clang built: skipped, and its tools named; when they come, a trigger builds with them, by any suffix",
+        fast: false,
+        run: clang_kernel,
+    },
+    Drill {
         id: "D10",
         name: "disk-full",
         claim: "/var is full: too full for metadata, the object is taken; for that too, a sentence says so; with room it builds",
@@ -73,6 +81,13 @@ pub(crate) const DRILLS: &[Drill] = &[
         claim: "/tmp is full, so that dkms add fails: a sentence says so, and the next trigger repairs it",
         fast: false,
         run: tmp_full,
+    },
+    Drill {
+        id: "D10",
+        name: "noexec-var",
+        claim: "nothing in /var and /tmp may be executed: the object is taken and KNEM_METADATA= named; with that, the crate is used",
+        fast: false,
+        run: noexec_var,
     },
     Drill {
         id: "D11",
@@ -245,6 +260,44 @@ fn compiler_arrives(site: &Site) -> Result<()> {
     })
 }
 
+/// What clang and LLVM's linker change in the configuration of a kernel that gcc built.
+const OF_CLANG: &str =
+    "s/^CONFIG_CC_IS_GCC=/CONFIG_CC_IS_CLANG=/; s/^CONFIG_CLANG_VERSION=.*/CONFIG_CLANG_VERSION=190107/; \
+    s/^CONFIG_CC_VERSION_TEXT=.*/CONFIG_CC_VERSION_TEXT=\"Debian clang version 19.1.7 (3+b1)\"/; \
+    s/^CONFIG_LD_IS_BFD=/CONFIG_LD_IS_LLD=/; s/^CONFIG_AS_IS_GNU=/CONFIG_AS_IS_LLVM=/; /^CONFIG_GCC/d; \
+    s/^CONFIG_FTRACE_MCOUNT_USE_CC=/CONFIG_FTRACE_MCOUNT_USE_OBJTOOL=/; /^CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=/d; \
+    s/^CONFIG_CC_IMPLICIT_FALLTHROUGH=.*/CONFIG_CC_IMPLICIT_FALLTHROUGH=\"-Wimplicit-fallthrough\"/";
+
+fn clang_kernel(site: &Site) -> Result<()> {
+    let known = site.kernel("6.12")?;
+    let release = "6.12.0-clang";
+    let machine = Machine::above(site, &site.installed(known)?)?;
+    machine.inside(|shell| {
+        let package = headers(shell, &known.release, release, OF_CLANG)?;
+        let said = shell.install(&[&package, WITNESS])?;
+        said.must_say(&format!(
+            "knem: not built for kernel {release}: this kernel is built by clang 19, and these of its tools are not installed: \
+             clang, ld.lld, llvm-nm; apt install clang lld llvm"
+        ))?;
+        shell.healthy()?;
+        shell.demand_no_module(release)?;
+
+        let built = || -> Result<()> {
+            shell.dkms_status()?.must_say(&format!("knem/{}, {release}, x86_64: installed", site.version()))?;
+            let module = format!("/lib/modules/{release}/updates/dkms/knem.ko.xz");
+            shell.output(&format!("xz -dc {module} | grep -a -q 'clang version 19' && ! xz -dc {module} | grep -a -q GCC:"))?;
+            shell.healthy()
+        };
+        shell.install(&["clang", "lld", "llvm"])?.must_say("Processing triggers for knem2-dkms")?;
+        built()?;
+        shell.note("the tools have a suffix only")?;
+        shell.apt(&["purge", "clang", "lld", "llvm"])?.demand(0)?;
+        shell.output("! command -v clang && command -v clang-19")?;
+        shell.rebuild(release)?;
+        built()
+    })
+}
+
 /// Mounts a small file system in the tree.
 fn small(shell: &Shell<'_>, at: &str, size: &str) -> Result<Mount> {
     let at = shell.path(at);
@@ -291,6 +344,53 @@ fn disk_full(site: &Site) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+fn noexec_var(site: &Site) -> Result<()> {
+    let kernel = site.kernel("7.2")?;
+    let release = &kernel.release;
+    let machine = Machine::with_rust(site, kernel)?;
+    machine.inside(|shell| {
+        // Not all of /var: dpkg executes its packages' scripts there.
+        let _mounts = ["var/cache", "var/lib/dkms", "tmp"]
+            .iter()
+            .map(|at| {
+                directory(&shell.path(at))?;
+                Mount::noexec(&shell.path(at))
+            })
+            .collect::<Result<Vec<Mount>>>()?;
+        shell.sh("cp /bin/true /var/cache/true && /var/cache/true")?.demand(126)?;
+        let lack = format!("nothing below /{METADATA} may be executed (mounted noexec)");
+        let said = shell.install_knem_and_witness()?;
+        said.must_say(&format!("with the prebuilt object: {lack}"))?.must_not_say("error")?;
+        shell.healthy()?;
+        shell.demand_built(release, &format!("object: {lack}"))?;
+
+        shell.note("the site insists on the crate, or on compiling the object")?;
+        for (way, why) in
+            [("kernel", &*lack), ("compile", "nothing below /tmp and /var/cache/knem/build may be executed")]
+        {
+            shell.write(SETTINGS, &format!("KNEM_RUST={way}\n"))?;
+            let why =
+                format!("KNEM_RUST={way} is set in /{SETTINGS}{} {why}", if way == "kernel" { ":" } else { ", and" });
+            shell.sh(&format!("dkms remove knem/{} -k {release}", site.version()))?;
+            let said = shell.apt(&["install", "--reinstall", "knem2-dkms"])?;
+            said.demand(0)?.must_say(&format!("knem: not built for kernel {release}: {why}"))?;
+            shell.healthy()?;
+            shell.demand_no_module(release)?;
+            shell.way(release)?.demand(77)?.must_say(&why)?;
+        }
+
+        shell.note("as the sentence says: another directory")?;
+        shell.output(&format!("mkdir /opt/knem && cp -a /{METADATA} /opt/knem/"))?;
+        shell.write(SETTINGS, "KNEM_METADATA=/opt/knem/rust-metadata\n")?;
+        shell.rebuild(release)?;
+        shell.demand_built(release, "kernel: metadata made from linux-source-7.2")?;
+        shell.output("chmod 777 /opt/knem/rust-metadata")?;
+        shell.rebuild(release)?;
+        shell
+            .demand_built(release, "object: /opt/knem/rust-metadata belongs to another user, or others may write to it")
+    })
 }
 
 /// `linux-source-7.2` of `linux-source-7.2=7.2.12-1`.

@@ -27,12 +27,12 @@ fn dkms(machine: &Machine) -> Finding {
         (true, Some(version)) => Finding::ok(ID, format!("DKMS is there, and the source of knem {version}")),
         (false, Some(version)) => Finding::note(ID, format!("the source of knem {version} is there, and DKMS is not"))
             .means("nothing builds the module for the next kernel")
-            .mend("apt install dkms, or: dnf install dkms"),
+            .mend(machine.get(&["dkms"])),
         (_, None) if present => Finding::ok(ID, "the module was not built here: it came ready-made for this kernel")
             .means("for another kernel it has to come so too"),
         (_, None) => Finding::note(ID, "the package that builds the module is not installed")
             .means("the module can only come ready-made, for exactly this kernel")
-            .mend("apt install knem-dkms, or: dnf install knem-dkms"),
+            .mend(machine.get(&["knem2-dkms"])),
     }
 }
 
@@ -97,7 +97,7 @@ fn buildable(machine: &Machine, version: &str, kernel: &str) -> Finding {
 
 /// What is wrong, and the command that mends it, which the sentence ends with.
 fn split(sentence: &str) -> (&str, Option<&str>) {
-    const COMMANDS: [&str; 2] = ["apt ", "install "];
+    const COMMANDS: [&str; 5] = ["apt ", "dnf ", "zypper ", "pacman ", "install "];
     match sentence.rsplit_once("; ") {
         Some((what, remedy)) if COMMANDS.iter().any(|command| remedy.starts_with(command)) => (what, Some(remedy)),
         _ => (sentence, None),

@@ -190,7 +190,7 @@ fn group(machine: &Machine, members: &Members) -> Finding {
         Some(facts) => Finding::ok(ID, format!("there is no group {GROUP}; the node belongs to {}", facts.group)),
         None => Finding::note(ID, format!("there is no group {GROUP}"))
             .means("the udev rule cannot give the node to it, so only root may open it")
-            .mend(format!("apt install knem-tools, or: systemd-sysusers; then: {TRIGGER}")),
+            .mend(format!("{}, or: systemd-sysusers; then: {TRIGGER}", machine.get(&["knem-tools"]))),
     }
 }
 
@@ -284,7 +284,7 @@ fn rule(machine: &Machine) -> Finding {
         Some(path) => Finding::ok(ID, format!("{path} gives the node to group {GROUP}")),
         None => Finding::note(ID, "there is no udev rule for the device")
             .means("the node is made with mode 0600: only root may open it")
-            .mend(format!("apt install knem-tools, or: dnf install knem; then: {TRIGGER}")),
+            .mend(format!("{}; then: {TRIGGER}", machine.get(&["knem-tools"]))),
     }
 }
 

@@ -124,7 +124,8 @@ fn signature(machine: &Machine, secure: &Security) -> Finding {
         return Finding::problem(ID, "the module is not signed")
             .means("the kernel refuses it: Key was rejected by service")
             .mend(format!(
-                "apt install openssl; dkms remove knem/{version} -k {kernel}; dkms install knem/{version} -k {kernel}"
+                "{}; dkms remove knem/{version} -k {kernel}; dkms install knem/{version} -k {kernel}",
+                machine.get(&["openssl"])
             ));
     }
     match asked_of_script(machine).or_else(|| asked_of_mokutil(machine)) {

@@ -135,7 +135,7 @@ fn file(machine: &Machine) -> Finding {
         };
         return finding
             .means("without a line for it, a login has the system's default, 8 MiB as a rule")
-            .mend(format!("apt install knem-tools, or {RAISE}"));
+            .mend(format!("{}, or {RAISE}", machine.get(&["knem-tools"])));
     };
     let (path, user) = (&line.path, &machine.caller.user);
     if let Some(more) = soft().find(|more| path.ends_with(OURS) && more.bytes > line.bytes) {

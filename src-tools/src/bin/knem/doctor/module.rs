@@ -29,7 +29,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
         container: machine.container().is_some(),
     };
     let mut findings = vec![present(machine, &seen), loaded(machine, &seen)];
-    findings.extend(version(&seen));
+    findings.extend(version(machine, &seen));
     findings.extend(rust(machine));
     findings.extend(kernels(machine, &seen));
     findings.push(vendor(machine));
@@ -72,11 +72,11 @@ fn present(machine: &Machine, seen: &Seen) -> Finding {
             let finding = Finding::problem(ID, format!("there is no module for the running kernel {kernel}"))
                 .means("it cannot be loaded before it is installed or built for this kernel");
             if machine.source_version().is_none() {
-                finding.mend("apt install knem-dkms, or: dnf install knem-dkms")
+                finding.mend(machine.get(&["knem2-dkms"]))
             } else if machine.find("dkms").is_some() {
                 finding.mend(format!("dkms autoinstall -k {kernel}"))
             } else {
-                finding.mend("apt install dkms, or: dnf install dkms")
+                finding.mend(machine.get(&["dkms"]))
             }
         }
     }
@@ -100,7 +100,7 @@ fn loaded(machine: &Machine, seen: &Seen) -> Finding {
     }
 }
 
-fn version(seen: &Seen) -> Option<Finding> {
+fn version(machine: &Machine, seen: &Seen) -> Option<Finding> {
     const ID: &str = "module.version";
     let loaded = seen.loaded.as_deref()?;
     let installed = seen.description.version.as_deref();
@@ -108,7 +108,7 @@ fn version(seen: &Seen) -> Option<Finding> {
         return Some(
             Finding::note(ID, format!("the loaded module is the original driver, version {loaded}; this command is {OURS}"))
                 .means("it works, without the statistics by path, size, time and reason, and without the limits of this driver")
-                .mend("apt install knem2-dkms, or: dnf install knem-dkms; then: modprobe -r knem; modprobe knem"),
+                .mend(format!("{}; then: modprobe -r knem; modprobe knem", machine.get(&["knem2-dkms"]))),
         );
     }
     Some(match installed {
@@ -119,7 +119,7 @@ fn version(seen: &Seen) -> Option<Finding> {
         }
         _ if loaded != OURS => Finding::note(ID, format!("the module is {loaded}, this command is {OURS}"))
             .means("they work together as long as the interface is the same")
-            .mend("install knem2-dkms (apt) or knem-dkms (dnf), and knem-tools, of the same release"),
+            .mend(format!("{}, of the same release", machine.get(&["knem2-dkms", "knem-tools"]))),
         _ => Finding::ok(ID, format!("module and command are both {OURS}")),
     })
 }
@@ -188,8 +188,14 @@ fn vendor(machine: &Machine) -> Finding {
     let names: Vec<&str> = packages.iter().filter_map(|package| package.split(' ').next()).collect();
     match (names.is_empty(), machine.find("dpkg-query").is_some()) {
         (true, _) => finding.mend("delete the other files, then: depmod -a; modprobe -r knem; modprobe knem"),
-        (false, true) => finding.mend(format!("apt install knem2-dkms knem-tools; apt purge {}", names.join(" "))),
-        (false, false) => finding.mend(format!("dnf install knem-dkms knem-tools; dnf remove --noautoremove {}", names.join(" "))),
+        (false, true) => {
+            finding.mend(format!("{}; apt purge {}", machine.get(&["knem2-dkms", "knem-tools"]), names.join(" ")))
+        }
+        (false, false) => finding.mend(format!(
+            "{}; dnf remove --noautoremove {}",
+            machine.get(&["knem2-dkms", "knem-tools"]),
+            names.join(" ")
+        )),
     }
 }
 
@@ -244,7 +250,7 @@ fn autoload(machine: &Machine, seen: &Seen) -> Option<Finding> {
     } else {
         Finding::note(ID, "nothing loads the module at boot")
             .means("after a restart there is no device until somebody runs modprobe knem")
-            .mend("apt install knem-tools, or: echo knem > /etc/modules-load.d/knem.conf")
+            .mend(format!("{}, or: echo knem > /etc/modules-load.d/knem.conf", machine.get(&["knem-tools"])))
     })
 }
 
@@ -294,7 +300,7 @@ mod tests {
         let findings = check(&Fake::new().machine());
         let present = found(&findings, "module.present");
         assert_eq!(present.state, State::Problem);
-        assert!(present.remedies[0].contains("knem-dkms"));
+        assert!(present.remedies[0].contains("knem2-dkms"));
         assert_eq!(found(&findings, "module.loaded").remedies, ["modprobe knem"]);
         assert_eq!(found(&findings, "module.autoload").state, State::Note);
     }

@@ -79,6 +79,7 @@ impl Fake {
         let dkms = "/lib/modules/7.2.6/updates/dkms/knem.ko.xz";
         Self::new()
             .opens()
+            .file("/etc/os-release", "ID=debian\n")
             .file("/lib/modules/7.2.6/modules.dep", "updates/dkms/knem.ko.xz:\n")
             .file(dkms, "")
             .says(&format!("modinfo -F version {dkms}"), "2.0.0\n")

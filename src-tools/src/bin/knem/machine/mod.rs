@@ -9,6 +9,7 @@ pub(crate) mod commands;
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod modules;
+mod packages;
 pub(crate) mod parameters;
 mod surroundings;
 
