@@ -104,10 +104,12 @@ rpms() {
     command -v rpmbuild >/dev/null || fail "rpmbuild is missing; the package rpm-build has it (Debian: rpm)"
     # What distributions have for it, or the kernel's own package at exactly this version.
     for file in vmlinuz modules.builtin modules.order kernel; do
-        owner=$(rpm -qf --qf '%{NAME} = %{VERSION}-%{RELEASE}\n' "/lib/modules/$kernel/$file" 2>/dev/null | head -n 1) && break
+        owner=$(rpm -qf --qf '%{NAME} = %{VERSION}-%{RELEASE}\n' "/lib/modules/$kernel/$file" 2>/dev/null) && break
         owner=
     done
     [ -n "$owner" ] || fail "no package has kernel $kernel"
+    # All of its owners, where there are several.
+    owner=$(echo "$owner" | sort -u | paste -s -d , -)
     for name in kernel-core-uname-r kernel-uname-r; do
         if rpm -q --whatprovides "$name = $kernel" >/dev/null 2>&1; then
             owner="$name = $kernel"

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use xtask::workspace::Workspace;
+use knem_lab::workspace::Workspace;
 
 const EASYCONFIG: &str = "deploy/easybuild/KNEM-2.0.0.eb";
 const SPACK: &str = "deploy/spack/repo/packages/knem/package.py";

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{bail, Context, Result};
-use xtask::run;
+use knem_lab::run;
 
 use crate::drill::Drill;
 use crate::machine::Machine;

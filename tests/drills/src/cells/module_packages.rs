@@ -5,9 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{bail, Result};
+use knem_lab::kernels::Kernel;
+use knem_packages::repo;
 use tempfile::TempDir;
-use xtask::kernels::Kernel;
-use xtask::packages::repo;
 
 use super::diskless::{bring_script, copy};
 use super::rpm::{build_package, repository};

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{bail, ensure, Context, Result};
-use xtask::vm::image::Without;
-use xtask::vm::Options;
+use knem_lab::vm::image::Without;
+use knem_lab::vm::Options;
 
 use crate::drill::Drill;
 use crate::machine::{options, Machine};
