@@ -44,7 +44,7 @@ fn exported(site: &Site) -> Result<()> {
     machine.inside(|shell| shell.install(&["prometheus-node-exporter", "curl"]).map(|_| ()))?;
     let image = machine.image(kernel, Without::Building)?;
     let units = "/usr/lib/systemd/system/knem-stat";
-    let verify = format!("systemd-analyze verify {units}.service {units}.timer 2>&1 | grep knem-stat");
+    let verify = format!("systemd-analyze verify --man=no {units}.service {units}.timer 2>&1 | grep knem-stat");
     let enable = format!(
         "systemctl enable --now knem-stat.timer && for second in $(seq 60); do [ ! -e {FILE} ] || break; sleep 1; done; stat -c '%a %U' {FILE}"
     );
