@@ -102,20 +102,15 @@ EOF
 
 rpms() {
     command -v rpmbuild >/dev/null || fail "rpmbuild is missing; the package rpm-build has it (Debian: rpm)"
-    # What distributions have for it, or the kernel's own package at exactly this version.
     for file in vmlinuz modules.builtin modules.order kernel; do
-        owner=$(rpm -qf --qf '%{NAME} = %{VERSION}-%{RELEASE}\n' "/lib/modules/$kernel/$file" 2>/dev/null) && break
+        owner=$(rpm -qf "/lib/modules/$kernel/$file" 2>/dev/null) && break
         owner=
     done
+    owner=$(echo "$owner" | head -n 1)
     [ -n "$owner" ] || fail "no package has kernel $kernel"
-    # All of its owners, where there are several.
-    owner=$(echo "$owner" | sort -u | paste -s -d , -)
-    for name in kernel-core-uname-r kernel-uname-r; do
-        if rpm -q --whatprovides "$name = $kernel" >/dev/null 2>&1; then
-            owner="$name = $kernel"
-            break
-        fi
-    done
+    # What the distribution's kernels provide for it, or the kernel's own package at exactly this version.
+    requires=$(rpm -q --provides "$owner" | grep -Fx -e "kernel-core-uname-r = $kernel" -e "kernel-uname-r = $kernel" | sort | head -n 1)
+    [ -n "$requires" ] || requires=$(rpm -q --qf '%{NAME} = %{VERSION}-%{RELEASE}' "$owner")
     source=$(rpm -q --whatprovides dkms-knem)
     driver_release=$(rpm -q --qf '%{RELEASE}' "$source")
     release=$driver_release.$(echo "$kernel" | tr - .)
@@ -143,7 +138,7 @@ Provides: kmod-knem-uname-r = $kernel
 Provides: kmod(knem.ko)
 Provides: knem-kmod = $driver-$release
 Provides: knem-modules = $driver
-Requires: $owner
+Requires: $requires
 Conflicts: dkms-knem
 
 %description
