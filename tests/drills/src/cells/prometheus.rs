@@ -46,7 +46,7 @@ fn exported(site: &Site) -> Result<()> {
     let units = "/usr/lib/systemd/system/knem-stat";
     let verify = format!("systemd-analyze verify --man=no {units}.service {units}.timer 2>&1 | grep knem-stat");
     let enable = format!(
-        "systemctl enable --now knem-stat.timer && for second in $(seq 60); do [ ! -e {FILE} ] || break; sleep 1; done; stat -c '%a %U' {FILE}"
+        "systemctl enable --quiet --now knem-stat.timer && for second in $(seq 60); do [ ! -e {FILE} ] || break; sleep 1; done; stat -c '%a %U' {FILE}"
     );
     let gone =
         format!("rmmod knem && systemctl start knem-stat.service && ls -A {}", FILE.trim_end_matches("/knem.prom"));
