@@ -29,7 +29,8 @@ const SETTINGS: &str =
     "[main]\nbest=True\nskip_if_unavailable=False\nmetadata_expire=0\nclean_requirements_on_remove=True\n";
 
 /// Directories that every distribution with RPM has, as its packages filesystem, systemd and pkgconf own them.
-const DIRECTORIES: &str = "/usr/lib/modules-load.d /usr/share/fish/vendor_completions.d /usr/share/licenses \
+const DIRECTORIES: &str =
+    "/usr/lib/modules-load.d /usr/lib/systemd/system /usr/share/fish/vendor_completions.d /usr/share/licenses \
                            /usr/share/man/man4 /usr/share/pkgconfig";
 
 /// Libraries that programs of ours are linked to.

@@ -2,8 +2,11 @@
 //! Images of machines without disks: the module is built in a tree whose kernel is not the one that runs, and the compilers go again.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{bail, Context, Result};
+use knem_lab::run;
 
 use crate::drill::Drill;
 use crate::machine::Machine;
@@ -22,6 +25,9 @@ pub(crate) const DRILLS: &[Drill] = &[Drill {
 /// Where the sample script is in the tree, and the recipes' names for it.
 const SCRIPT: &str = "root/module-package.sh";
 
+/// The packages that it builds.
+const PACKAGES: &str = "knem-modules-*.deb";
+
 fn diskless(site: &Site) -> Result<()> {
     let kernel = site.kernel("6.12")?;
     let variables = format!("kernel={}; cd /root", kernel.release);
@@ -32,8 +38,8 @@ fn diskless(site: &Site) -> Result<()> {
     };
 
     let image = Machine::above(site, &site.with_kernel(kernel)?)?;
-    let package = tempfile::NamedTempFile::new()?;
-    let name = image.inside(|shell| {
+    let packages = tempfile::tempdir()?;
+    image.inside(|shell| {
         bring_script(site, shell)?;
         recipe::configure_apt(shell)?;
         run(shell, "image")?;
@@ -48,11 +54,9 @@ fn diskless(site: &Site) -> Result<()> {
         shell.demand_module(release, site.version())?;
 
         run(shell, "image-package")?;
-        let name = shell.output("ls /root/knem-modules-*.deb")?;
-        fs::copy(shell.path(name.trim_start_matches('/')), package.path())
-            .context("there is no package of the module")?;
+        copy(&shell.path("root"), packages.path(), PACKAGES)?;
         shell
-            .sh(&format!("dpkg-deb --contents {name}"))?
+            .sh(&format!("dpkg-deb --contents /root/knem-modules-{release}_*.deb"))?
             .must_say(&format!("./usr/lib/modules/{release}/updates/knem/knem.ko"))?;
 
         run(shell, "image-strip")?;
@@ -64,7 +68,7 @@ fn diskless(site: &Site) -> Result<()> {
         if shell.module(release)?.is_none() {
             bail!("the module went with the compilers");
         }
-        Ok(name)
+        Ok(())
     })?;
     image.boot_with_driver(kernel, site.version())?;
     drop(image);
@@ -74,7 +78,7 @@ fn diskless(site: &Site) -> Result<()> {
     node.inside(|shell| {
         recipe::configure_apt(shell)?;
         shell.install_kernel(kernel, &kernel.image)?;
-        fs::copy(package.path(), shell.path(name.trim_start_matches('/')))?;
+        copy(packages.path(), &shell.path("root"), PACKAGES)?;
         run(shell, "node")?;
         if shell.version_of("knem2-dkms")?.is_some() {
             bail!("knem-dkms came along");
@@ -85,8 +89,13 @@ fn diskless(site: &Site) -> Result<()> {
 }
 
 /// Brings the script that makes a package of the module.
-fn bring_script(site: &Site, shell: &Shell<'_>) -> Result<()> {
+pub(super) fn bring_script(site: &Site, shell: &Shell<'_>) -> Result<()> {
     let from = site.lab().workspace.file("deploy/diskless/module-package.sh");
     let text = fs::read_to_string(&from).with_context(|| format!("cannot read {}", from.display()))?;
     shell.write(SCRIPT, &text)
+}
+
+/// Copies what a pattern of the shell names from one directory into another.
+pub(super) fn copy(from: &Path, to: &Path, pattern: &str) -> Result<()> {
+    run::quiet(Command::new("sh").current_dir(from).args(["-c", &format!("cp {pattern} \"$0\"")]).arg(to))
 }

@@ -9,7 +9,9 @@ mod interrupted;
 mod kernels;
 mod lacks;
 mod local_install;
+mod module_packages;
 mod neighbours;
+mod prometheus;
 mod removal;
 mod rpm;
 mod secure_boot;
@@ -37,6 +39,8 @@ pub fn all() -> Vec<Drill> {
         container::DRILLS,
         rpm::DRILLS,
         local_install::DRILLS,
+        module_packages::DRILLS,
+        prometheus::DRILLS,
     ]
     .concat()
 }

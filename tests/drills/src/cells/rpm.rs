@@ -100,7 +100,7 @@ const ALLOWED: &[&str] = &[
 ];
 
 /// This version's repository for dnf. Built once, whichever drill is the first.
-fn repository(site: &Site) -> Result<PathBuf> {
+pub(super) fn repository(site: &Site) -> Result<PathBuf> {
     static KNOWN: Mutex<Option<PathBuf>> = Mutex::new(None);
     once(&KNOWN, || packages::dnf_repository(&site.lab().workspace))
 }
@@ -315,7 +315,7 @@ fn vendor(site: &Site) -> Result<()> {
 }
 
 /// Builds a package from its description, into /opt/built.
-fn build_package(shell: &Shell<'_>, description: &str) -> Result<()> {
+pub(super) fn build_package(shell: &Shell<'_>, description: &str) -> Result<()> {
     shell.write("opt/package.spec", description)?;
     shell
         .sh("rpmbuild --quiet --define '_rpmdir /opt/built' --define 'debug_package %{nil}' \

@@ -121,4 +121,4 @@ Examples:
   knem stat --refused  Why was something refused, and what mends it?
   knem stat -j 1       The same for a program, an object a line
 
-For the node exporter, in its directory of text files: knem stat --prometheus > knem.prom.new && mv knem.prom.new knem.prom";
+For the node exporter: systemctl enable --now knem-stat.timer; or, in its directory of text files: knem stat --prometheus > knem.prom.new && mv knem.prom.new knem.prom";

@@ -280,4 +280,5 @@ fn prometheus_gets_its_format() {
     exposition::check(&prometheus::text(&old));
 }
 
+mod dashboard;
 mod exposition;

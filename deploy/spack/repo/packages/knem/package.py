@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: CECILL-B
+import os
+
+from spack.package import *
+
+try:
+    # Spack 1.0 and newer has the build systems in the repository of its packages.
+    from spack_repo.builtin.build_systems.generic import Package
+except ImportError:
+    pass
+
+
+class Knem(Package):
+    """Command, header and pkg-config file of KNEM: single-copy transfers between the processes of a machine. The module is each
+    machine's own, from packages or knem_local_install; nothing that Spack installs loads it.
+
+    Spack looks for the tarball of `make dist` in the current directory and in its mirrors."""
+
+    url = f"file://{os.getcwd()}/knem-2.0.0.tar.gz"
+    manual_download = True
+
+    license("CECILL-B AND GPL-2.0-only")
+
+    # The sum of the tarball goes here: version("2.0.0", sha256="..."). Until then: spack install --no-checksum.
+    version("2.0.0")
+
+    depends_on("c", type="build")
+    depends_on("gmake", type="build")
+    depends_on("rust@1.85:", type="build")
+
+    conflicts("platform=darwin")
+    conflicts("platform=windows")
+
+    def install(self, spec, prefix):
+        make("build", f"PREFIX={prefix}")
+        make("install", f"PREFIX={prefix}", "DESTDIR=")
+
+    def test_version(self):
+        """the command runs"""
+        Executable(self.prefix.bin.knem)("--version")
