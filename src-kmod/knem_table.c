@@ -8,11 +8,11 @@
  * put the last reference, in its own context.
  */
 #include <linux/build_bug.h>
+#include <linux/math64.h>
 #include <linux/random.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/rhashtable.h>
-#include <linux/siphash.h>
 #include <linux/slab.h>
 
 #include "knem_shim.h"
@@ -24,15 +24,22 @@ struct knem_node {
 	struct rcu_head rcu;
 };
 
-static siphash_key_t knem_key __read_mostly;
+/* Random and odd. */
+static u64 knem_factor __read_mostly;
 
 /*
- * Cookies are random, but a user knows its own, and may keep those that a weaker hash puts in one bucket. The key is secret, and
- * the seed, which changes with each table, comes before it: what collides in one table does not in the next.
+ * Cookies are random, but a user knows its own, and may keep those that a known hash puts in one bucket. Multiplication by a secret factor is
+ * a universal hash: a pair of cookies collides with the probability of one in the number of buckets, whichever they are. The seed changes
+ * with each table, so that what collides in one does not in the next.
  */
 static u32 knem_hash(const void *data, u32 len, u32 seed)
 {
-	return siphash_1u64(*(const u64 *)data ^ seed, &knem_key);
+	return mul_u64_u64_shr(*(const u64 *)data, knem_factor ^ ((u64)seed << 1), 64);
+}
+
+static int knem_differs(struct rhashtable_compare_arg *arg, const void *node)
+{
+	return ((const struct knem_node *)node)->cookie != *(const u64 *)arg->key;
 }
 
 static const struct rhashtable_params knem_params = {
@@ -40,6 +47,7 @@ static const struct rhashtable_params knem_params = {
 	.key_offset = offsetof(struct knem_node, cookie),
 	.head_offset = offsetof(struct knem_node, hash),
 	.hashfn = knem_hash,
+	.obj_cmpfn = knem_differs,
 	.automatic_shrinking = true,
 };
 
@@ -50,7 +58,7 @@ int knem_table_init(void)
 	/* glue/ffi.rs reserves as much. */
 	BUILD_BUG_ON(sizeof(struct knem_node) > 48);
 	BUILD_BUG_ON(__alignof__(struct knem_node) > 8);
-	get_random_bytes(&knem_key, sizeof(knem_key));
+	knem_factor = get_random_u64() | 1;
 	return rhashtable_init(&knem_table, &knem_params);
 }
 

@@ -11,7 +11,7 @@ use crate::glue::{counters, ffi, task};
 use crate::logic::counter::Counter;
 use crate::logic::plan::{self, Piece, Step, Steps};
 use crate::logic::segment::{self, Cursor};
-use crate::uapi::{STATUS_FAILED, STATUS_SUCCESS};
+use crate::uapi::{ParamIovec, STATUS_FAILED, STATUS_SUCCESS};
 use kernel::prelude::*;
 
 /// Direction of a copy between the caller's memory and a region.
@@ -74,6 +74,38 @@ pub(crate) fn window(
         Direction::Write => views(&local, &mut remote, bytes),
     }
     Ok(bytes)
+}
+
+/// Copies between memory that stays pinned and the caller's memory through its mapping, `bytes` bytes at most; returns how many. The
+/// copy ends before that at a byte of the caller's that cannot be used (without `wait`: that is not there), or when the task is killed.
+pub(crate) fn through(place: Place<'_>, local: &[ParamIovec], direction: Direction, bytes: u64, wait: bool) -> u64 {
+    if direction == Direction::Write {
+        if !place.memory.writable() {
+            return 0;
+        }
+        if bytes != 0 {
+            place.memory.mark_written(place.offset, bytes);
+        }
+    }
+    let mut copied = 0u64;
+    // What it comes to is in `copied`.
+    let _ = run(Steps::new(place.pieces(), segment::pieces(local), bytes), task::killed, |step| {
+        let (region, user) = (step.left as *mut c_void, step.right as *mut c_void);
+        let len = step.len as c_ulong;
+        let left = match (direction, wait) {
+            // SAFETY: The region's side is pinned and mapped for as many bytes; the other is checked by the kernel.
+            (Direction::Read, true) => unsafe { ffi::knem_shim_to_user(user, region, len) },
+            // SAFETY: As above.
+            (Direction::Read, false) => unsafe { ffi::knem_shim_to_user_nofault(user, region, len) },
+            // SAFETY: As above, and the region's side is pinned for writing.
+            (Direction::Write, true) => unsafe { ffi::knem_shim_from_user(region, user, len) },
+            // SAFETY: As above.
+            (Direction::Write, false) => unsafe { ffi::knem_shim_from_user_nofault(region, user, len) },
+        };
+        copied = copied.saturating_add(step.len).saturating_sub(left as u64);
+        left == 0
+    });
+    copied
 }
 
 /// Copies `bytes` bytes between a region, from a place on, and the caller's memory through its mapping; both have as many.

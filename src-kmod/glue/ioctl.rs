@@ -104,8 +104,9 @@ fn create(context: &Context, segments: (u64, u32), protection: u32, flags: flags
     if params::strict_dumpable() && !flags.any_user && !task::dumpable() {
         return Err(Refusal::OtherUser.into());
     }
-    let segments = Segments::read(segments.0, segments.1)?;
-    let memory = Memory::new(context.account(), segments, protection & uapi::PROT_WRITE != 0)?;
+    let mut list = Segments::none();
+    list.read(segments.0, segments.1)?;
+    let memory = Memory::new(context.account(), &mut list, protection & uapi::PROT_WRITE != 0)?;
     let (owner, creator) = (context.owner(), task::identity());
     let rule = Rule { owner, creator, any_user: flags.any_user, protection };
     context.regions().publish(rule, flags.single_use, memory)

@@ -23,13 +23,13 @@ pub(crate) enum Memory {
 impl Memory {
     /// The memory of segments of the calling process, for reading or also for writing. It is pinned unless RLIMIT_MEMLOCK, the user's
     /// ceiling, the machine's, or the kind of memory forbids that (a shared mapping of a file that the file system writes
-    /// back); then it is checked, and not pinned.
+    /// back); then it is checked, and not pinned, and the segments are taken.
     ///
     /// # Errors
     /// EFAULT if a page cannot be used so; ENOMEM; EINTR if the caller is killed; ENOMEM for a limit if the parameter
     /// `unpinned` is 0.
-    pub(crate) fn new(account: &Account, segments: Segments, writable: bool) -> Result<Self> {
-        let refused = match Pinned::new(account, &segments, writable) {
+    pub(crate) fn new(account: &Account, segments: &mut Segments, writable: bool) -> Result<Self> {
+        let refused = match Pinned::new(account, segments, writable) {
             Ok(pinned) => return Ok(Self::Pinned(pinned)),
             Err(refused) => refused,
         };
@@ -38,7 +38,7 @@ impl Memory {
             Refused::Error(error) if !params::unpinned() || error != EFAULT => return Err(error),
             Refused::Limit(_) | Refused::Error(_) => {}
         }
-        Unpinned::new(account, segments, writable).map(Self::Unpinned)
+        Unpinned::new(account, core::mem::replace(segments, Segments::none()), writable).map(Self::Unpinned)
     }
 
     /// Number of bytes.
@@ -72,6 +72,11 @@ impl Memory {
             Self::Unpinned(_) => None,
         }
     }
+
+    /// Byte `offset` of the memory, if that stays pinned.
+    pub(crate) fn place(&self, offset: u64) -> Option<Place<'_>> {
+        self.pinned().map(|memory| Place { memory, offset })
+    }
 }
 
 /// Memory that is pinned while it is copied.
@@ -94,10 +99,7 @@ impl Unpinned {
         let mut left = segments.measure().bytes;
         while left != 0 {
             let window = walk.open(How::Calling, segments.as_slice(), writable, left, room.as_mut());
-            let covered = window.map(|window| window.bytes()).map_err(|stop| match stop {
-                Stop::Busy => EFAULT,
-                Stop::Error(error) => error,
-            })?;
+            let covered = window.map(|window| window.bytes()).map_err(Stop::or_fault)?;
             walk.advance(segments.as_slice(), covered);
             left = left.saturating_sub(covered);
             if task::killed() {
@@ -152,7 +154,7 @@ impl Reach {
 
     /// Where the copy is, in memory that stays pinned.
     pub(crate) fn place<'a>(&self, memory: &'a Memory) -> Option<Place<'a>> {
-        memory.pinned().map(|memory| Place { memory, offset: self.offset })
+        memory.place(self.offset)
     }
 
     /// What follows in the memory, pinned, `bytes` bytes at most.

@@ -70,6 +70,16 @@ pub(crate) enum Stop {
     Error(Error),
 }
 
+impl Stop {
+    /// The error, for a task that may wait; EFAULT where it would have to all the same.
+    pub(crate) fn or_fault(self) -> Error {
+        match self {
+            Self::Busy => EFAULT,
+            Self::Error(error) => error,
+        }
+    }
+}
+
 impl How<'_> {
     /// Pins pages from an address on, as many as `pages` holds, and returns how many were pinned: at least one.
     fn pin(self, address: u64, writable: bool, pages: &mut [*mut bindings::page]) -> Result<usize, Stop> {

@@ -118,6 +118,11 @@ impl Claimed {
         &self.region
     }
 
+    /// Whether the request is accepted.
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.accepted
+    }
+
     /// The request is accepted: a single-use region is withdrawn, and stays claimed. Its memory remains until this is
     /// dropped, after the copy.
     pub(crate) fn accept(&mut self) {

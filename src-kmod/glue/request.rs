@@ -22,7 +22,7 @@ use crate::logic::plan;
 use crate::logic::profile::Path;
 use crate::logic::refusal::Refusal;
 use crate::logic::segment::{self, Cursor};
-use crate::uapi::{Cookie, STATUS_FAILED, STATUS_PENDING, STATUS_SUCCESS};
+use crate::uapi::{Cookie, ParamIovec, STATUS_FAILED, STATUS_PENDING, STATUS_SUCCESS};
 use core::mem::MaybeUninit;
 use kernel::bindings;
 use kernel::page::PAGE_SHIFT;
@@ -109,6 +109,10 @@ impl<'a> Request<'a> {
         let from = find(source.0, Want::Read)?;
         let to = find(destination.0, Want::Write)?;
         counters::count(Counter::Processed);
+        let pinned = |region: &Claimed| region.region().memory().pinned().is_some();
+        if matches!(self.carrier, Carrier::Caller) && pinned(&from) && pinned(&to) {
+            return Ok(self.run_regions((from, source.1), (to, destination.1), bound));
+        }
         let (from, to) = (Side::Region(from, source.1), Side::Region(to, destination.1));
         let job = Job::new(from, to, bound, self.started).inspect_err(|_| counters::count(Counter::RejectedMemory))?;
         Ok(self.run(job))
@@ -119,7 +123,8 @@ impl<'a> Request<'a> {
     /// # Errors
     /// EFAULT or EINVAL for the segments, ENOMEM; EINVAL, EPERM, EACCES for the region; what pinning gives.
     pub(crate) fn inline(self, local: (u64, u32), direction: Direction, remote: Start, bound: u64) -> Result<u8> {
-        let segments = Segments::read(local.0, local.1).inspect_err(|failure| {
+        let mut segments = Segments::none();
+        segments.read(local.0, local.1).inspect_err(|failure| {
             counters::count(match failure {
                 Failure::NoMemory(_) => Counter::RejectedMemory,
                 Failure::Argument(_) => Counter::RejectedArgument,
@@ -141,7 +146,7 @@ impl<'a> Request<'a> {
         // Pinning may wait, and must not keep the memory of another user meanwhile.
         let held = (!foreign).then_some(region);
         // What outlives the call may stay as long as other processes like, and is accounted as a region is.
-        let memory = Memory::new(self.context.account(), segments, !write);
+        let memory = Memory::new(self.context.account(), &mut segments, !write);
         let local = Side::Local(memory.inspect_err(|_| counters::count(Counter::RejectedPin))?);
         let region = match held {
             Some(region) => region,
@@ -166,11 +171,11 @@ impl<'a> Request<'a> {
         self.context.tally(bytes);
     }
 
-    /// Ends a request that the calling task has carried out: gives back the region, and then reports. Returns the status for the
-    /// caller.
-    fn settle(self, region: Option<Claimed>, path: Path, bytes: u64, status: u8) -> u8 {
+    /// Ends a request that the calling task has carried out: gives back what it has of regions, and then reports. Returns the status
+    /// for the caller.
+    fn settle<Held>(self, held: Held, path: Path, bytes: u64, status: u8) -> u8 {
         counters::ended(path, self.started, bytes, status);
-        drop(region);
+        drop(held);
         if let Some(completion) = self.completion {
             completion.publish(status);
             return if bytes == 0 { STATUS_PENDING } else { status };
@@ -252,6 +257,22 @@ impl<'a> Request<'a> {
         Ok(self.settle(held, Path::Mapped, bytes, status))
     }
 
+    /// Accepts a copy between regions that stay pinned, and does it.
+    fn run_regions(self, source: (Claimed, u64), destination: (Claimed, u64), bound: u64) -> u8 {
+        let ((mut from, source), (mut to, destination)) = (source, destination);
+        let lengths = (from.region().memory().length(), to.region().memory().length());
+        let bytes = plan::bytes(lengths.0, source, lengths.1, destination, bound);
+        from.accept();
+        self.accept(&mut to, bytes);
+        let places = (from.region().memory().place(source), to.region().memory().place(destination));
+        let status = match places {
+            (Some(source), Some(destination)) => copy::pinned(source, destination, bytes, task::killed),
+            // The caller has looked.
+            _ => STATUS_FAILED,
+        };
+        self.settle((from, to), Path::Pinned, bytes, status)
+    }
+
     /// Accepts a copy through the caller's mapping, and does it.
     ///
     /// # Errors
@@ -259,79 +280,106 @@ impl<'a> Request<'a> {
     fn run_mapped(self, mut region: Claimed, offset: u64, local: &Segments, way: Direction, bound: u64) -> Result<u8> {
         let memory = region.region().memory();
         let bytes = plan::bytes(memory.length(), offset, local.measure().bytes, 0, bound);
+        if memory.pinned().is_some() {
+            self.accept(&mut region, bytes);
+        }
+        if let Some(place) = region.region().memory().place(offset) {
+            let copied = copy::through(place, local.as_slice(), way, bytes, true);
+            let status = if copied == bytes { STATUS_SUCCESS } else { STATUS_FAILED };
+            if status == STATUS_FAILED {
+                counters::count(Counter::FailedUserCopy);
+            }
+            return Ok(self.settle(region, Path::Mapped, bytes, status));
+        }
+        let memory = region.region().memory();
         let mut reach = Reach::new(memory, offset).inspect_err(|_| counters::count(Counter::RejectedMemory))?;
         self.accept(&mut region, bytes);
         let status = copy::mapped(region.region().memory(), &mut reach, local, way, bytes);
-        Ok(self.settle(Some(region), Path::Mapped, bytes, status))
+        Ok(self.settle(region, Path::Mapped, bytes, status))
     }
 
-    /// Copies with the caller's side pinned window by window: no more of it than is copied, and no more at a time than a batch.
-    /// Accepts the copy when its first window is pinned.
+    /// Copies a request that pins the caller's side, within the call. Unless the caller requests pins itself (PINLOCAL), memory that is
+    /// present is copied through the mapping, which is faster and has the same result. The rest is pinned window by window.
     ///
     /// # Errors
-    /// Of the first window: EFAULT if it cannot be used so, EINTR if the caller is killed; ENOMEM.
+    /// EFAULT if the first page cannot be used so, EINTR if the caller is killed before it begins; ENOMEM.
     fn run_windows(self, mut region: Claimed, offset: u64, local: &Segments, way: Direction, bound: u64) -> Result<u8> {
-        let segments = local.as_slice();
         let memory = region.region().memory();
         let bytes = plan::bytes(memory.length(), offset, local.measure().bytes, 0, bound);
-        let refused = |_: &Error| counters::count(Counter::RejectedPin);
-        let mut reach = Reach::new(memory, offset).inspect_err(refused)?;
-        let pieces = segment::pieces_from(segments, Cursor::default(), bytes);
-        let pages = segment::touched_by(pieces, PAGE_SHIFT as u32, BATCH as u64);
+        let mut done = 0u64;
+        if let Some(place) = memory.place(offset).filter(|_| !self.flags.pin_local) {
+            done = copy::through(place, local.as_slice(), way, bytes, false);
+        }
+        if done != 0 || bytes == 0 {
+            counters::count(Counter::ProcessedPinned);
+            self.accept(&mut region, bytes);
+        }
+        let mut result = Ok(STATUS_SUCCESS);
+        if done != bytes {
+            result = self.windows(&mut region, offset, local.as_slice(), way, (done, bytes));
+        }
+        let status = match result {
+            Ok(status) => status,
+            Err(error) if !region.is_accepted() => {
+                counters::count(Counter::RejectedPin);
+                return Err(error);
+            }
+            Err(_) => {
+                counters::count(Counter::FailedUserCopy);
+                STATUS_FAILED
+            }
+        };
+        Ok(self.settle(region, Path::Pinned, bytes, status))
+    }
+
+    /// Copies bytes `span.0` to `span.1` of the request with the caller's side pinned window by window: no more of it than is copied, and no
+    /// more at a time than a batch. Accepts the copy when its first window is pinned. Returns the status.
+    ///
+    /// # Errors
+    /// What ends the copy, which may be accepted by then.
+    fn windows(
+        &self,
+        region: &mut Claimed,
+        offset: u64,
+        segments: &[ParamIovec],
+        way: Direction,
+        span: (u64, u64),
+    ) -> Result<u8> {
+        let mut left = span.1.saturating_sub(span.0);
+        let memory = region.region().memory();
+        let mut reach = Reach::new(memory, offset)?;
+        reach.advance(memory, span.0);
+        let start = Cursor::default().after(segments, span.0);
+        let pages = segment::touched_by(segment::pieces_from(segments, start, left), PAGE_SHIFT as u32, BATCH as u64);
         // What is no longer than the shortest window is not worth the counting.
-        let payer =
-            if pages <= FLOOR { None } else { Some(Payer::calling(self.context.account()).inspect_err(refused)?) };
-        let mut walk = Walk::new(Cursor::default(), payer, Terms::calling());
+        let payer = if pages <= FLOOR { None } else { Some(Payer::calling(self.context.account())?) };
+        let mut walk = Walk::new(start, payer, Terms::calling());
         let mut small = [core::ptr::null_mut(); SMALL];
         let mut large;
         let room: &mut [*mut bindings::page] = if pages <= SMALL as u64 {
             &mut small
         } else {
-            large = Pages::new(pages).inspect_err(refused)?;
+            large = Pages::new(pages)?;
             large.as_mut()
         };
-        let (mut left, mut status) = (bytes, STATUS_SUCCESS);
-        while left != 0 && status == STATUS_SUCCESS {
-            let window = match walk.open(How::Calling, segments, way == Direction::Read, left, room) {
-                Ok(window) => window,
-                Err(stop) if left == bytes => {
-                    counters::count(Counter::RejectedPin);
-                    return Err(match stop {
-                        Stop::Busy => EFAULT,
-                        Stop::Error(error) => error,
-                    });
-                }
-                Err(_) => {
-                    counters::count(Counter::FailedUserCopy);
-                    status = STATUS_FAILED;
-                    break;
-                }
-            };
-            if left == bytes {
+        while left != 0 {
+            let window = walk.open(How::Calling, segments, way == Direction::Read, left, room);
+            let window = window.map_err(Stop::or_fault)?;
+            if !region.is_accepted() {
                 counters::count(Counter::ProcessedPinned);
-                self.accept(&mut region, bytes);
+                self.accept(region, span.1);
             }
             let memory = region.region().memory();
-            let Ok(copied) = copy::window(memory, &mut reach, View::Window(window), way) else {
-                counters::count(Counter::FailedUserCopy);
-                status = STATUS_FAILED;
-                break;
-            };
+            let copied = copy::window(memory, &mut reach, View::Window(window), way).map_err(Stop::or_fault)?;
             walk.advance(segments, copied);
             reach.advance(memory, copied);
             left = left.saturating_sub(copied);
-            if left != 0 {
-                if task::killed() {
-                    status = STATUS_FAILED;
-                }
-                task::resched();
+            if left != 0 && task::killed() {
+                return Ok(STATUS_FAILED);
             }
+            task::resched();
         }
-        if bytes == 0 {
-            counters::count(Counter::ProcessedPinned);
-            self.accept(&mut region, bytes);
-        }
-        Ok(self.settle(Some(region), Path::Pinned, bytes, status))
+        Ok(STATUS_SUCCESS)
     }
 
     /// Accepts a copy, and does it or gives it to the one that does.

@@ -8,23 +8,21 @@ use crate::logic::segment::Measure;
 use crate::uapi::ParamIovec;
 use kernel::prelude::*;
 
-/// As many segments are kept without an allocation.
+/// As many segments are kept without an allocation, and read at a time.
 const INLINE: usize = 8;
 /// After as many segments others may run.
 const STRIDE: usize = 1024;
 
-/// A list of segments and what it adds up to.
+/// A list of segments and what it adds up to. It is filled where it is: it is too large to be moved for nothing.
 ///
 /// # Invariants
 /// `measure` is that of the segments, which are all within user memory.
 pub(crate) struct Segments {
-    list: List,
+    /// The segments, `count` of them, unless there are more.
+    few: [ParamIovec; INLINE],
+    count: usize,
+    many: Option<KVVec<ParamIovec>>,
     measure: Measure,
-}
-
-enum List {
-    Inline([ParamIovec; INLINE], usize),
-    Heap(KVVec<ParamIovec>),
 }
 
 /// Why a list was not taken.
@@ -44,21 +42,53 @@ impl From<Failure> for Error {
 }
 
 impl Segments {
-    /// Copies `count` segments from address `array` of the caller, which is not looked at if there are none.
+    /// No segments.
+    pub(crate) const fn none() -> Self {
+        // INVARIANT: Nothing adds up to nothing.
+        Self {
+            few: [ParamIovec { base: 0, len: 0 }; INLINE],
+            count: 0,
+            many: None,
+            measure: Measure { bytes: 0, pages: 0 },
+        }
+    }
+
+    /// Copies `count` segments from address `array` of the caller, which is not looked at if there are none. After an error there are
+    /// no segments.
     ///
     /// # Errors
     /// ENOMEM for too many segments; EFAULT if the array cannot be read or a segment leaves user memory; EINVAL if
     /// the lengths do not add up.
-    pub(crate) fn read(array: u64, count: u32) -> Result<Self, Failure> {
-        let list = List::read(array, count)?;
-        let measure = task::space().measure(list.as_slice()).map_err(|refusal| Failure::Argument(refusal.into()))?;
-        // INVARIANT: Just measured, and never changed.
-        Ok(Self { list, measure })
+    pub(crate) fn read(&mut self, array: u64, count: u32) -> Result<(), Failure> {
+        // INVARIANT: There are none until they are measured.
+        (self.count, self.many, self.measure) = (0, None, Measure::default());
+        if count > params::max_segments() {
+            return Err(Failure::NoMemory(Refusal::TooManySegments.into()));
+        }
+        let count = usize::try_from(count).map_err(|_| Failure::NoMemory(ENOMEM))?;
+        let measured = |segments: &[ParamIovec]| {
+            task::space().measure(segments).map_err(|refusal| Failure::Argument(refusal.into()))
+        };
+        if let Some(few) = self.few.get_mut(..count) {
+            read_block(array, 0, few)?;
+            // INVARIANT: Just measured, and never changed.
+            self.measure = measured(few)?;
+            self.count = count;
+            return Ok(());
+        }
+        let many = read_many(array, count, &mut self.few)?;
+        // INVARIANT: As above.
+        self.measure = measured(&many)?;
+        self.many = Some(many);
+        Ok(())
     }
 
     /// The segments.
     pub(crate) fn as_slice(&self) -> &[ParamIovec] {
-        self.list.as_slice()
+        match &self.many {
+            None => self.few.get(..self.count).unwrap_or(&[]),
+            Some(many) => many.as_slice(),
+        }
     }
 
     /// Bytes and pages of all segments.
@@ -67,45 +97,34 @@ impl Segments {
     }
 }
 
-impl List {
-    fn read(array: u64, count: u32) -> Result<Self, Failure> {
-        if count > params::max_segments() {
-            return Err(Failure::NoMemory(Refusal::TooManySegments.into()));
-        }
-        let count = usize::try_from(count).map_err(|_| Failure::NoMemory(ENOMEM))?;
-        if count <= INLINE {
-            let mut inline = [ParamIovec::default(); INLINE];
-            for (n, slot) in inline.iter_mut().take(count).enumerate() {
-                *slot = read_one(array, n)?;
+/// Reads `count` segments by way of `block`.
+fn read_many(array: u64, count: usize, block: &mut [ParamIovec; INLINE]) -> Result<KVVec<ParamIovec>, Failure> {
+    let mut many =
+        KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN).map_err(|_| Failure::NoMemory(ENOMEM))?;
+    while many.len() < count {
+        if many.len() % STRIDE == 0 {
+            if task::killed() {
+                return Err(Failure::Argument(EINTR));
             }
-            return Ok(Self::Inline(inline, count));
+            task::resched();
         }
-        let mut heap =
-            KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN).map_err(|_| Failure::NoMemory(ENOMEM))?;
-        for n in 0..count {
-            if n % STRIDE == 0 {
-                if task::killed() {
-                    return Err(Failure::Argument(EINTR));
-                }
-                task::resched();
-            }
-            heap.push_within_capacity(read_one(array, n)?).map_err(|_| Failure::NoMemory(ENOMEM))?;
-        }
-        Ok(Self::Heap(heap))
-    }
-
-    fn as_slice(&self) -> &[ParamIovec] {
-        match self {
-            Self::Inline(inline, count) => inline.get(..*count).unwrap_or(&[]),
-            Self::Heap(heap) => heap.as_slice(),
+        let next = block.len().min(count.saturating_sub(many.len()));
+        let next = block.get_mut(..next).unwrap_or(&mut []);
+        read_block(array, many.len(), next)?;
+        for segment in next {
+            many.push_within_capacity(*segment).map_err(|_| Failure::NoMemory(ENOMEM))?;
         }
     }
+    Ok(many)
 }
 
-/// Reads the segment number `n` of the caller's array.
-fn read_one(array: u64, n: usize) -> Result<ParamIovec, Failure> {
+/// Reads segments of the caller's array from number `first` on.
+fn read_block(array: u64, first: usize, block: &mut [ParamIovec]) -> Result<(), Failure> {
+    if block.is_empty() {
+        return Ok(());
+    }
     let address =
-        usize::try_from(array).ok().and_then(|array| array.checked_add(n.checked_mul(size_of::<ParamIovec>())?));
+        usize::try_from(array).ok().and_then(|array| array.checked_add(first.checked_mul(size_of::<ParamIovec>())?));
     let address = address.ok_or(Failure::Argument(EFAULT))?;
-    Argument::new(address).read().map_err(Failure::Argument)
+    Argument::new(address).read_array(block).map_err(Failure::Argument)
 }

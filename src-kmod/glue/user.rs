@@ -65,6 +65,17 @@ impl Argument {
         Ok(self.slice::<T>().reader().read::<Wire<T>>()?.0)
     }
 
+    /// Reads an array of structures, as many as `to` has.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub(crate) fn read_array<T: Plain>(self, to: &mut [T]) -> Result {
+        let length = size_of_val(to);
+        // SAFETY: The memory of the slice, as bytes: `T` has no padding and allows every bit pattern, by the contract of `Plain`.
+        let bytes = unsafe { core::slice::from_raw_parts_mut(to.as_mut_ptr().cast::<u8>(), length) };
+        UserSlice::new(UserPtr::from_addr(self.0), length).reader().read_slice(bytes)
+    }
+
     /// Writes it.
     ///
     /// # Errors

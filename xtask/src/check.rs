@@ -10,7 +10,7 @@ use anyhow::{bail, Result};
 use clap::Args;
 
 use crate::uml::{Bench, DEFAULT_KERNEL};
-use crate::{arm64, programs};
+use crate::{arm64, budget, programs};
 use knem_lab::cache::elapsed;
 use knem_lab::kernels::{compare, Kernel};
 use knem_lab::lab::{words, Lab};
@@ -276,6 +276,7 @@ fn on_the_kernels(lab: &Lab, packages: &Packages, scope: &Scope, steps: &mut Ste
         }
     }
     if scope.lanes.is_empty() {
+        steps.run("instructions of the driver's calls", || budget::check(lab, packages));
         steps.run("driver on the debug kernel", || debug_kernel(lab, &programs));
     }
 }

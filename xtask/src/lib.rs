@@ -5,6 +5,7 @@
 //! the commands on both.
 
 pub mod arm64;
+pub mod budget;
 pub mod check;
 pub mod demo;
 pub mod programs;

@@ -18,9 +18,9 @@ const PLACE: &str = "/usr/local/bin";
 /// The profile in the top Cargo.toml that they are built with.
 pub(crate) const PROFILE: &str = "machine";
 
-/// Programs in Rust: the interface against any device, the driver's life, random sequences against a model, and one member of
-/// the group against another.
-const RUST: &[&str] = &["knem-conformance", "knem-vm-tests", "knem-model", "knem-limits"];
+/// Programs in Rust: the interface against any device, the driver's life, random sequences against a model, one member of
+/// the group against another, and instructions of calls.
+const RUST: &[&str] = &["knem-conformance", "knem-vm-tests", "knem-model", "knem-limits", "knem-budget"];
 
 /// The command, for machines that cannot have the package with it.
 const COMMAND: &str = "knem";

@@ -52,6 +52,8 @@ pub struct Options {
     /// Whether systemd brings the machine up, as far as multi-user.target, instead of the few steps that a driver may meet: a
     /// minute instead of ten seconds.
     pub systemd: bool,
+    /// Whether its time stamp counter counts instructions. It has one CPU then.
+    pub counting: bool,
 }
 
 impl Default for Options {
@@ -65,6 +67,7 @@ impl Default for Options {
             echo: true,
             firmware: None,
             systemd: false,
+            counting: false,
         }
     }
 }
@@ -145,7 +148,7 @@ pub fn run_commands(
     cache: &Cache,
 ) -> Result<Report> {
     host::need(&["qemu-system-x86_64"])?;
-    let accelerator = Accelerator::best(image, cache)?;
+    let accelerator = if options.counting { Accelerator::Counting } else { Accelerator::best(image, cache)? };
     let log = log_file(logs, &image.release)?;
     let scratch = tempfile::Builder::new().prefix("knem-vm-").tempdir()?;
     let mark = new_mark()?;

@@ -25,6 +25,8 @@ pub enum Accelerator {
     Kvm,
     /// Software.
     Emulation,
+    /// Software whose time is the number of instructions executed, on one CPU: the time stamp counter counts them.
+    Counting,
 }
 
 impl Accelerator {
@@ -48,12 +50,15 @@ impl Accelerator {
     }
 
     /// The arguments that choose it.
-    fn arguments(self) -> [&'static str; 4] {
+    fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            Self::Kvm => &["-accel", "kvm", "-cpu", "host"],
             // One thread: with several the kernel patching its own text races with the emulator, and it is no slower.
             // Without the fast string instructions the guest copies by words, which emulate eight times faster.
-            Self::Emulation => ["-accel", "tcg,thread=single", "-cpu", "max,-fsrm,-erms"],
+            Self::Emulation => &["-accel", "tcg,thread=single", "-cpu", "max,-fsrm,-erms"],
+            Self::Counting => {
+                &["-accel", "tcg,thread=single", "-cpu", "max,-fsrm,-erms", "-icount", "shift=0,sleep=off"]
+            }
         }
     }
 
@@ -62,6 +67,7 @@ impl Accelerator {
         match self {
             Self::Kvm => "KVM",
             Self::Emulation => "software emulation",
+            Self::Counting => "software emulation that counts instructions",
         }
     }
 }
