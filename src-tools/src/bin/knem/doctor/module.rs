@@ -189,7 +189,9 @@ fn vendor(machine: &Machine) -> Finding {
     match (names.is_empty(), machine.find("dpkg-query").is_some()) {
         (true, _) => finding.mend("delete the other files, then: depmod -a; modprobe -r knem; modprobe knem"),
         (false, true) => finding.mend(format!("apt install knem2-dkms knem-tools; apt purge {}", names.join(" "))),
-        (false, false) => finding.mend(format!("dnf install knem-dkms knem-tools; dnf remove --noautoremove {}", names.join(" "))),
+        (false, false) => {
+            finding.mend(format!("dnf install knem-dkms knem-tools; dnf remove --noautoremove {}", names.join(" ")))
+        }
     }
 }
 
