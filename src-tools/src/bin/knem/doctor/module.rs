@@ -108,7 +108,7 @@ fn version(seen: &Seen) -> Option<Finding> {
         return Some(
             Finding::note(ID, format!("the loaded module is the original driver, version {loaded}; this command is {OURS}"))
                 .means("it works, without the statistics by path, size, time and reason, and without the limits of this driver")
-                .mend("apt install knem2-dkms, or: dnf install knem-dkms; then: modprobe -r knem; modprobe knem"),
+                .mend("apt install knem2-dkms, or: dnf install knem2-dkms; then: modprobe -r knem; modprobe knem"),
         );
     }
     Some(match installed {
@@ -119,7 +119,7 @@ fn version(seen: &Seen) -> Option<Finding> {
         }
         _ if loaded != OURS => Finding::note(ID, format!("the module is {loaded}, this command is {OURS}"))
             .means("they work together as long as the interface is the same")
-            .mend("install knem2-dkms (apt) or knem-dkms (dnf), and knem-tools, of the same release"),
+            .mend("install knem2-dkms and knem-tools of the same release"),
         _ => Finding::ok(ID, format!("module and command are both {OURS}")),
     })
 }
@@ -190,7 +190,7 @@ fn vendor(machine: &Machine) -> Finding {
         (true, _) => finding.mend("delete the other files, then: depmod -a; modprobe -r knem; modprobe knem"),
         (false, true) => finding.mend(format!("apt install knem2-dkms knem-tools; apt purge {}", names.join(" "))),
         (false, false) => {
-            finding.mend(format!("dnf install knem-dkms knem-tools; dnf remove --noautoremove {}", names.join(" ")))
+            finding.mend(format!("dnf install knem2-dkms knem-tools; dnf remove --noautoremove {}", names.join(" ")))
         }
     }
 }
