@@ -37,6 +37,9 @@ chmod 755 "$work"
 place=/usr/lib/modules/$kernel/updates/knem
 mkdir -p "$work/DEBIAN" "$work$place" "$work/usr/share/doc/$package"
 cp "$module" "$work$place/"
+# Several of these packages may be on a machine, so that the file has the kernel in its name.
+mkdir -p "$work/usr/lib/modules-load.d"
+echo knem >"$work/usr/lib/modules-load.d/knem-$kernel.conf"
 [ ! -r /usr/share/doc/knem2-dkms/copyright ] || cp /usr/share/doc/knem2-dkms/copyright "$work/usr/share/doc/$package/"
 find "$work/usr" -type f -exec chmod 644 {} +
 cat >"$work/DEBIAN/control" <<EOF

@@ -512,10 +512,6 @@ fn install(tree: &Path, chroot: &Chroot, kernel: &Kernel, packages: &Packages) -
         arguments.push("knem-tools");
     } else {
         run::step(&format!("knem-tools goes with a newer C library than that of Debian {}", kernel.distribution));
-        // It is knem-tools that has the driver loaded at boot.
-        let load = tree.join("etc/modules-load.d/knem.conf");
-        directory(load.parent().context("a file is in a directory")?)?;
-        fs::write(load, "knem\n")?;
     }
     let mut command = chroot.apt_get(&arguments);
     let result = run::watched(&mut command, |line| {

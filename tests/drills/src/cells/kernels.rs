@@ -205,7 +205,10 @@ fn no_headers(site: &Site) -> Result<()> {
     machine.inside(|shell| {
         shell.install_kernel(kernel, &kernel.image)?;
         let said = shell.install_knem_and_witness()?;
-        said.must_say("headers")?;
+        said.must_say(&format!(
+            "knem: not built for kernel {0}: the headers of this kernel are not installed, or not complete; apt install linux-headers-{0}",
+            kernel.release
+        ))?;
         shell.healthy()?;
         shell.demand_no_module(&kernel.release)?;
         shell.way(&kernel.release)?.demand(77)?.must_say(&format!("apt install linux-headers-{}", kernel.release))?;
