@@ -5,7 +5,7 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{bail, Result};
+use anyhow::{bail, Context, Result};
 use nix::mount::MsFlags;
 use xtask::namespace::{directory, Mount};
 use xtask::run;
@@ -14,6 +14,7 @@ use super::kernels::{arrives_with_source, source};
 use crate::drill::Drill;
 use crate::machine::Machine;
 use crate::memory::Bound;
+use crate::recipe;
 use crate::shell::{Shell, METADATA, WITNESS};
 use crate::site::Site;
 
@@ -31,6 +32,13 @@ pub(crate) const DRILLS: &[Drill] = &[
         claim: "no rustc, rust-src, bindgen or linux-source: built with the object, and each named; all there, metadata is made",
         fast: false,
         run: crate_lacks,
+    },
+    Drill {
+        id: "D7",
+        name: "crate-by-hand",
+        claim: "the commands in admin.md, beside the source of another series: the module is built on the kernel crate",
+        fast: false,
+        run: crate_by_hand,
     },
     Drill {
         id: "D7",
@@ -136,6 +144,22 @@ fn crate_lacks(site: &Site) -> Result<()> {
             bail!("the metadata was not made here");
         }
         Ok(())
+    })
+}
+
+fn crate_by_hand(site: &Site) -> Result<()> {
+    let (kernel, other) = (site.kernel("7.3")?, site.kernel("7.2")?);
+    let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
+    machine.inside(|shell| {
+        shell.install(&[source(other)?, "knem-dkms", "knem-tools"])?;
+        shell.demand_built(&kernel.release, "object: linux-source-7.3 is not installed")?;
+        recipe::configure_apt(shell)?;
+        shell.output("echo 'APT::Get::Assume-Yes \"true\";' >>/etc/apt/apt.conf.d/99drill")?;
+        let version = source(kernel)?.split('=').nth(1).context("a source has a version")?;
+        let commands = recipe::read(site, "crate", "")?.replace("KERNEL", &kernel.release).replace("VERSION", version);
+        shell.sh(&commands)?.demand(0)?;
+        shell.healthy()?;
+        shell.demand_built(&kernel.release, "kernel: metadata made from linux-source-7.3")
     })
 }
 
