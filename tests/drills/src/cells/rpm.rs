@@ -36,7 +36,7 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "R3",
         name: "rpm-removed",
-        claim: "dnf remove leaves nothing but the group rdma and the books of rpm, dnf and DKMS",
+        claim: "dnf remove, also with the sources deleted, leaves nothing but the group rdma and the books of rpm, dnf and DKMS",
         fast: false,
         run: removed,
     },
@@ -201,6 +201,15 @@ fn removed(site: &Site) -> Result<()> {
             bail!("what was made for building is left");
         }
         Ok(())
+    })?;
+    before.demand_same(&seen(&machine)?, ALLOWED)?;
+    machine.inside(|shell| {
+        shell.note("once more, and the sources are deleted")?;
+        dnf(shell, "install knem")?.demand(0)?;
+        shell.output(&format!("rm -r /usr/src/knem-{}", site.version()))?;
+        dnf(shell, "remove knem-tools knem2-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
+        shell.demand_no_module(&kernel.release)?;
+        shell.dkms_status()?.must_be("").map(|_| ())
     })?;
     before.demand_same(&seen(&machine)?, ALLOWED)
 }
