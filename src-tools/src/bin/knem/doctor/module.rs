@@ -226,10 +226,7 @@ fn autoload(machine: &Machine, seen: &Seen) -> Option<Finding> {
     let lists = |text: &str| text.lines().any(|line| line.trim() == "knem");
     let text = hidden.clone().or_else(|| packaged.iter().find_map(|path| machine.text(path)));
     let elsewhere = || {
-        // A package with the module for one kernel has a file of another name (deploy/diskless/module-package.sh).
-        let others = machine.files("/usr/lib/modules-load.d", ".conf").into_iter();
         let files = machine.files("/etc/modules-load.d", ".conf").into_iter().chain(["/etc/modules".to_owned()]);
-        let files = files.chain(others.filter(|path| !path.ends_with("/knem.conf")));
         files.filter_map(|path| machine.text(&path)).any(|text| lists(&text))
     };
     if let Some((file, line)) = machine.module_barrier() {
@@ -392,10 +389,6 @@ mod tests {
         assert_eq!(found(&check(&hidden.machine()), "module.autoload").remedies, ["rm /etc/modules-load.d/knem.conf"]);
         let other = hidden.file("/etc/modules-load.d/hpc.conf", "knem\n");
         assert_eq!(found(&check(&other.machine()), "module.autoload").state, State::Ok);
-        let package = Fake::well()
-            .file("/usr/lib/modules-load.d/knem.conf", "")
-            .file("/usr/lib/modules-load.d/knem-7.2.6.conf", "knem\n");
-        assert_eq!(found(&check(&package.machine()), "module.autoload").state, State::Ok);
     }
 
     #[test]
