@@ -326,15 +326,16 @@ fn tmp_full(site: &Site) -> Result<()> {
     let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
-        let full = small(shell, "tmp", "4k")?;
-        shell.output("head -c 4096 /dev/zero >/tmp/full")?;
-        let said = shell.install_knem_and_witness()?;
+        let full = small(shell, "tmp", "300m")?;
+        // Not before: apt itself needs room there.
+        let fill = "DPkg::Pre-Invoke::=head -c 400M /dev/zero >/tmp/full 2>/dev/null || true";
+        let said = shell.install(&["-o", fill, "knem-dkms", "knem-tools", WITNESS])?;
         let remedy = format!("dkms add knem/{}, then dkms autoinstall", site.version());
         said.must_say("knem: DKMS does not know the module")?.must_say(&remedy)?;
+        shell.way(&kernel.release)?.must_say(&format!("{remedy} -k {}", kernel.release))?;
+        drop(full);
         shell.healthy()?;
         shell.demand_no_module(&kernel.release)?;
-        shell.way(&kernel.release)?.must_say(&remedy)?;
-        drop(full);
         shell.apt(&["install", "--reinstall", "gcc"])?.demand(0)?;
         shell.healthy()?;
         shell.demand_module(&kernel.release, site.version())?;
