@@ -13,6 +13,8 @@ set -u
 
 knem_dir=$(cd "$(dirname "$0")" && pwd)
 version=$(cat "$knem_dir/VERSION")
+# The kernels whose module an upgrade has removed: a line each.
+upgraded=/var/cache/knem/upgraded
 
 say() {
     echo "knem: $*" >&2
@@ -29,6 +31,7 @@ installed() {
         "dkms add knem/$version, then dkms autoinstall"
     # That was for the running and the newest kernel. An upgrade has taken the old version out of all the others as well.
     build_missing untried
+    rm -f "$upgraded"
     say_what_is_in_use
     sh "$knem_dir/secure-boot.sh"
 }
@@ -51,14 +54,30 @@ say_what_is_in_use() {
     fi
 }
 
+# Whether it is DKMS's policy to build for a kernel when a package comes, as in its common.postinst: for the running and the newest one, for
+# all with autoinstall_all_kernels, and for all in a chroot, where the running one is not here. An upgrade takes a module from no kernel.
+wanted() {
+    running=$(uname -r)
+    [ -d "/lib/modules/$running" ] || return 0
+    [ "$1" != "$running" ] && [ "$1" != "$(ls -v /lib/modules | tail -n 1)" ] || return 0
+    # shellcheck source=/dev/null
+    (autoinstall_all_kernels= && . /etc/dkms/framework.conf && [ -n "$autoinstall_all_kernels" ]) 2>/dev/null ||
+        grep -qxF "$1" "$upgraded" 2>/dev/null
+}
+
 # Builds for the kernels that lack the module; with `untried`, not for those for which building has just failed.
 build_missing() {
     [ ! -e /etc/dkms/no-autoinstall ] || return 0
     known || dkms add -m knem -v "$version" || return 0
-    for build in /lib/modules/*/build; do
-        kernel=${build#/lib/modules/}
-        kernel=${kernel%/build}
-        [ -e "$build/include" ] || continue
+    for modules in /lib/modules/*; do
+        kernel=${modules##*/}
+        wanted "$kernel" || continue
+        if [ ! -e "$modules/build/include" ]; then
+            # DKMS does not look at such a kernel, and dkms.conf cannot name the packages.
+            [ "${1:-}" != untried ] || [ ! -d "$modules/kernel" ] ||
+                sh "$knem_dir/way.sh" "$kernel" | sed 's/^knem cannot be built/knem: not built/' >&2
+            continue
+        fi
         case $(dkms status -m knem -v "$version" -k "$kernel" 2>/dev/null) in
         *installed*) continue ;;
         esac
@@ -73,7 +92,10 @@ build_missing() {
 
 removing() {
     command -v dkms >/dev/null || return 0
-    [ -n "$(dkms status -m knem -v "$version" 2>/dev/null)" ] || return 0
+    status=$(dkms status -m knem -v "$version" 2>/dev/null)
+    [ -n "$status" ] || return 0
+    # Added to: what an interrupted upgrade has removed is no longer in the list.
+    mkdir -p "${upgraded%/*}" && echo "$status" | sed -n "s|^knem[/, ]*$version, \([^,]*\), .*: installed.*|\1|p" >>"$upgraded"
     # What DKMS does not know to be there it would leave behind.
     for module in /lib/modules/*/updates/dkms/knem.ko*; do
         [ -f "$module" ] || continue

@@ -93,7 +93,7 @@ knem_check_others() {
         case $knem_other in
         */"$knem_kernelver"/extra/knem.ko*) [ -z "$(find /var/lib/dkms/knem -maxdepth 1 -name "kernel-$knem_kernelver-*" 2>/dev/null)" ] || continue ;;
         esac
-        knem_its=$(modinfo -F version "$knem_other" 2>/dev/null) || continue
+        knem_its=$(PATH=$PATH:/usr/sbin:/sbin modinfo -F version "$knem_other" 2>/dev/null) || continue
         [ -n "$knem_its" ] && knem_from "$knem_its" "$knem_ours" || continue
         knem_no "another knem.ko, version $knem_its, is in $knem_other, and DKMS does not install $knem_ours over it; remove that file, then: dkms autoinstall -k $knem_kernelver"
         return 1

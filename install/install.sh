@@ -40,8 +40,7 @@ version=$(cat "$build/VERSION") || fail "make build did not finish: $build/VERSI
 # What the package is called, which names the directory of its documents.
 case $layout-$package in
 deb-tools | rpm-tools) name=knem-tools ;;
-deb-dkms) name=knem2-dkms ;;
-rpm-dkms) name=knem-dkms ;;
+deb-dkms | rpm-dkms) name=knem2-dkms ;;
 prefix-tools | prefix-dkms | prefix-local) name=knem ;;
 *) usage ;;
 esac

@@ -32,7 +32,7 @@ const RECIPE: &str = "3";
 const BASICS: &[&str] =
     &["busybox-static", "initramfs-tools", "iproute2", "kmod", "passwd", "procps", "systemd-sysv", "udev"];
 
-/// What knem-dkms depends on, and what DKMS signs modules with. It stays apt's decision whether that is enough: the packages are
+/// What knem2-dkms depends on, and what DKMS signs modules with. It stays apt's decision whether that is enough: the packages are
 /// installed with apt-get later, which brings what is missing here.
 const BUILDING: &[&str] = &["dkms", "gcc", "make", "openssl"];
 
@@ -72,7 +72,7 @@ const PACKAGING: &[&str] = &[
 /// Makes `/bin` and its like links to those in `/usr`, in the tree `$1`.
 const MERGED_USR: &str = r#"cd "$1" && for name in bin sbin lib lib32 lib64 libx32; do mkdir -p "usr/$name" && ln -s "usr/$name" "$name"; done"#;
 
-/// Where the metadata provider of knem-dkms keeps what it made: a directory for each kernel release.
+/// Where the metadata provider of knem2-dkms keeps what it made: a directory for each kernel release.
 const METADATA: &str = "var/cache/knem/rust-metadata";
 
 /// What makes it. The script that decides whether it is still good is not among them: it decides again in every tree.
@@ -89,7 +89,7 @@ const REPOSITORY: &str = "opt/knem-repository";
 pub enum Way {
     /// On the kernel's own `kernel` crate.
     Kernel,
-    /// From the object in knem-dkms.
+    /// From the object in knem2-dkms.
     Object,
     /// From the object, compiled on the node.
     Compile,
@@ -154,7 +154,7 @@ impl<'a> Userlands<'a> {
         self.base_of(NEWEST)
     }
 
-    /// A distribution alone: what boots, and what knem-dkms depends on.
+    /// A distribution alone: what boots, and what knem2-dkms depends on.
     ///
     /// # Errors
     /// When the archive does not have it, or it cannot be made.
@@ -512,10 +512,6 @@ fn install(tree: &Path, chroot: &Chroot, kernel: &Kernel, packages: &Packages) -
         arguments.push("knem-tools");
     } else {
         run::step(&format!("knem-tools goes with a newer C library than that of Debian {}", kernel.distribution));
-        // It is knem-tools that has the driver loaded at boot.
-        let load = tree.join("etc/modules-load.d/knem.conf");
-        directory(load.parent().context("a file is in a directory")?)?;
-        fs::write(load, "knem\n")?;
     }
     let mut command = chroot.apt_get(&arguments);
     let result = run::watched(&mut command, |line| {

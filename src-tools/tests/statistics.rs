@@ -145,7 +145,7 @@ fn a_driver_without_finer_statistics_is_told() {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("/proc/driver/knem") && said.contains("knem-dkms"), "{said}");
+        assert!(said.contains("/proc/driver/knem") && said.contains("knem2-dkms"), "{said}");
     }
     // It does without the screen.
     let output = run(&["top", "0.02", "1"]);

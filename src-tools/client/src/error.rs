@@ -154,7 +154,7 @@ impl fmt::Display for Error {
             Self::WrongAbi { driver } => write!(
                 f,
                 "the driver speaks version {driver:#x} of the interface, this program {:#x}: \
-                 install knem-dkms and knem-tools of the same release, then reload the module (modprobe -r knem; modprobe knem)",
+                 install knem2-dkms and knem-tools of the same release, then reload the module (modprobe -r knem; modprobe knem)",
                 uapi::ABI_VERSION
             ),
             Self::NotKnem { errno } => {
@@ -217,7 +217,7 @@ impl fmt::Display for Error {
             ),
             Self::NoProfile => f.write_str(
                 "this driver has no /proc/driver/knem: it is older than these tools, or not of this project (knem info tells its \
-                 version); install the package knem-dkms of the same release and reload the module, or see what it has: knem stat",
+                 version); install the package knem2-dkms of the same release and reload the module, or see what it has: knem stat",
             ),
             Self::ProfileFormat { line } => write!(
                 f,
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn say_what_to_do() {
         let told = [
-            (Error::WrongAbi { driver: 0xc }.to_string(), "knem-dkms"),
+            (Error::WrongAbi { driver: 0xc }.to_string(), "knem2-dkms"),
             (Error::PinRefused { bytes: 65536, limit: Some(8192) }.to_string(), "ulimit -l"),
             (Error::PinRefused { bytes: 65536, limit: Some(8192) }.to_string(), "limits.d"),
             (Error::OtherUser.to_string(), "ANY_USER_ACCESS"),

@@ -149,7 +149,7 @@ impl fmt::Display for Obstacle {
                 self.removal().unwrap_or_default()
             ),
             Self::NoModule => f.write_str(
-                "the module knem is not loaded: load it with `modprobe knem`; if there is no such module, install the package knem-dkms",
+                "the module knem is not loaded: load it with `modprobe knem`; if there is no such module, install the package knem2-dkms",
             ),
             Self::NoNode => f.write_str(
                 "the module knem is loaded but its node is missing: run `udevadm trigger --action=add --name-match=knem`; \
@@ -309,7 +309,7 @@ mod tests {
     fn a_missing_node_names_the_package() {
         let error = explain(Path::new("/nowhere/knem"), io::Error::from_raw_os_error(Errno::ENXIO as i32));
         let sentence = error.to_string();
-        assert!(sentence.contains("modprobe knem") && sentence.contains("knem-dkms"), "{sentence}");
+        assert!(sentence.contains("modprobe knem") && sentence.contains("knem2-dkms"), "{sentence}");
         assert!(sentence.starts_with("cannot open /nowhere/knem: "), "{sentence}");
     }
 

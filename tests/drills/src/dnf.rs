@@ -101,9 +101,9 @@ pub fn dnf(shell: &Shell<'_>, arguments: &str) -> Result<Said> {
 /// # Errors
 /// When one is not.
 pub fn demand_installed(shell: &Shell<'_>, version: &str) -> Result<()> {
-    let said = shell.sh("rpm -q knem-tools knem-dkms")?;
-    said.demand(0)?.must_be(&format!("knem-tools-{version}-1.x86_64\nknem-dkms-{version}-1.noarch"))?;
-    shell.sh("rpm -V knem-tools knem-dkms")?.demand(0)?.must_be("")?;
+    let said = shell.sh("rpm -q knem-tools knem2-dkms")?;
+    said.demand(0)?.must_be(&format!("knem-tools-{version}-1.x86_64\nknem2-dkms-{version}-1.noarch"))?;
+    shell.sh("rpm -V knem-tools knem2-dkms")?.demand(0)?.must_be("")?;
     let trees = shell.output("ls /usr/src | grep ^knem-")?;
     if trees != format!("knem-{version}") {
         bail!("the sources are of {trees}");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Recipes of docs/deployment.md and docs/secure-boot.md: the drills run what the documents show, word for word.
+//! Recipes of the documents: the drills run what they show, word for word.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::shell::Shell;
 use crate::site::Site;
 
 /// The documents; a recipe's name is in one of them.
-const DOCUMENTS: [&str; 2] = ["docs/deployment.md", "docs/secure-boot.md"];
+const DOCUMENTS: [&str; 3] = ["docs/admin.md", "docs/deployment.md", "docs/secure-boot.md"];
 
 /// What stands before a block that a drill runs, with the recipe's name in it.
 fn mark(name: &str) -> String {

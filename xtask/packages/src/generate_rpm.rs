@@ -192,10 +192,10 @@ mod tests {
             let text = section.to_string();
             assert!(text.contains(&format!("= {}\"", workspace.version)) && !text.contains("@VERSION@"), "{text}");
         }
-        let post = scriptlet(&workspace, "knem-dkms", "post").expect("readable").expect("there");
+        let post = scriptlet(&workspace, "knem2-dkms", "post").expect("readable").expect("there");
         assert!(
             post.contains(&format!("/usr/src/knem-{}/package.sh", workspace.version)) && !post.contains("#VERSION#")
         );
-        assert!(scriptlet(&workspace, "knem-dkms", "verify").expect("readable").is_none());
+        assert!(scriptlet(&workspace, "knem2-dkms", "verify").expect("readable").is_none());
     }
 }

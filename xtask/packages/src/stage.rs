@@ -22,7 +22,7 @@ const PACKAGES: &[(&str, &str, &str)] = &[
     ("deb", "tools", "knem-tools"),
     ("deb", "dkms", "knem2-dkms"),
     ("rpm", "tools", "knem-tools"),
-    ("rpm", "dkms", "knem-dkms"),
+    ("rpm", "dkms", "knem2-dkms"),
 ];
 
 /// The staging directory, filled.

@@ -89,6 +89,8 @@ fn build_against(site: &Site) -> Result<()> {
     machine.inside(|shell| {
         shell.install(&["knem-tools", "pkgconf", "libc6-dev", "environment-modules"])?;
         shell.healthy()?;
+        // A machine without the module must not fail to load it at boot.
+        shell.sh("grep -rslw knem /usr/lib/modules-load.d /etc/modules-load.d /etc/modules")?.must_be("")?;
         let ask = |what: &str| shell.output(&format!("pkg-config {what} knem"));
         let (prefix, version) = (ask("--variable=prefix")?, ask("--modversion")?);
         let header = format!("{}/knem_io.h", ask("--variable=includedir")?);

@@ -5,7 +5,7 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{bail, Result};
+use anyhow::{bail, Context, Result};
 use knem_lab::namespace::{directory, Mount};
 use knem_lab::run;
 use nix::mount::MsFlags;
@@ -15,6 +15,7 @@ use super::unsupported::headers;
 use crate::drill::Drill;
 use crate::machine::Machine;
 use crate::memory::Bound;
+use crate::recipe;
 use crate::shell::{Shell, METADATA, WITNESS};
 use crate::site::Site;
 
@@ -32,6 +33,13 @@ pub(crate) const DRILLS: &[Drill] = &[
         claim: "no rustc, rust-src, bindgen or linux-source: built with the object, and each named; all there, metadata is made",
         fast: false,
         run: crate_lacks,
+    },
+    Drill {
+        id: "D7",
+        name: "crate-by-hand",
+        claim: "the commands in admin.md, beside the source of another series: the module is built on the kernel crate",
+        fast: false,
+        run: crate_by_hand,
     },
     Drill {
         id: "D7",
@@ -151,6 +159,22 @@ fn crate_lacks(site: &Site) -> Result<()> {
             bail!("the metadata was not made here");
         }
         Ok(())
+    })
+}
+
+fn crate_by_hand(site: &Site) -> Result<()> {
+    let (kernel, other) = (site.kernel("7.3")?, site.kernel("7.2")?);
+    let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
+    machine.inside(|shell| {
+        shell.install(&[source(other)?, "knem-dkms", "knem-tools"])?;
+        shell.demand_built(&kernel.release, "object: linux-source-7.3 is not installed")?;
+        recipe::configure_apt(shell)?;
+        shell.output("echo 'APT::Get::Assume-Yes \"true\";' >>/etc/apt/apt.conf.d/99drill")?;
+        let version = source(kernel)?.split('=').nth(1).context("a source has a version")?;
+        let commands = recipe::read(site, "crate", "")?.replace("KERNEL", &kernel.release).replace("VERSION", version);
+        shell.sh(&commands)?.demand(0)?;
+        shell.healthy()?;
+        shell.demand_built(&kernel.release, "kernel: metadata made from linux-source-7.3")
     })
 }
 
@@ -402,15 +426,16 @@ fn tmp_full(site: &Site) -> Result<()> {
     let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
-        let full = small(shell, "tmp", "4k")?;
-        shell.output("head -c 4096 /dev/zero >/tmp/full")?;
-        let said = shell.install_knem_and_witness()?;
+        let full = small(shell, "tmp", "300m")?;
+        // Not before: apt itself needs room there.
+        let fill = "DPkg::Pre-Invoke::=head -c 400M /dev/zero >/tmp/full 2>/dev/null || true";
+        let said = shell.install(&["-o", fill, "knem-dkms", "knem-tools", WITNESS])?;
         let remedy = format!("dkms add knem/{}, then dkms autoinstall", site.version());
         said.must_say("knem: DKMS does not know the module")?.must_say(&remedy)?;
+        shell.way(&kernel.release)?.must_say(&format!("{remedy} -k {}", kernel.release))?;
+        drop(full);
         shell.healthy()?;
         shell.demand_no_module(&kernel.release)?;
-        shell.way(&kernel.release)?.must_say(&remedy)?;
-        drop(full);
         shell.apt(&["install", "--reinstall", "gcc"])?.demand(0)?;
         shell.healthy()?;
         shell.demand_module(&kernel.release, site.version())?;

@@ -22,7 +22,7 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "R1",
         name: "rpm-installed",
-        claim: "dnf install knem brings knem-dkms, the module is built, files, modes, owners and group are right, and it boots",
+        claim: "dnf install knem brings knem2-dkms, the module is built, files, modes, owners and group are right, and it boots",
         fast: false,
         run: installed,
     },
@@ -36,7 +36,7 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "R3",
         name: "rpm-removed",
-        claim: "dnf remove leaves nothing but the group rdma and the books of rpm, dnf and DKMS",
+        claim: "dnf remove, also with the sources deleted, leaves nothing but the group rdma and the books of rpm, dnf and DKMS",
         fast: false,
         run: removed,
     },
@@ -64,7 +64,7 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "R7",
         name: "rpm-vendor-packages",
-        claim: "a vendor's knem and kmod-knem: no upgrade touches them, ours is installed beside them, and what depends on knem stays",
+        claim: "a vendor's knem, knem-dkms and kmod-knem: no upgrade touches them, ours is installed beside them, and what depends on knem stays",
         fast: false,
         run: vendor,
     },
@@ -141,7 +141,7 @@ fn installed(site: &Site) -> Result<()> {
         shell
             .sh(&format!("find /usr/src/knem-{} /usr/share/licenses/knem* | xargs rpm -qf | sort -u", site.version()))?
             .demand(0)?
-            .must_be(&format!("knem-tools-{0}-1.x86_64\nknem-dkms-{0}-1.noarch", site.version()))?;
+            .must_be(&format!("knem-tools-{0}-1.x86_64\nknem2-dkms-{0}-1.noarch", site.version()))?;
         shell.sh("rpm -qc knem-tools")?.must_be("/etc/security/limits.d/20-knem.conf")?;
         // dpkg has no part in it.
         shell.healthy()
@@ -179,10 +179,10 @@ fn up_and_down(site: &Site) -> Result<()> {
         is(&newer)?;
 
         offer(shell, &this)?;
-        dnf(shell, "downgrade knem-tools knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
+        dnf(shell, "downgrade knem-tools knem2-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
         is(site.version())?;
         // The same version over itself: what the old one removes last must not be the new one's.
-        dnf(shell, "reinstall knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
+        dnf(shell, "reinstall knem2-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
         is(site.version())
     })
 }
@@ -195,12 +195,21 @@ fn removed(site: &Site) -> Result<()> {
     machine.inside(|shell| {
         dnf(shell, "install knem")?.demand(0)?;
         shell.demand_module(&kernel.release, site.version())?;
-        dnf(shell, "remove knem-tools knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
+        dnf(shell, "remove knem-tools knem2-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
         shell.demand_no_module(&kernel.release)?;
         if shell.has("var/cache/knem") {
             bail!("what was made for building is left");
         }
         Ok(())
+    })?;
+    before.demand_same(&seen(&machine)?, ALLOWED)?;
+    machine.inside(|shell| {
+        shell.note("once more, and the sources are deleted")?;
+        dnf(shell, "install knem")?.demand(0)?;
+        shell.output(&format!("rm -r /usr/src/knem-{}", site.version()))?;
+        dnf(shell, "remove knem-tools knem2-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
+        shell.demand_no_module(&kernel.release)?;
+        shell.dkms_status()?.must_be("").map(|_| ())
     })?;
     before.demand_same(&seen(&machine)?, ALLOWED)
 }
@@ -211,11 +220,11 @@ fn without_kernel(site: &Site) -> Result<()> {
         dnf(shell, "install knem")?.demand(0)?.must_not_say("scriptlet failed")?;
         demand_installed(shell, site.version())?;
         shell.dkms_status()?.must_be(&format!("knem/{}: added", site.version()))?;
-        dnf(shell, "remove knem-tools knem-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
-        shell.sh("rpm -q knem-tools knem-dkms")?.demand(2)?;
+        dnf(shell, "remove knem-tools knem2-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
+        shell.sh("rpm -q knem-tools knem2-dkms")?.demand(2)?;
         shell.dkms_status()?.must_be("")?;
         if shell.has(&format!("usr/src/knem-{}", site.version())) || shell.has("var/cache/knem") {
-            bail!("something of knem-dkms is left after its removal");
+            bail!("something of knem2-dkms is left after its removal");
         }
         Ok(())
     })
@@ -275,7 +284,9 @@ fn vendor(site: &Site) -> Result<()> {
     let machine = machine(site, Some(kernel), &repository(site)?)?;
     machine.inside(|shell| {
         let place = format!("/lib/modules/{}/extra/knem/knem.ko", kernel.release);
-        for (name, file) in [("knem", "/opt/knem-1.1.4.90mlnx3/include/knem_io.h"), ("kmod-knem", place.as_str())] {
+        let header = "/opt/knem-1.1.4.90mlnx3/include/knem_io.h";
+        let sources = "/usr/src/knem-1.1.4.90mlnx3/knem.c";
+        for (name, file) in [("knem", header), ("knem-dkms", sources), ("kmod-knem", place.as_str())] {
             build_package(
                 shell,
                 &format!(
@@ -294,8 +305,8 @@ fn vendor(site: &Site) -> Result<()> {
             bail!("the vendor's module is not there");
         }
         let kept = |when: &str| -> Result<()> {
-            shell.sh("rpm -q knem kmod-knem mpi")?.demand(0)?.must_not_say(site.version())?;
-            if !shell.has(place.trim_start_matches('/')) || !shell.has("opt/knem-1.1.4.90mlnx3/include/knem_io.h") {
+            shell.sh("rpm -q knem knem-dkms kmod-knem mpi")?.demand(0)?.must_not_say(site.version())?;
+            if [place.as_str(), header, sources].iter().any(|file| !shell.has(file.trim_start_matches('/'))) {
                 bail!("{when}: files of the vendor's are gone");
             }
             Ok(())
@@ -303,10 +314,16 @@ fn vendor(site: &Site) -> Result<()> {
         dnf(shell, "upgrade")?.demand(0)?.must_not_say("knem-")?;
         dnf(shell, "distro-sync")?.demand(0)?;
         kept("upgrade")?;
-        dnf(shell, "install knem-dkms knem-tools")?.demand(0)?.must_not_say("scriptlet failed")?;
-        demand_installed(shell, site.version())?;
+        // Nor is a tree that rpm has not installed.
+        shell.write("usr/src/knem-1.9/package.sh", "touch /opt/called\n")?;
+        dnf(shell, "install knem2-dkms knem-tools")?.demand(0)?.must_not_say("scriptlet failed")?;
+        kept("ours is installed")?;
+        if shell.has("opt/called") {
+            bail!("the scriptlet has run a program of another tree");
+        }
+        shell.output("rm -r /usr/src/knem-1.9")?;
         shell.demand_module(&kernel.release, site.version())?;
-        dnf(shell, "remove --noautoremove knem kmod-knem")?.demand(0)?;
+        dnf(shell, "remove --noautoremove knem knem-dkms kmod-knem")?.demand(0)?;
         shell.sh("rpm -q mpi")?.demand(0)?;
         demand_installed(shell, site.version())?;
         shell.demand_module(&kernel.release, site.version())?;
@@ -390,7 +407,7 @@ fn signed_rpm(site: &Site) -> Result<()> {
     // A package that was changed, and its repository's list with it; without the list's own signature there is only the package's.
     let changed = scratch.path().join("changed");
     copied(&signed, &changed)?;
-    damage(&package(&changed, "knem-dkms")?)?;
+    damage(&package(&changed, "knem2-dkms")?)?;
     repo::index(&changed, DATE)?;
     let sample = fs::read_to_string(changed.join("knem.repo"))?;
     fs::write(changed.join("knem.repo"), sample.replace("repo_gpgcheck=1", "repo_gpgcheck=0"))?;
@@ -408,9 +425,9 @@ fn signed_rpm(site: &Site) -> Result<()> {
     for (repository, words) in [(&changed, "GPG check FAILED"), (&unsigned, "is not signed"), (&listed, "repomd.xml")] {
         machine.inside(|shell| {
             offer(shell, repository)?;
-            let said = dnf(shell, "install knem-dkms")?;
+            let said = dnf(shell, "install knem2-dkms")?;
             said.demand(1)?.must_say(words)?;
-            shell.sh("rpm -q knem-dkms")?.demand(1)?;
+            shell.sh("rpm -q knem2-dkms")?.demand(1)?;
             Ok(())
         })?;
     }
@@ -418,7 +435,7 @@ fn signed_rpm(site: &Site) -> Result<()> {
         offer(shell, &signed)?;
         dnf(shell, "install knem")?.demand(0)?;
         demand_installed(shell, site.version())?;
-        shell.sh("rpm -qi knem-dkms | grep ^Signature")?.must_say("RSA/SHA")?;
+        shell.sh("rpm -qi knem2-dkms | grep ^Signature")?.must_say("RSA/SHA")?;
         Ok(())
     })
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
 //! Another version of ours comes, and goes again.
 
-use anyhow::{bail, Result};
+use anyhow::{bail, Context, Result};
 use knem_lab::kernels::Kernel;
 
 use crate::drill::Drill;
@@ -23,6 +23,13 @@ pub(crate) const DRILLS: &[Drill] = &[
         claim: "upgraded beside two kernels: both have the new module, both boot it, and nothing of the old version is left",
         fast: false,
         run: upgrade_two_kernels,
+    },
+    Drill {
+        id: "D19",
+        name: "dkms-policy",
+        claim: "another kernel than the running and the newest: built with autoinstall_all_kernels only; an upgrade takes it from none",
+        fast: false,
+        run: dkms_policy,
     },
     Drill {
         id: "D19",
@@ -97,6 +104,38 @@ fn upgrade_two_kernels(site: &Site) -> Result<()> {
         machine.boot_with_driver(kernel, &newer)?;
     }
     Ok(())
+}
+
+fn dkms_policy(site: &Site) -> Result<()> {
+    let new = site.kernel("6.12")?;
+    let same = |kernel: &&Kernel| (&kernel.suite, kernel.flavour) == (&new.suite, new.flavour);
+    let older = site.lab().offered().iter().rev().filter(same).find(|kernel| kernel.release != new.release);
+    let old = older.context("the archive has only one kernel 6.12")?;
+    let (next, newer) = (site.next()?, site.next_version()?);
+    let machine = Machine::above(site, &site.with_kernel(new)?)?;
+    machine.inside(|shell| {
+        shell.install_kernel(old, &[old.image.as_slice(), &old.headers].concat())?;
+        // A tree is no chroot to DKMS when the kernel that runs is there.
+        shell.output("dpkg-divert --local --rename --add /usr/bin/uname")?;
+        shell.write(
+            "usr/bin/uname",
+            &format!("#!/bin/sh\n[ \"$*\" = -r ] || exec /usr/bin/uname.distrib \"$@\"\necho {}\n", new.release),
+        )?;
+        shell.output("chmod 755 /usr/bin/uname")?;
+        shell.install_knem_and_witness()?;
+        shell.healthy()?;
+        shell.demand_module(&new.release, site.version())?;
+        shell.demand_no_module(&old.release)?;
+
+        shell.output("echo 'autoinstall_all_kernels=yes' >>/etc/dkms/framework.conf")?;
+        shell.apt(&["install", "--reinstall", "knem2-dkms"])?.demand(0)?;
+        shell.demand_module(&old.release, site.version())?;
+
+        shell.output("sed -i /^autoinstall_all_kernels/d /etc/dkms/framework.conf")?;
+        shell.offer(&next)?;
+        shell.install_knem()?;
+        [new, old].into_iter().try_for_each(|kernel| only(shell, kernel, &newer, site.version()))
+    })
 }
 
 fn upgrade_that_fails(site: &Site) -> Result<()> {

@@ -136,7 +136,7 @@ mod tests {
         let template = fs::read_to_string(workspace.file("rpm/knem.spec.in")).expect("readable");
         let spec = filled(&workspace, &template).expect("filled");
         for part in
-            ["%post\n", "%post -n knem-dkms\n", "%transfiletriggerin -n knem-dkms -- /usr/", "%files -f tools.list\n"]
+            ["%post\n", "%post -n knem2-dkms\n", "%transfiletriggerin -n knem2-dkms -- /usr/", "%files -f tools.list\n"]
         {
             assert!(spec.contains(part), "no {part}");
         }

@@ -157,7 +157,7 @@ fn access(machine: &Machine, members: &Members) -> Finding {
         }
         Err(Error::NoDevice { .. }) => Finding::unknown(ID, "there is nothing to open"),
         Err(error @ Error::WrongAbi { .. }) => Finding::problem(ID, error.to_string())
-            .mend("install knem2-dkms (apt) or knem-dkms (dnf), and knem-tools, of the same release; then: modprobe -r knem; modprobe knem"),
+            .mend("install knem2-dkms and knem-tools of the same release; then: modprobe -r knem; modprobe knem"),
         Err(error) => {
             let path = machine.node.display();
             let mend = format!(

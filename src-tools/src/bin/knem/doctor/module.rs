@@ -250,7 +250,7 @@ fn autoload(machine: &Machine, seen: &Seen) -> Option<Finding> {
     } else {
         Finding::note(ID, "nothing loads the module at boot")
             .means("after a restart there is no device until somebody runs modprobe knem")
-            .mend(format!("{}, or: echo knem > /etc/modules-load.d/knem.conf", machine.get(&["knem-tools"])))
+            .mend("echo knem > /etc/modules-load.d/knem.conf")
     })
 }
 
