@@ -27,12 +27,12 @@ fn dkms(machine: &Machine) -> Finding {
         (true, Some(version)) => Finding::ok(ID, format!("DKMS is there, and the source of knem {version}")),
         (false, Some(version)) => Finding::note(ID, format!("the source of knem {version} is there, and DKMS is not"))
             .means("nothing builds the module for the next kernel")
-            .mend("apt install dkms, or: dnf install dkms"),
+            .remedy("apt install dkms, or: dnf install dkms"),
         (_, None) if present => Finding::ok(ID, "the module was not built here: it came ready-made for this kernel")
             .means("for another kernel it has to come so too"),
         (_, None) => Finding::note(ID, "the package that builds the module is not installed")
             .means("the module can only come ready-made, for exactly this kernel")
-            .mend("apt install knem-dkms, or: dnf install knem-dkms"),
+            .remedy("apt install knem-dkms, or: dnf install knem-dkms"),
     }
 }
 
@@ -42,8 +42,8 @@ fn autoinstall(machine: &Machine) -> Option<Finding> {
     if machine.exists("/etc/dkms/no-autoinstall") {
         return Some(
             Finding::note(ID, "/etc/dkms/no-autoinstall keeps DKMS from building for new kernels")
-                .means("the next kernel has no module until somebody builds it")
-                .mend("rm /etc/dkms/no-autoinstall, or each time: dkms autoinstall -k KERNEL"),
+                .means("the next kernel has no module until root builds it")
+                .remedy("rm /etc/dkms/no-autoinstall, or each time: dkms autoinstall -k KERNEL"),
         );
     }
     let off = |text: &String| {
@@ -52,8 +52,8 @@ fn autoinstall(machine: &Machine) -> Option<Finding> {
     };
     Some(if machine.text("/etc/dkms/knem.conf").as_ref().is_some_and(off) {
         Finding::note(ID, "/etc/dkms/knem.conf switches off that DKMS builds for new kernels")
-            .means("the next kernel has no module until somebody builds it")
-            .mend("remove the line AUTOINSTALL= from /etc/dkms/knem.conf")
+            .means("the next kernel has no module until root builds it")
+            .remedy("remove the line AUTOINSTALL= from /etc/dkms/knem.conf")
     } else {
         Finding::ok(ID, "DKMS builds for new kernels by itself")
     })
@@ -74,42 +74,33 @@ fn buildable(machine: &Machine, version: &str, kernel: &str) -> Finding {
             match (success, present, running) {
                 (true, true, _) => Finding::ok(ID, first),
                 (true, false, _) => Finding::note(ID, first)
-                    .means("it can be built, and is not: nobody has tried, or the last try failed")
-                    .mend(format!("dkms autoinstall -k {kernel}")),
+                    .means("it can be built, and is not: no build was tried, or the last one failed")
+                    .remedy(format!("dkms autoinstall -k {kernel}")),
                 (false, true, _) => Finding::note(ID, what)
-                    .mends(remedy)
+                    .remedy_if(remedy)
                     .means("the module is there already; it could not be built again"),
                 (false, false, true) => {
-                    Finding::problem(ID, what).mends(remedy).means("there is no KNEM on the running kernel")
+                    Finding::problem(ID, what).remedy_if(remedy).means("there is no KNEM on the running kernel")
                 }
                 (false, false, false) => {
-                    Finding::note(ID, what).mends(remedy).means("there is no KNEM when this kernel is started")
+                    Finding::note(ID, what).remedy_if(remedy).means("there is no KNEM when this kernel is started")
                 }
             }
         }
         Ran::NotThere => Finding::unknown(ID, format!("{script} could not be run")),
         Ran::TooLong => {
-            Finding::unknown(ID, format!("{script} {kernel} took too long")).mend(format!("sh {script} {kernel}"))
+            Finding::unknown(ID, format!("{script} {kernel} took too long")).remedy(format!("sh {script} {kernel}"))
         }
     };
     finding.about(kernel)
 }
 
-/// What is wrong, and the command that mends it, which the sentence ends with.
+/// What is wrong, and the remedy, which the sentence ends with.
 fn split(sentence: &str) -> (&str, Option<&str>) {
     const COMMANDS: [&str; 2] = ["apt ", "install "];
     match sentence.rsplit_once("; ") {
         Some((what, remedy)) if COMMANDS.iter().any(|command| remedy.starts_with(command)) => (what, Some(remedy)),
         _ => (sentence, None),
-    }
-}
-
-impl Finding {
-    fn mends(self, remedy: Option<&str>) -> Self {
-        match remedy {
-            Some(remedy) => self.mend(remedy),
-            None => self,
-        }
     }
 }
 
@@ -130,8 +121,8 @@ fn failed(machine: &Machine, kernel: &str) -> Option<Finding> {
     };
     let finding = Finding::note(ID, format!("the last build for kernel {kernel} failed: see {log}"))
         .means("everything that can be foreseen was there, so this is something new; please report it, with the log")
-        .mend(format!("less {log}"))
-        .mend(format!("dkms autoinstall -k {kernel}"))
+        .remedy(format!("less {log}"))
+        .remedy(format!("dkms autoinstall -k {kernel}"))
         .details(last);
     Some(finding.about(kernel))
 }
@@ -150,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_well() {
+    fn all_ok() {
         let findings = check(&Fake::well().machine());
         assert!(states(&findings).iter().all(|state| *state == State::Ok), "{findings:#?}");
         assert!(found(&findings, "building.kernel").summary.starts_with("knem can be built for kernel 7.2.6"));
@@ -195,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_that_nobody_has_built() {
+    fn a_module_that_is_not_built() {
         let fake = Fake::well().without("/lib/modules/7.2.6/updates").file("/lib/modules/7.2.6/modules.dep", "");
         let finding = found(&check(&fake.machine()), "building.kernel").clone();
         assert_eq!(finding.remedies, ["dkms autoinstall -k 7.2.6"]);

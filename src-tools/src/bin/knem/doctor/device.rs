@@ -64,30 +64,32 @@ fn node(machine: &Machine) -> Finding {
             if facts.mode & 0o006 == 0o006 {
                 return Finding::note(ID, summary)
                     .means("every user may open it; the package gives it to group rdma alone, mode 0660")
-                    .mend(format!("remove the rule that does it, see device.rule; then: {TRIGGER}"));
+                    .remedy(format!("remove the rule that does it, see device.rule; then: {TRIGGER}"));
             }
             if facts.mode & 0o060 != 0o060 || facts.group == "root" {
                 return Finding::note(ID, summary)
                     .means("only root may open it: the udev rule of the package was not applied, or group rdma was not there yet")
-                    .mend(format!("systemd-sysusers; {TRIGGER}"));
+                    .remedy(format!("systemd-sysusers; {TRIGGER}"));
             }
             Finding::ok(ID, summary)
         }
         None if machine.exists("/sys/module/knem") => {
             let finding = Finding::problem(ID, format!("the module is loaded, and {path} is not there"));
             match machine.container() {
-                Some(_) => finding.means("the container was not given the device").mend("docker, podman: --device /dev/knem"),
-                None if machine.has_udev() => finding.means("udev did not make it, or somebody removed it").mend(TRIGGER),
+                Some(_) => finding.means("the container was not given the device").remedy("docker, podman: --device /dev/knem"),
+                None if machine.has_udev() => finding.means("it was removed").remedy(TRIGGER),
                 None => finding
-                    .means("nobody makes nodes here")
-                    .mend("mount -t devtmpfs devtmpfs /dev, or: mknod /dev/knem c 10 $(awk '$2 == \"knem\" { print $1 }' /proc/misc)"),
+                    .means("no program creates nodes here")
+                    .remedy("mount -t devtmpfs devtmpfs /dev, or: mknod /dev/knem c 10 $(awk '$2 == \"knem\" { print $1 }' /proc/misc)"),
             }
         }
         None => {
             let finding = Finding::problem(ID, format!("{path} is not there")).means("it comes with the module");
             match machine.container() {
-                Some(_) => finding.mend("on the host: modprobe knem; then start the container with --device /dev/knem"),
-                None => finding.mend("modprobe knem"),
+                Some(_) => {
+                    finding.remedy("on the host: modprobe knem; then start the container with --device /dev/knem")
+                }
+                None => finding.remedy("modprobe knem"),
             }
         }
     }
@@ -101,8 +103,8 @@ fn no_device(machine: &Machine) -> Option<Finding> {
         "a container's runtime makes a directory where a volume's source is missing; a redirection makes a file",
     );
     Some(match machine.container() {
-        Some(_) => finding.mend("start the container with --device /dev/knem instead of a volume"),
-        None => finding.mend(obstacle.removal().unwrap_or_default()),
+        Some(_) => finding.remedy("start the container with --device /dev/knem instead of a volume"),
+        None => finding.remedy(obstacle.removal().unwrap_or_default()),
     })
 }
 
@@ -112,8 +114,8 @@ fn in_job(machine: &Machine, members: &Members, finding: Finding) -> Finding {
     let number = members.id.map_or_else(String::new, |id| format!(", and its number {id} as on this node"));
     finding
         .means("this is a job of Slurm, which gives it the groups that the host of slurmctld has for the user, by number")
-        .mend(format!("on the host of slurmctld as well: group {GROUP} with the member {user}{number}"))
-        .mend("or LaunchParameters=disable_send_gids in slurm.conf, so that each node looks its users' groups up; then: scontrol reconfigure")
+        .remedy(format!("on the host of slurmctld as well: group {GROUP} with the member {user}{number}"))
+        .remedy("or LaunchParameters=disable_send_gids in slurm.conf, so that each node looks its users' groups up; then: scontrol reconfigure")
 }
 
 /// Whether the caller is in a job of Slurm.
@@ -132,15 +134,15 @@ fn access(machine: &Machine, members: &Members) -> Finding {
                 in_job(machine, members, finding)
             }
             Obstacle::NotInGroup { group, .. } => {
-                finding.mend(format!("as root: usermod -aG {group} {user}; then log in again"))
+                finding.remedy(format!("as root: usermod -aG {group} {user}; then log in again"))
             }
             Obstacle::StaleGroups { group } => finding
                 .means(format!("{user} is in group {group}, but this session is older than that"))
-                .mend(format!("log in again, or for one shell: newgrp {group}")),
-            Obstacle::OwnerOnly { .. } => finding.mend(format!("as root: systemd-sysusers; {TRIGGER}")),
+                .remedy(format!("log in again, or for one shell: newgrp {group}")),
+            Obstacle::OwnerOnly { .. } => finding.remedy(format!("as root: systemd-sysusers; {TRIGGER}")),
             other => finding
                 .detail(other.to_string())
-                .mend("look at security policy: SELinux, AppArmor, a container's device rules"),
+                .remedy("look at security policy: SELinux, AppArmor, a container's device rules"),
         }
     };
     match &machine.opened {
@@ -151,19 +153,19 @@ fn access(machine: &Machine, members: &Members) -> Finding {
                 Finding::problem(ID, format!("{} is left from before the module was loaded", machine.node.display()))
                     .means("the device has another number now, and there is nothing behind this one");
             match machine.container() {
-                Some(_) => finding.mend("start the container again, with --device /dev/knem"),
-                None => finding.mend(format!("rm {}; modprobe -r knem; modprobe knem", machine.node.display())),
+                Some(_) => finding.remedy("start the container again, with --device /dev/knem"),
+                None => finding.remedy(format!("rm {}; modprobe -r knem; modprobe knem", machine.node.display())),
             }
         }
         Err(Error::NoDevice { .. }) => Finding::unknown(ID, "there is nothing to open"),
         Err(error @ Error::WrongAbi { .. }) => Finding::problem(ID, error.to_string())
-            .mend("install knem2-dkms (apt) or knem-dkms (dnf), and knem-tools, of the same release; then: modprobe -r knem; modprobe knem"),
+            .remedy("install knem2-dkms (apt) or knem-dkms (dnf), and knem-tools, of the same release; then: modprobe -r knem; modprobe knem"),
         Err(error) => {
             let path = machine.node.display();
-            let mend = format!(
+            let remedy = format!(
                 "give the right node with --device; or if this is it: rm {path}; modprobe -r knem; modprobe knem"
             );
-            Finding::problem(ID, error.to_string()).mend(mend)
+            Finding::problem(ID, error.to_string()).remedy(remedy)
         }
     }
 }
@@ -176,10 +178,10 @@ fn group(machine: &Machine, members: &Members) -> Finding {
         if version.is_some_and(|version| version >= STRICT_UDEV) {
             return Finding::note(ID, format!("the group {GROUP} has the id {id}, which is no system group's"))
                 .means("systemd-udevd 258 and newer ignore GROUP= of a rule then, so that only root may open the device")
-                .mend(format!(
+                .remedy(format!(
                     "in {SITE_RULES}: SUBSYSTEM==\"misc\", KERNEL==\"knem\", RUN+=\"/usr/bin/chgrp {GROUP} /dev/knem\"; then: {TRIGGER}"
                 ))
-                .mend(format!("or an id up to {SYSTEM_GROUPS} for it, the same on all machines: groupmod --gid ID {GROUP}; then: {TRIGGER}"));
+                .remedy(format!("or an id up to {SYSTEM_GROUPS} for it, the same on all machines: groupmod --gid ID {GROUP}; then: {TRIGGER}"));
         }
     }
     if members.exists {
@@ -190,7 +192,7 @@ fn group(machine: &Machine, members: &Members) -> Finding {
         Some(facts) => Finding::ok(ID, format!("there is no group {GROUP}; the node belongs to {}", facts.group)),
         None => Finding::note(ID, format!("there is no group {GROUP}"))
             .means("the udev rule cannot give the node to it, so only root may open it")
-            .mend(format!("apt install knem-tools, or: systemd-sysusers; then: {TRIGGER}")),
+            .remedy(format!("apt install knem-tools, or: systemd-sysusers; then: {TRIGGER}")),
     }
 }
 
@@ -214,7 +216,7 @@ fn member(machine: &Machine, members: &Members) -> Option<Finding> {
         (true, true) => Finding::ok(ID, format!("{user} is in group {GROUP}, and so is this process")),
         (true, false) => Finding::note(ID, format!("this process is in group {GROUP}, though {user} is no member of it"))
             .means("it got the group from newgrp, a batch system, or from a membership that was withdrawn; the next login lacks it")
-            .mend(format!("as root: usermod -aG {GROUP} {user}")),
+            .remedy(format!("as root: usermod -aG {GROUP} {user}")),
         (false, true) if is_job(machine) => in_job(
             machine,
             members,
@@ -222,13 +224,13 @@ fn member(machine: &Machine, members: &Members) -> Option<Finding> {
         ),
         (false, true) => Finding::note(ID, format!("{user} is in group {GROUP}, but this process is not"))
             .means("it was started before that")
-            .mend(format!("log in again, or for one shell: newgrp {GROUP}")),
+            .remedy(format!("log in again, or for one shell: newgrp {GROUP}")),
         (false, false) if opens => {
             Finding::ok(ID, format!("{user} is not in group {GROUP}, and may open the node without: by its mode, or by an access list"))
         }
         (false, false) => Finding::note(ID, format!("{user} is not in group {GROUP}"))
             .means("the group is who may use KNEM, where the administrator has not chosen otherwise")
-            .mend(format!("as root: usermod -aG {GROUP} {user}; then log in again")),
+            .remedy(format!("as root: usermod -aG {GROUP} {user}; then log in again")),
     })
 }
 
@@ -253,7 +255,7 @@ fn rule(machine: &Machine) -> Finding {
         return finding
             .means("that is the administrator's choice, as a rule")
             .details(active)
-            .mend(format!("rm {hider}; {TRIGGER}"));
+            .remedy(format!("rm {hider}; {TRIGGER}"));
     }
     let site = rules(&machine.text(SITE_RULES).unwrap_or_default());
     if !site.is_empty() {
@@ -278,13 +280,13 @@ fn rule(machine: &Machine) -> Finding {
         } else {
             finding.means("which of the rules wins is decided by their files' names")
         };
-        return finding.details(active.clone()).mend(format!("rm {path}; {TRIGGER}"));
+        return finding.details(active.clone()).remedy(format!("rm {path}; {TRIGGER}"));
     }
     match packaged {
         Some(path) => Finding::ok(ID, format!("{path} gives the node to group {GROUP}")),
         None => Finding::note(ID, "there is no udev rule for the device")
             .means("the node is made with mode 0600: only root may open it")
-            .mend(format!("apt install knem-tools, or: dnf install knem; then: {TRIGGER}")),
+            .remedy(format!("apt install knem-tools, or: dnf install knem; then: {TRIGGER}")),
     }
 }
 
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_well() {
+    fn all_ok() {
         let findings = check(&Fake::well().machine());
         assert!(states(&findings).iter().all(|state| *state == State::Ok), "{findings:#?}");
     }
@@ -361,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_is_told_what_to_do() {
+    fn a_refused_user_has_a_remedy() {
         let stranger = Obstacle::NotInGroup { mode: 0o660, group: "rdma".to_owned(), user: "alice".to_owned() };
         assert_eq!(
             of(&Fake::well().denied(stranger), "device.access").remedies,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! A finding: how something is, what that means, and what mends it.
+//! A finding: how something is, what that means, and its remedy.
 
 use serde::Serialize;
 
@@ -9,9 +9,9 @@ use serde::Serialize;
 pub(super) enum State {
     /// As it should be.
     Ok,
-    /// It cannot be told.
+    /// It is not known.
     Unknown,
-    /// It works, and something about it is worth knowing, or mending.
+    /// It works, and something about it is worth knowing, or fixing.
     Note,
     /// It keeps KNEM from working for the caller.
     Problem,
@@ -82,7 +82,7 @@ pub(super) struct Finding {
     pub(super) summary: String,
     /// What follows from it.
     pub(super) meaning: Option<String>,
-    /// What mends it: each a command, or a line for a file that is named.
+    /// The remedies: each a command, or a line for a file that is named.
     pub(super) remedies: Vec<String>,
     /// More of what was seen.
     pub(super) details: Vec<String>,
@@ -118,7 +118,7 @@ impl Finding {
         Self::new(id, State::Problem, summary)
     }
 
-    /// It cannot be told: the sentence says why.
+    /// It is not known: the sentence gives the reason.
     pub(super) fn unknown(id: &'static str, summary: impl Into<String>) -> Self {
         Self::new(id, State::Unknown, summary)
     }
@@ -135,9 +135,15 @@ impl Finding {
         self
     }
 
-    /// What mends it.
-    pub(super) fn mend(mut self, remedy: impl Into<String>) -> Self {
+    /// A remedy.
+    pub(super) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedies.push(remedy.into());
+        self
+    }
+
+    /// A remedy, if there is one.
+    pub(super) fn remedy_if(mut self, remedy: Option<impl Into<String>>) -> Self {
+        self.remedies.extend(remedy.map(Into::into));
         self
     }
 
@@ -169,16 +175,16 @@ mod tests {
     #[test]
     fn every_finding_is_in_the_help() {
         for (id, about) in KINDS {
-            let told = crate::cli::FINDINGS
+            let listed = crate::cli::FINDINGS
                 .lines()
                 .any(|line| line.trim().strip_prefix(id).is_some_and(|rest| rest.trim() == about));
-            assert!(told, "{id}: {about}");
+            assert!(listed, "{id}: {about}");
         }
     }
 
     #[test]
     fn the_group_stands_before_the_dot() {
-        let finding = Finding::problem("device.node", "x").about("y").means("m").mend("c").detail("d");
+        let finding = Finding::problem("device.node", "x").about("y").means("m").remedy("c").detail("d");
         assert_eq!((finding.group, finding.subject.as_deref()), ("device", Some("y")));
         assert!(State::Problem > State::Note && State::Note > State::Unknown && State::Unknown > State::Ok);
     }

@@ -34,7 +34,7 @@ fn series(machine: &Machine) -> Finding {
             format!("kernel {series} is older than {oldest}, the first that the driver supports"),
         )
         .means("the module is not built for this kernel")
-        .mend("install a newer kernel of your distribution and its headers, then restart");
+        .remedy("install a newer kernel of your distribution and its headers, then restart");
     }
     if numbers(&series) > numbers(newest) && !machine.exists("/sys/module/knem") {
         return Finding::note(
@@ -42,7 +42,7 @@ fn series(machine: &Machine) -> Finding {
             format!("kernel {series} is newer than {newest}, the last that this release was tested on"),
         )
         .means("the build of the module may fail")
-        .mend("if it fails, install a newer knem-dkms");
+        .remedy("if it fails, install a newer knem-dkms");
     }
     Finding::ok(ID, format!("kernel {series} is supported (from {oldest} on; tested up to {newest})"))
 }
@@ -123,14 +123,14 @@ fn signature(machine: &Machine, secure: &Security) -> Finding {
         let kernel = &machine.kernel;
         return Finding::problem(ID, "the module is not signed")
             .means("the kernel refuses it: Key was rejected by service")
-            .mend(format!(
+            .remedy(format!(
                 "apt install openssl; dkms remove knem/{version} -k {kernel}; dkms install knem/{version} -k {kernel}"
             ));
     }
     match asked_of_script(machine).or_else(|| asked_of_mokutil(machine)) {
         Some(finding) => finding,
-        None => Finding::unknown(ID, "the module is signed; whether this machine trusts the key cannot be told without mokutil")
-            .mend("modprobe knem: if the key is not trusted, it says 'Key was rejected by service'; docs/admin.md has what to do then"),
+        None => Finding::unknown(ID, "the module is signed; whether this machine trusts the key is not known without mokutil")
+            .remedy("modprobe knem: if the key is not trusted, it says 'Key was rejected by service'; docs/admin.md has what to do then"),
     }
 }
 
@@ -147,9 +147,9 @@ fn asked_of_script(machine: &Machine) -> Option<Finding> {
     if sentence.is_empty() {
         return None;
     }
-    // The sentence ends with what mends it.
+    // The sentence ends with its remedy.
     let (what, remedy) = sentence.rsplit_once("; ").unwrap_or((sentence, "restart, and look again"));
-    Some(Finding::problem(ID, what).mend(remedy))
+    Some(Finding::problem(ID, what).remedy(remedy))
 }
 
 fn asked_of_mokutil(machine: &Machine) -> Option<Finding> {
@@ -166,7 +166,7 @@ fn asked_of_mokutil(machine: &Machine) -> Option<Finding> {
     said.contains("is not enrolled").then(|| {
         Finding::problem(ID, format!("the module is signed by a key that this machine does not trust ({certificate})"))
             .means("the kernel refuses it: Key was rejected by service")
-            .mend(format!("mokutil --import {certificate}; then restart, and confirm in the blue screen"))
+            .remedy(format!("mokutil --import {certificate}; then restart, and confirm in the blue screen"))
     })
 }
 
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_well() {
+    fn all_ok() {
         let findings = check(&Fake::well().machine());
         assert!(states(&findings).iter().all(|state| *state == State::Ok), "{findings:#?}");
     }

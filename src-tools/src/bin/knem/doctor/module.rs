@@ -59,7 +59,7 @@ fn present(machine: &Machine, seen: &Seen) -> Finding {
             let sentence = format!("{} is there, but not in the list that modprobe uses", file.path);
             let finding =
                 if seen.loaded.is_some() { Finding::note(ID, sentence) } else { Finding::problem(ID, sentence) };
-            finding.means("modprobe knem does not find it").mend(format!("depmod -a {kernel}"))
+            finding.means("modprobe knem does not find it").remedy(format!("depmod -a {kernel}"))
         }
         None if seen.loaded.is_some() => {
             Finding::note(ID, format!("there is no module for kernel {kernel} on this disk, though one is loaded"))
@@ -72,11 +72,11 @@ fn present(machine: &Machine, seen: &Seen) -> Finding {
             let finding = Finding::problem(ID, format!("there is no module for the running kernel {kernel}"))
                 .means("it cannot be loaded before it is installed or built for this kernel");
             if machine.source_version().is_none() {
-                finding.mend("apt install knem-dkms, or: dnf install knem-dkms")
+                finding.remedy("apt install knem-dkms, or: dnf install knem-dkms")
             } else if machine.find("dkms").is_some() {
-                finding.mend(format!("dkms autoinstall -k {kernel}"))
+                finding.remedy(format!("dkms autoinstall -k {kernel}"))
             } else {
-                finding.mend("apt install dkms, or: dnf install dkms")
+                finding.remedy("apt install dkms, or: dnf install dkms")
             }
         }
     }
@@ -90,13 +90,13 @@ fn loaded(machine: &Machine, seen: &Seen) -> Finding {
     let finding =
         Finding::problem(ID, "the module is not loaded").means("there is no device: programs do without KNEM, or fail");
     if seen.container {
-        return finding.mend("on the host: modprobe knem");
+        return finding.remedy("on the host: modprobe knem");
     }
     match machine.module_barrier() {
         Some((file, line)) if line.starts_with("install") => finding
             .detail(format!("{file}: {line}"))
-            .mend(format!("remove the line '{line}' from {file}, then: modprobe knem")),
-        _ => finding.mend("modprobe knem"),
+            .remedy(format!("remove the line '{line}' from {file}, then: modprobe knem")),
+        _ => finding.remedy("modprobe knem"),
     }
 }
 
@@ -108,18 +108,20 @@ fn version(seen: &Seen) -> Option<Finding> {
         return Some(
             Finding::note(ID, format!("the loaded module is the original driver, version {loaded}; this command is {OURS}"))
                 .means("it works, without the statistics by path, size, time and reason, and without the limits of this driver")
-                .mend("apt install knem2-dkms, or: dnf install knem-dkms; then: modprobe -r knem; modprobe knem"),
+                .remedy("apt install knem2-dkms, or: dnf install knem-dkms; then: modprobe -r knem; modprobe knem"),
         );
     }
     Some(match installed {
         Some(installed) if installed != loaded => {
             Finding::note(ID, format!("knem {loaded} is loaded, and {installed} is installed"))
-                .means("the new one is used after a restart, or when it is reloaded while nobody has the device open")
-                .mend("fuser -v /dev/knem; modprobe -r knem; modprobe knem")
+                .means(
+                    "the new one is used after a restart, or when it is reloaded while no process has the device open",
+                )
+                .remedy("fuser -v /dev/knem; modprobe -r knem; modprobe knem")
         }
         _ if loaded != OURS => Finding::note(ID, format!("the module is {loaded}, this command is {OURS}"))
             .means("they work together as long as the interface is the same")
-            .mend("install knem2-dkms (apt) or knem-dkms (dnf), and knem-tools, of the same release"),
+            .remedy("install knem2-dkms (apt) or knem-dkms (dnf), and knem-tools, of the same release"),
         _ => Finding::ok(ID, format!("module and command are both {OURS}")),
     })
 }
@@ -143,7 +145,7 @@ fn kernels(machine: &Machine, seen: &Seen) -> Option<Finding> {
         if machine.module_files(&kernel).iter().any(|file| file.chosen) {
             with.push(kernel);
         } else if kernel != machine.kernel {
-            // The running one is told of already.
+            // The running one has a finding of its own.
             without.push(kernel);
         }
     }
@@ -187,9 +189,11 @@ fn vendor(machine: &Machine) -> Finding {
         .details(seen.into_iter().chain(packages.iter().map(|package| format!("package {package}"))));
     let names: Vec<&str> = packages.iter().filter_map(|package| package.split(' ').next()).collect();
     match (names.is_empty(), machine.find("dpkg-query").is_some()) {
-        (true, _) => finding.mend("delete the other files, then: depmod -a; modprobe -r knem; modprobe knem"),
-        (false, true) => finding.mend(format!("apt install knem2-dkms knem-tools; apt purge {}", names.join(" "))),
-        (false, false) => finding.mend(format!("dnf install knem-dkms knem-tools; dnf remove --noautoremove {}", names.join(" "))),
+        (true, _) => finding.remedy("delete the other files, then: depmod -a; modprobe -r knem; modprobe knem"),
+        (false, true) => finding.remedy(format!("apt install knem2-dkms knem-tools; apt purge {}", names.join(" "))),
+        (false, false) => {
+            finding.remedy(format!("dnf install knem-dkms knem-tools; dnf remove --noautoremove {}", names.join(" ")))
+        }
     }
 }
 
@@ -230,21 +234,21 @@ fn autoload(machine: &Machine, seen: &Seen) -> Option<Finding> {
     if let Some((file, line)) = machine.module_barrier() {
         return Some(
             Finding::note(ID, format!("{file} keeps the module from being loaded by itself"))
-                .means("after a restart there is no device until somebody runs modprobe knem")
+                .means("after a restart there is no device until root runs modprobe knem")
                 .detail(format!("{file}: {line}"))
-                .mend(format!("remove the line '{line}' from {file}")),
+                .remedy(format!("remove the line '{line}' from {file}")),
         );
     }
     Some(if text.is_some_and(|text| lists(&text)) || elsewhere() {
         Finding::ok(ID, "the module is loaded at boot")
     } else if hidden.is_some() {
         Finding::note(ID, "/etc/modules-load.d/knem.conf keeps the module from being loaded at boot")
-            .means("somebody wanted that, as a rule; there is no device until somebody runs modprobe knem")
-            .mend("rm /etc/modules-load.d/knem.conf")
+            .means("as a rule the administrator chose that; there is no device until root runs modprobe knem")
+            .remedy("rm /etc/modules-load.d/knem.conf")
     } else {
         Finding::note(ID, "nothing loads the module at boot")
-            .means("after a restart there is no device until somebody runs modprobe knem")
-            .mend("apt install knem-tools, or: echo knem > /etc/modules-load.d/knem.conf")
+            .means("after a restart there is no device until root runs modprobe knem")
+            .remedy("apt install knem-tools, or: echo knem > /etc/modules-load.d/knem.conf")
     })
 }
 
@@ -259,7 +263,7 @@ fn options(machine: &Machine) -> Option<Finding> {
         return Some(
             Finding::note(ID, format!("these are no parameters of the module: {}", wrong.join(", ")))
                 .means("the kernel ignores them, with a line in its log")
-                .mend("knem info lists the parameters; knem(4) explains them"),
+                .remedy("knem info lists the parameters; knem(4) explains them"),
         );
     }
     // These two are made by the others when the module is loaded.
@@ -283,7 +287,7 @@ mod tests {
     use crate::machine::fake::Fake;
 
     #[test]
-    fn all_is_well() {
+    fn all_ok() {
         let findings = check(&Fake::well().machine());
         assert!(states(&findings).iter().all(|state| *state == State::Ok), "{findings:#?}");
         assert!(found(&findings, "module.present").summary.contains("signed by DKMS"));
