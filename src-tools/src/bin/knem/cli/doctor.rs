@@ -50,13 +50,13 @@ Findings:
   module.version        versions of the loaded module, of its file, and of this command
   module.rust           how the Rust part of the module was built, and why
   module.kernels        which installed kernels have the module
-  module.vendor         another KNEM, of a vendor, in the way
+  module.vendor         another KNEM, of a vendor, or a file that DKMS does not install over
   module.autoload       whether the module is loaded at boot
   module.options        parameters that are set for it
   kernel.series         whether the running kernel is one the driver is written for
   kernel.secure_boot    Secure Boot, lockdown, and enforced signatures
   kernel.signature      whether the module is signed by a key that the machine trusts
-  building.dkms         DKMS, and the driver's source
+  building.dkms         the driver's package, its source, and whether DKMS knows it
   building.autoinstall  whether DKMS builds for new kernels
   building.kernel       whether it can be built, for each kernel
   building.log          builds that failed

@@ -133,9 +133,7 @@ fn file(machine: &Machine) -> Finding {
             [] => Finding::note(ID, "nothing raises the limit of locked memory at login"),
             _ => Finding::note(ID, format!("the limit of locked memory at login is set by: {}", list.join("; "))),
         };
-        return finding
-            .means("without a line for it, a login has the system's default, 8 MiB as a rule")
-            .remedy(format!("apt install knem-tools, or {RAISE}"));
+        return finding.means("without a line for it, a login has the system's default, 8 MiB as a rule").remedy(RAISE);
     };
     let (path, user) = (&line.path, &machine.caller.user);
     if let Some(more) = soft().find(|more| path.ends_with(OURS) && more.bytes > line.bytes) {

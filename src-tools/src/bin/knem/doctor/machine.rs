@@ -32,7 +32,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     }
     vec![Finding::note(KIND, format!("{kernel}; udev is not running"))
         .means("no program gives the device node to its group when the module is loaded: it stays with root alone")
-        .remedy("chgrp rdma /dev/knem && chmod 0660 /dev/knem")]
+        .remedy("chgrp rdma /dev/knem; chmod 0660 /dev/knem")]
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod limits;
 mod machine;
 mod module;
 mod mpi;
+mod prospect;
 mod text;
 mod usage;
 

@@ -2,6 +2,8 @@
 //! The module: its files, whether it is loaded, and whether it is ours.
 
 use super::finding::Finding;
+use super::kernel::is_too_old;
+use super::prospect;
 use crate::machine::modules::{is_original, Description, ModuleFile};
 use crate::machine::{Machine, Ran};
 
@@ -29,7 +31,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
         container: machine.container().is_some(),
     };
     let mut findings = vec![present(machine, &seen), loaded(machine, &seen)];
-    findings.extend(version(&seen));
+    findings.extend(version(machine, &seen));
     findings.extend(rust(machine));
     findings.extend(kernels(machine, &seen));
     findings.push(vendor(machine));
@@ -71,13 +73,7 @@ fn present(machine: &Machine, seen: &Seen) -> Finding {
         None => {
             let finding = Finding::problem(ID, format!("there is no module for the running kernel {kernel}"))
                 .means("it cannot be loaded before it is installed or built for this kernel");
-            if machine.source_version().is_none() {
-                finding.remedy("apt install knem-dkms, or: dnf install knem-dkms")
-            } else if machine.find("dkms").is_some() {
-                finding.remedy(format!("dkms autoinstall -k {kernel}"))
-            } else {
-                finding.remedy("apt install dkms, or: dnf install dkms")
-            }
+            finding.remedy(prospect::remedy(machine, kernel))
         }
     }
 }
@@ -92,6 +88,11 @@ fn loaded(machine: &Machine, seen: &Seen) -> Finding {
     if seen.container {
         return finding.remedy("on the host: modprobe knem");
     }
+    match &seen.file {
+        None => return finding.remedy("see module.present; then: modprobe knem"),
+        Some(file) if !file.chosen => return finding.remedy(format!("depmod -a {}; modprobe knem", machine.kernel)),
+        Some(_) => {}
+    }
     match machine.module_barrier() {
         Some((file, line)) if line.starts_with("install") => finding
             .detail(format!("{file}: {line}"))
@@ -100,7 +101,16 @@ fn loaded(machine: &Machine, seen: &Seen) -> Finding {
     }
 }
 
-fn version(seen: &Seen) -> Option<Finding> {
+/// The command that replaces the loaded module by the installed one.
+pub(super) fn reload(machine: &Machine) -> String {
+    const RELOAD: &str = "modprobe -r knem; modprobe knem";
+    match machine.word("/sys/module/knem/refcnt").as_deref() {
+        None | Some("0") => RELOAD.to_owned(),
+        Some(_) => format!("end the programs that this lists: fuser -v /dev/knem; then: {RELOAD}"),
+    }
+}
+
+fn version(machine: &Machine, seen: &Seen) -> Option<Finding> {
     const ID: &str = "module.version";
     let loaded = seen.loaded.as_deref()?;
     let installed = seen.description.version.as_deref();
@@ -108,7 +118,7 @@ fn version(seen: &Seen) -> Option<Finding> {
         return Some(
             Finding::note(ID, format!("the loaded module is the original driver, version {loaded}; this command is {OURS}"))
                 .means("it works, without the statistics by path, size, time and reason, and without the limits of this driver")
-                .remedy("apt install knem2-dkms, or: dnf install knem-dkms; then: modprobe -r knem; modprobe knem"),
+                .remedy_if((!is_too_old(&machine.kernel)).then_some("see module.vendor")),
         );
     }
     Some(match installed {
@@ -117,7 +127,7 @@ fn version(seen: &Seen) -> Option<Finding> {
                 .means(
                     "the new one is used after a restart, or when it is reloaded while no process has the device open",
                 )
-                .remedy("fuser -v /dev/knem; modprobe -r knem; modprobe knem")
+                .remedy(reload(machine))
         }
         _ if loaded != OURS => Finding::note(ID, format!("the module is {loaded}, this command is {OURS}"))
             .means("they work together as long as the interface is the same")
@@ -161,60 +171,61 @@ fn kernels(machine: &Machine, seen: &Seen) -> Option<Finding> {
     } else {
         let with = if with.is_empty() { "none".to_owned() } else { with.join(", ") };
         Finding::note(ID, format!("installed kernels with the module: {with}; without: {}", without.join(", ")))
-            .means("after a restart into one of these there is no KNEM; 'Building' says why")
+            .means("after a restart into one of these there is no KNEM; see building.kernel for the reason")
     };
     Some(finding.details(built))
 }
 
 fn vendor(machine: &Machine) -> Finding {
     const ID: &str = "module.vendor";
-    let mut seen: Vec<String> = Vec::new();
+    let driver = machine.driver();
+    let (mut seen, mut removals, mut blocked) = (Vec::new(), Vec::new(), Vec::new());
     for kernel in machine.kernels() {
-        let files = machine.module_files(&kernel);
-        for file in &files {
-            let version = machine.describe(&file.path).version;
-            if version.as_deref().is_some_and(is_original) {
-                seen.push(format!("{} ({})", file.path, version.unwrap_or_default()));
-            } else if files.len() > 1 && !file.chosen {
-                seen.push(format!("{} (hidden by {})", file.path, files[0].path));
+        for rival in prospect::rivals(machine, &kernel) {
+            // Without a package it is a module that came ready-made.
+            if driver.version().is_none() && !is_original(&rival.version) {
+                continue;
+            }
+            seen.push(format!("{} ({})", rival.path, rival.version));
+            removals.extend(rival.removal(machine, &kernel));
+            if rival.blocks {
+                blocked.push(format!("{} ({}) for kernel {kernel}", rival.path, rival.version));
             }
         }
     }
-    let packages = vendor_packages(machine);
-    if seen.is_empty() && packages.is_empty() {
+    if seen.is_empty() && driver.vendors.is_empty() {
         return Finding::ok(ID, "no other KNEM is installed");
     }
-    let finding = Finding::note(ID, "another KNEM is installed, a vendor's or the original one")
-        .means("modules of the same name hide each other, and which one is loaded may change with the next kernel")
-        .details(seen.into_iter().chain(packages.iter().map(|package| format!("package {package}"))));
-    let names: Vec<&str> = packages.iter().filter_map(|package| package.split(' ').next()).collect();
-    match (names.is_empty(), machine.find("dpkg-query").is_some()) {
-        (true, _) => finding.remedy("delete the other files, then: depmod -a; modprobe -r knem; modprobe knem"),
-        (false, true) => finding.remedy(format!("apt install knem2-dkms knem-tools; apt purge {}", names.join(" "))),
-        (false, false) => {
-            finding.remedy(format!("dnf install knem-dkms knem-tools; dnf remove --noautoremove {}", names.join(" ")))
-        }
+    let finding = if blocked.is_empty() {
+        Finding::note(ID, "another KNEM is installed, a vendor's or the original one")
+            .means("modules of the same name hide each other, and which one is loaded may change with the next kernel")
+    } else {
+        Finding::note(ID, format!("another knem.ko of the same or a newer version is there: {}", blocked.join(", ")))
+            .means("DKMS does not install the module for this kernel as long as the file is there")
+    };
+    let packages = driver.vendors.iter().map(|package| format!("package {} {}", package.name, package.version));
+    let finding = finding.details(seen.into_iter().chain(packages));
+    let names: Vec<&str> = driver.vendors.iter().map(|package| &*package.name).collect();
+    if !names.is_empty() {
+        // Only where the driver replaces what is removed.
+        let ours = machine.module_files(&machine.kernel).iter().any(|file| file.chosen)
+            && driver.is_installed_for(&machine.kernel);
+        let remedy = match (ours, driver.version().is_some()) {
+            (true, _) => Some(machine.removal(&names)),
+            (false, false) if !is_too_old(&machine.kernel) => Some(format!(
+                "{}; then run knem doctor again",
+                machine.install("knem2-dkms knem-tools", "knem-dkms knem-tools")
+            )),
+            (false, false) => None,
+            (false, true) => {
+                Some(format!("{}; then run knem doctor again", prospect::remedy(machine, &machine.kernel)))
+            }
+        };
+        return finding.remedy_if(remedy);
     }
-}
-
-/// Packages of the original driver, as vendors ship it: name and version.
-fn vendor_packages(machine: &Machine) -> Vec<String> {
-    let asked = machine.run(
-        "dpkg-query",
-        &["-W", "-f=${Package} ${Version} ${db:Status-Status}\\n", "knem", "knem-dkms", "knem-modules"],
-    );
-    let mut packages = Vec::new();
-    // Both programs fail if one of the packages is not there, and list the others all the same.
-    if let Ran::Ended { output, .. } = asked {
-        packages.extend(output.lines().filter_map(|line| line.strip_suffix(" installed")).map(str::to_owned));
-    }
-    let asked =
-        machine.run("rpm", &["-q", "--qf", "%{NAME} %{VERSION}\\n", "knem", "kmod-knem", "knem-dkms", "knem-modules"]);
-    if let Ran::Ended { output, .. } = asked {
-        packages.extend(output.lines().filter(|line| !line.contains("not installed")).map(str::to_owned));
-    }
-    packages.retain(|package| package.split(' ').nth(1).is_some_and(is_original));
-    packages
+    removals.sort();
+    removals.dedup();
+    removals.into_iter().fold(finding, Finding::remedy)
 }
 
 fn autoload(machine: &Machine, seen: &Seen) -> Option<Finding> {
@@ -248,7 +259,7 @@ fn autoload(machine: &Machine, seen: &Seen) -> Option<Finding> {
     } else {
         Finding::note(ID, "nothing loads the module at boot")
             .means("after a restart there is no device until root runs modprobe knem")
-            .remedy("apt install knem-tools, or: echo knem > /etc/modules-load.d/knem.conf")
+            .remedy("echo knem > /etc/modules-load.d/knem.conf")
     })
 }
 
@@ -299,7 +310,7 @@ mod tests {
         let present = found(&findings, "module.present");
         assert_eq!(present.state, State::Problem);
         assert!(present.remedies[0].contains("knem-dkms"));
-        assert_eq!(found(&findings, "module.loaded").remedies, ["modprobe knem"]);
+        assert_eq!(found(&findings, "module.loaded").remedies, ["see module.present; then: modprobe knem"]);
         assert_eq!(found(&findings, "module.autoload").state, State::Note);
     }
 
@@ -308,7 +319,7 @@ mod tests {
         let fake = Fake::new().file("/usr/src/knem-2.0.0/way.sh", "");
         assert!(found(&check(&fake.machine()), "module.present").remedies[0].contains("install dkms"));
         let fake = fake.says("dkms --version", "3\n");
-        assert_eq!(found(&check(&fake.machine()), "module.present").remedies, ["dkms autoinstall -k 7.2.6"]);
+        assert_eq!(found(&check(&fake.machine()), "module.present").remedies, ["dkms install knem/2.0.0 -k 7.2.6"]);
     }
 
     #[test]
@@ -373,16 +384,81 @@ mod tests {
     }
 
     #[test]
-    fn a_vendors_package_is_found() {
-        let line = "dpkg-query -W -f=${Package} ${Version} ${db:Status-Status}\\n knem knem-dkms knem-modules";
-        let output = "knem 1.1.4.90mlnx3-OFED.23.10 installed\nknem-dkms 2.0.0-1 installed\n";
-        let findings = check(&Fake::well().fails(line, output, "no packages found matching knem-modules").machine());
-        let vendor = found(&findings, "module.vendor");
-        assert_eq!(vendor.remedies, ["apt install knem2-dkms knem-tools; apt purge knem"]);
-        let line = "rpm -q --qf %{NAME} %{VERSION}\\n knem kmod-knem knem-dkms knem-modules";
-        let output = "knem 1.1.4.90mlnx3\nkmod-knem 1.1.4\npackage knem-dkms is not installed\n";
-        let findings = check(&Fake::well().fails(line, output, "").machine());
-        assert!(found(&findings, "module.vendor").remedies[0].ends_with("remove --noautoremove knem kmod-knem"));
+    fn a_vendors_package_goes_when_the_driver_is_there() {
+        const VENDOR: &str = "knem 1.1.4.90mlnx3-OFED.23.10 installed\n";
+        let remedies = |fake: &Fake| found(&check(&fake.machine()), "module.vendor").remedies.clone();
+        let both = format!("{VENDOR}knem2-dkms 2.0.0-1 installed\n");
+        assert_eq!(remedies(&Fake::well().packages(&both)), ["apt purge knem"]);
+        let missing = Fake::well().packages(&both).says("dkms status -m knem", "knem/2.0.0: added\n");
+        assert_eq!(remedies(&missing), ["dkms install knem/2.0.0 -k 7.2.6; then run knem doctor again"]);
+        let alone = missing.packages(VENDOR).without("/usr/src/knem-2.0.0").says("dkms status -m knem", "");
+        assert_eq!(remedies(&alone), ["apt install knem2-dkms knem-tools; then run knem doctor again"]);
+        // A kernel that the driver does not support keeps the vendor's.
+        assert_eq!(remedies(&alone.kernel("5.4.0")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_that_dkms_does_not_install_over() {
+        let path = "/lib/modules/7.2.6/updates/knem/knem.ko";
+        let fake = Fake::well()
+            .without("/lib/modules/7.2.6/updates")
+            .file(path, "\0version=2.0.0\0")
+            .file("/lib/modules/7.2.6/modules.dep", "updates/knem/knem.ko:\n")
+            .says("dkms status -m knem", "knem/2.0.0: added\n")
+            .fails(
+                "sh /usr/src/knem-2.0.0/way.sh 7.2.6",
+                "knem cannot be built for kernel 7.2.6: another knem.ko is there; remove that file, then: dkms autoinstall\n",
+                "",
+            );
+        let vendor = found(&check(&fake.machine()), "module.vendor").clone();
+        assert!(vendor.summary.contains(&format!("{path} (2.0.0) for kernel 7.2.6")), "{vendor:?}");
+        assert_eq!(vendor.remedies, [format!("rm {path}; dkms install knem/2.0.0 -k 7.2.6")]);
+        let packaged = fake.says(&format!("dpkg-query -S {path}"), &format!("kmod-knem: {path}\n"));
+        let vendor = found(&check(&packaged.machine()), "module.vendor").clone();
+        assert_eq!(vendor.remedies, ["apt purge kmod-knem; dkms install knem/2.0.0 -k 7.2.6"]);
+        let older = fake
+            .file(path, "\0version=1.1.4\0")
+            .says("sh /usr/src/knem-2.0.0/way.sh 7.2.6", "knem can be built for kernel 7.2.6\n");
+        let vendor = found(&check(&older.machine()), "module.vendor").clone();
+        assert_eq!(vendor.remedies, [format!("dkms install knem/2.0.0 -k 7.2.6 && rm {path}; depmod -a 7.2.6")]);
+    }
+
+    #[test]
+    fn a_kernel_without_the_driver_gets_no_command_that_fails() {
+        let refuse = |sentence: &str| {
+            Fake::well()
+                .without("/lib/modules/7.2.6/updates")
+                .without("/sys/module/knem")
+                .file("/lib/modules/7.2.6/modules.dep", "")
+                .fails("sh /usr/src/knem-2.0.0/way.sh 7.2.6", sentence, "")
+                .says("dkms status -m knem", "knem/2.0.0: added\n")
+        };
+        let remedies = |fake: &Fake| {
+            let report = crate::doctor::tests::report(fake);
+            let of_the_module = ["module", "building", "kernel", "device"];
+            let findings = report.findings.into_iter().filter(|finding| of_the_module.contains(&finding.group));
+            findings
+                .filter(|finding| finding.state == State::Problem)
+                .flat_map(|finding| finding.remedies)
+                .collect::<std::collections::BTreeSet<_>>()
+        };
+        let none = refuse("knem cannot be built for kernel 7.2.6: it has no MMU\n").absent(knem::Obstacle::NoModule);
+        for remedy in remedies(&none) {
+            assert!(remedy.starts_with("see ") || remedy.starts_with("install a newer kernel"), "{remedy}");
+        }
+        let other = none.file("/lib/modules/6.12.1/modules.dep", "updates/dkms/knem.ko:\n");
+        assert!(remedies(&other).contains("restart with kernel 6.12.1, which has the module"));
+        let other = other.kernel("5.4.0").absent(knem::Obstacle::NoModule);
+        assert!(remedies(&other).iter().all(|remedy| !remedy.contains("dkms ") && !remedy.contains("apt ")));
+        let site = refuse(
+            "knem cannot be built for kernel 7.2.6: BUILD_EXCLUSIVE_KERNEL_MAX=6.11 is set in /etc/dkms/knem.conf, and this \
+             kernel is newer\n",
+        );
+        let present = found(&check(&site.machine()), "module.present").clone();
+        assert_eq!(
+            present.remedies,
+            ["remove the line BUILD_EXCLUSIVE_KERNEL_MAX= from /etc/dkms/knem.conf; then: dkms install knem/2.0.0 -k 7.2.6"]
+        );
     }
 
     #[test]
