@@ -10,6 +10,7 @@ mod kernels;
 mod lacks;
 mod local_install;
 mod neighbours;
+mod remedies;
 mod removal;
 mod rpm;
 mod secure_boot;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Drill> {
         unsupported::DRILLS,
         in_use::DRILLS,
         secure_boot::DRILLS,
+        remedies::DRILLS,
         ansible::DRILLS,
         diskless::DRILLS,
         container::DRILLS,

@@ -173,7 +173,9 @@ fn up_and_down(site: &Site) -> Result<()> {
         // The administrator's file was kept; it is the one that differs.
         shell.sh("cat /etc/security/limits.d/20-knem.conf")?.must_be("# the site's own")?;
         shell.sh("rpm -V knem-tools")?.demand(1)?.must_say("c /etc/security/limits.d/20-knem.conf")?;
-        shell.sh("rm -f /etc/security/limits.d/20-knem.conf && dnf -y --releasever=1 reinstall knem-tools")?.demand(0)?;
+        shell
+            .sh("rm -f /etc/security/limits.d/20-knem.conf && dnf -y --releasever=1 reinstall knem-tools")?
+            .demand(0)?;
         is(&newer)?;
 
         offer(shell, &this)?;

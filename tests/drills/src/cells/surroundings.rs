@@ -194,7 +194,8 @@ fn vendor_packages(site: &Site) -> Result<()> {
             bail!("the vendor's module is not there: the drill is wrong");
         }
 
-        let dependent = Fake { name: "mpi", version: "1", fields: &["Depends: knem"], files: &[], scripts: &[] }.make(shell)?;
+        let dependent =
+            Fake { name: "mpi", version: "1", fields: &["Depends: knem"], files: &[], scripts: &[] }.make(shell)?;
         shell.install(&[&dependent])?;
         let theirs = |when: &str| -> Result<()> {
             match shell.module(&kernel.release)? {

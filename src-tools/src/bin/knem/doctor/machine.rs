@@ -31,8 +31,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
         return vec![Finding::ok(KIND, format!("{kernel}, with udev"))];
     }
     vec![Finding::note(KIND, format!("{kernel}; udev is not running"))
-        .means("no program gives the device node to its group when the module is loaded: it stays with root alone")
-        .remedy("chgrp rdma /dev/knem; chmod 0660 /dev/knem")]
+        .means("no program gives the device node to its group when the module is loaded: see device.node")]
 }
 
 #[cfg(test)]
@@ -65,6 +64,6 @@ mod tests {
     #[test]
     fn no_udev() {
         let found = check(&Fake::well().without("/run/udev/control").machine());
-        assert!(found[0].summary.contains("udev is not running") && found[0].remedies[0].contains("chgrp"));
+        assert!(found[0].summary.contains("udev is not running"), "{:?}", found[0]);
     }
 }

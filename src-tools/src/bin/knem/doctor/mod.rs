@@ -4,6 +4,8 @@
 //! A file for each group of checks. They look at a [`Machine`] and give [`Finding`]s; `text` and `json` write them.
 
 mod building;
+#[cfg(test)]
+mod carried_out;
 mod device;
 mod finding;
 mod json;

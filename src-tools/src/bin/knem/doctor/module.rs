@@ -268,14 +268,14 @@ fn options(machine: &Machine) -> Option<Finding> {
     let parameters = machine.parameters();
     let options = machine.module_options();
     let known = |name: &str| parameters.iter().any(|parameter| parameter.name == name);
-    let wrong: Vec<String> =
-        options.iter().filter(|option| !known(&option.0)).map(|(name, _, file)| format!("{name} in {file}")).collect();
+    let wrong: Vec<_> = options.iter().filter(|option| !known(&option.0)).collect();
     if !wrong.is_empty() {
-        return Some(
-            Finding::note(ID, format!("these are no parameters of the module: {}", wrong.join(", ")))
-                .means("the kernel ignores them, with a line in its log")
-                .remedy("knem info lists the parameters; knem(4) explains them"),
-        );
+        let list: Vec<String> = wrong.iter().map(|(name, _, file)| format!("{name} in {file}")).collect();
+        let finding = Finding::note(ID, format!("these are no parameters of the module: {}", list.join(", ")))
+            .means("the kernel ignores them, with a line in its log");
+        let remedies =
+            wrong.iter().map(|(name, _, file)| format!("remove {name} from {file}; knem(4) lists the parameters"));
+        return Some(remedies.fold(finding, Finding::remedy));
     }
     // These two are made by the others when the module is loaded.
     let derived = ["forceflags", "ignoreflags", "statslen"];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The findings, for people: a line for each group that is well, and what is not well with what it means and its remedy.
+//! The findings, for people: a line for each group that is well, and what is not OK with what it means and its remedy.
 
 use anstyle::Style;
 
@@ -107,8 +107,7 @@ fn conclusion(report: &Report, width: usize) -> String {
         (true, _) => format!("KNEM does not work here for {}: ", report.user),
     };
     // A user without root would try in vain.
-    let who =
-        if report.is_root || report.count(State::Problem) == 0 { "" } else { " Most of its remedy is for root to do." };
+    let who = if report.is_root || report.count(State::Problem) == 0 { "" } else { " Most remedies need root." };
     wrapped(&format!("{verdict}{}.{who}", counts.join(", ")), width).join("\n") + "\n"
 }
 
