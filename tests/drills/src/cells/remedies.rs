@@ -12,13 +12,30 @@ use crate::drill::Drill;
 use crate::machine::{options, Machine};
 use crate::site::Site;
 
-pub(crate) const DRILLS: &[Drill] = &[Drill {
-    id: "D25",
-    name: "remedies",
-    claim: "each remedy of knem doctor is run in the state that it is printed for, and the finding is gone",
-    fast: false,
-    run: remedies,
-}];
+pub(crate) const DRILLS: &[Drill] = &[
+    Drill {
+        id: "D25",
+        name: "remedies-building",
+        claim: "no module, no source, another knem.ko: each remedy of knem doctor is run as it is printed, and the finding is gone",
+        fast: false,
+        run: building,
+    },
+    Drill {
+        id: "D25",
+        name: "remedies-use",
+        claim: "device, rules, groups, limits, loading: each remedy of knem doctor is run as it is printed, and the finding is gone",
+        fast: false,
+        run: in_use,
+    },
+];
+
+fn building(site: &Site) -> Result<()> {
+    carry_out(site, "knem-remedies building")
+}
+
+fn in_use(site: &Site) -> Result<()> {
+    carry_out(site, "knem-remedies use")
+}
 
 /// A repository with a package that a remedy installs: the machine has no network.
 const OFFER: &str = "set -e
@@ -34,7 +51,7 @@ const OFFER: &str = "set -e
     done > Packages
     echo 'deb [trusted=yes] file:/opt/remedies ./' > /etc/apt/sources.list.d/remedies.list";
 
-fn remedies(site: &Site) -> Result<()> {
+fn carry_out(site: &Site, command: &str) -> Result<()> {
     let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.installed(kernel)?)?;
     machine.inside(|shell| shell.output(OFFER).map(|_| ()))?;
@@ -42,7 +59,7 @@ fn remedies(site: &Site) -> Result<()> {
     let image = machine.image(kernel, Without::Nothing)?;
     let adds = programs::remedies(&site.lab().workspace)?;
     let options = Options { memory: 3072, timeout: Duration::from_secs(3600), adds, ..options() };
-    let report = machine.boot_image(&image, &["knem-remedies"], &options)?;
+    let report = machine.boot_image(&image, &[command], &options)?;
     for said in &report.said {
         said.demand(0)?;
     }

@@ -9,7 +9,7 @@ const PAGE: &str = include_str!("../../../../../docs/drills.md");
 pub(crate) struct Row {
     pub(crate) id: &'static str,
     pub(crate) remedy: &'static str,
-    /// States of the drill `remedies`, or a reason why none of them is.
+    /// States of the drills `remedies-*`, or a reason why none of them is.
     pub(crate) by: &'static str,
 }
 

@@ -34,6 +34,17 @@ const fn state(name: &'static str, findings: &'static [&'static str], make: &'st
 }
 
 impl State {
+    /// The part of the drill that it belongs to: what building takes lasts longer.
+    pub(crate) fn part(&self) -> &'static str {
+        let is_building =
+            |id: &&str| ["building", "module.present", "module.vendor"].iter().any(|start| id.starts_with(start));
+        if self.findings.iter().any(is_building) {
+            "building"
+        } else {
+            "use"
+        }
+    }
+
     const fn by_hand(self, hand: &'static str) -> Self {
         Self { by_hand: Some(hand), ..self }
     }
