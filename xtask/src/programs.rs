@@ -64,6 +64,14 @@ pub fn of_the_tools(workspace: &Workspace, installed: &Installed) -> Result<Vec<
     rust(workspace, &[COMMAND])?.into_iter().map(add).collect()
 }
 
+/// The program that carries out the remedies of `knem doctor`.
+///
+/// # Errors
+/// When it does not build.
+pub fn remedies(workspace: &Workspace) -> Result<Vec<Add>> {
+    rust(workspace, &["knem-remedies"])?.into_iter().map(add).collect()
+}
+
 /// Builds programs in Rust. They need no C library in the machine, which may have a much older one than the host.
 fn rust(workspace: &Workspace, names: &[&str]) -> Result<Vec<PathBuf>> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -74,9 +74,10 @@ impl Accelerator {
 
 /// What the kernel is told. One in trouble stops at once, and qemu with it. Level 5 shows warnings. udev would load virtualisation into
 /// an emulated machine for nothing, in two seconds. (Hiding it from the processor's features instead breaks programs under some
-/// versions of qemu.) Before Linux 6.5 secret memory is there only on request.
+/// versions of qemu.) Before Linux 6.5 secret memory is there only on request. On a busy host the emulated timer is late, and a kernel that
+/// checks it at boot stops with "IO-APIC + timer doesn't work".
 pub(crate) const KERNEL_ARGUMENTS: &str =
-    "console=ttyS0 panic=-1 oops=panic loglevel=5 log_buf_len=4M module_blacklist=kvm_amd,kvm_intel secretmem.enable=1";
+    "console=ttyS0 panic=-1 oops=panic loglevel=5 log_buf_len=4M module_blacklist=kvm_amd,kvm_intel secretmem.enable=1 no_timer_check";
 
 /// A qemu command for the image's kernel, with nothing but a console that goes to a file.
 pub fn command(accelerator: Accelerator, image: &Image, console: &Path, kernel_arguments: &str) -> Command {

@@ -252,7 +252,7 @@ mod tests {
             (Error::OtherUser.to_string(), "ANY_USER_ACCESS"),
             (Error::NotKnem { errno: Errno::ENOTTY }.to_string(), "/dev/knem"),
             (Error::NoDevice { path: "/x".into(), obstacle: Obstacle::NoNode }.to_string(), "node is /dev/knem"),
-            (Error::NoDevice { path: "/dev/knem".into(), obstacle: Obstacle::NoNode }.to_string(), "udevadm trigger"),
+            (Error::NoDevice { path: "/dev/knem".into(), obstacle: Obstacle::NoNode }.to_string(), "modprobe -r knem"),
             (
                 Error::NoDevice { path: "/dev/knem".into(), obstacle: Obstacle::StaleNode }.to_string(),
                 "modprobe -r knem",

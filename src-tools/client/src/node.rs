@@ -152,7 +152,7 @@ impl fmt::Display for Obstacle {
                 "the module knem is not loaded: load it with `modprobe knem`; if there is no such module, install the package knem2-dkms",
             ),
             Self::NoNode => f.write_str(
-                "the module knem is loaded but its node is missing: run `udevadm trigger --action=add --name-match=knem`; \
+                "the module knem is loaded but its node is missing: reload it, which creates the node (modprobe -r knem; modprobe knem); \
                  a container must be started with the device (docker run --device /dev/knem)",
             ),
             Self::StaleNode => f.write_str(

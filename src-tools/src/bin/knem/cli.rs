@@ -66,7 +66,7 @@ pub(crate) enum Command {
     /// List open files and their regions, with the processes they belong to
     #[command(long_about = regions::REGIONS)]
     Regions(RegionsArgs),
-    /// Find out what keeps KNEM from being used here, and how to mend it
+    /// Find out what keeps KNEM from being used here, and the remedy
     #[command(long_about = doctor::DOCTOR)]
     Doctor(DoctorArgs),
     /// Measure and verify copies between two processes

@@ -12,6 +12,7 @@ mod local_install;
 mod module_packages;
 mod neighbours;
 mod prometheus;
+mod remedies;
 mod removal;
 mod rpm;
 mod secure_boot;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Drill> {
         unsupported::DRILLS,
         in_use::DRILLS,
         secure_boot::DRILLS,
+        remedies::DRILLS,
         ansible::DRILLS,
         diskless::DRILLS,
         container::DRILLS,

@@ -7,7 +7,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(after_long_help = FINDINGS)]
 pub(crate) struct DoctorArgs {
-    /// Tell in full what is well, too, and what was seen
+    /// Show in full what is OK, too, and what was seen
     #[arg(short, long)]
     pub(crate) verbose: bool,
 
@@ -26,22 +26,22 @@ pub(crate) struct DoctorArgs {
 
 /// Description of `knem doctor`.
 pub(super) const DOCTOR: &str = "\
-Find out what keeps KNEM from being used here, and how to mend it
+Find out what keeps KNEM from being used here, and the remedy
 
 Looks at the module, the kernel, what building needs, the device and who may open it, the limits of memory, what was counted, and at \
-Open MPI, UCX and MPICH where they are in PATH. Each finding says how it is, what that means, and the command that mends it. Nothing is \
-changed, and no privilege is needed: what cannot be seen without is said to be not known.
+Open MPI, UCX and MPICH where they are in PATH. Each finding has its state, what that means, and the remedy. Nothing is \
+changed, and no privilege is needed: what cannot be seen without is reported as not known.
 
-The exit status is 0 if KNEM can be used by whoever asks, and 1 if there is a problem that keeps it from being used. With --strict it is 6 \
+The exit status is 0 if KNEM can be used by the caller, and 1 if there is a problem that keeps it from being used. With --strict it is 6 \
 if there is no problem, but a note.";
 
 /// What may be found, by the ids that `--check` takes.
 pub(crate) const FINDINGS: &str = "\
 States:
   ok         as it should be
-  note       it works, and something about it is worth knowing or mending
-  PROBLEM    it keeps KNEM from working for whoever asks
-  not known  it cannot be told; the sentence says why
+  note       it works, and something about it is worth knowing or fixing
+  PROBLEM    it keeps KNEM from working for the caller
+  not known  the sentence gives the reason
 
 Findings:
   machine.kind          container, virtual machine, Windows
@@ -50,13 +50,13 @@ Findings:
   module.version        versions of the loaded module, of its file, and of this command
   module.rust           how the Rust part of the module was built, and why
   module.kernels        which installed kernels have the module
-  module.vendor         another KNEM, of a vendor, in the way
+  module.vendor         another KNEM, of a vendor, or a file that DKMS does not install over
   module.autoload       whether the module is loaded at boot
   module.options        parameters that are set for it
   kernel.series         whether the running kernel is one the driver is written for
   kernel.secure_boot    Secure Boot, lockdown, and enforced signatures
   kernel.signature      whether the module is signed by a key that the machine trusts
-  building.dkms         DKMS, and the driver's source
+  building.dkms         the driver's package, its source, and whether DKMS knows it
   building.autoinstall  whether DKMS builds for new kernels
   building.kernel       whether it can be built, for each kernel
   building.log          builds that failed

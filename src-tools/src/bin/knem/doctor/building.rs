@@ -2,7 +2,8 @@
 //! Building: whether the module can be built, for the running kernel and the others, and whether it will be.
 
 use super::finding::Finding;
-use crate::machine::{Machine, Ran, Text};
+use super::prospect::{self, Prospect};
+use crate::machine::{Machine, Text};
 
 /// The findings of this group.
 pub(super) fn check(machine: &Machine) -> Vec<Finding> {
@@ -11,9 +12,9 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     }
     let mut findings = vec![dkms(machine)];
     findings.extend(autoinstall(machine));
-    if let Some(version) = machine.source_version() {
+    if machine.driver().version().is_some() {
         for kernel in machine.kernels() {
-            findings.push(buildable(machine, &version, &kernel));
+            findings.extend(buildable(machine, &kernel));
             findings.extend(failed(machine, &kernel));
         }
     }
@@ -22,28 +23,47 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
 
 fn dkms(machine: &Machine) -> Finding {
     const ID: &str = "building.dkms";
-    let present = machine.module_files(&machine.kernel).iter().any(|file| file.chosen);
-    match (machine.find("dkms").is_some(), machine.source_version()) {
-        (true, Some(version)) => Finding::ok(ID, format!("DKMS is there, and the source of knem {version}")),
-        (false, Some(version)) => Finding::note(ID, format!("the source of knem {version} is there, and DKMS is not"))
-            .means("nothing builds the module for the next kernel")
-            .mend(machine.get(&["dkms"])),
-        (_, None) if present => Finding::ok(ID, "the module was not built here: it came ready-made for this kernel")
-            .means("for another kernel it has to come so too"),
-        (_, None) => Finding::note(ID, "the package that builds the module is not installed")
-            .means("the module can only come ready-made, for exactly this kernel")
-            .mend(machine.get(&["knem2-dkms"])),
+    let (driver, kernel) = (machine.driver(), &machine.kernel);
+    let present = machine.module_files(kernel).iter().any(|file| file.chosen);
+    let Some(version) = driver.version() else {
+        return match present {
+            true => Finding::ok(ID, "the module was not built here: it came ready-made for this kernel")
+                .means("for another kernel it has to come so too"),
+            false => Finding::note(ID, "the package that builds the module is not installed")
+                .means("the module can only come ready-made, for exactly this kernel")
+                .remedy(prospect::remedy(machine, kernel)),
+        };
+    };
+    let from = driver.package.as_ref().map_or_else(
+        || format!("the source of knem {version}"),
+        |package| format!("the package {} {}", package.name, package.version),
+    );
+    if driver.is_without_source() {
+        return Finding::note(ID, format!("{from} is installed, and its source /usr/src/knem-{version} is deleted"))
+            .means("DKMS cannot build the module for the next kernel")
+            .remedy(machine.reinstall());
     }
+    if machine.find("dkms").is_none() {
+        return Finding::note(ID, format!("{from} is there, and DKMS is not"))
+            .means("nothing builds the module for the next kernel")
+            .remedy(machine.get(&["dkms"]));
+    }
+    if !driver.is_known() {
+        return Finding::note(ID, format!("{from} is installed, and DKMS does not know knem {version}"))
+            .means("DKMS builds it for no kernel; a full /tmp during the installation is one cause")
+            .remedy(prospect::add(machine));
+    }
+    Finding::ok(ID, format!("DKMS knows knem {version}, from {from}"))
 }
 
 fn autoinstall(machine: &Machine) -> Option<Finding> {
     const ID: &str = "building.autoinstall";
-    machine.source_version()?;
+    machine.driver().version()?;
     if machine.exists("/etc/dkms/no-autoinstall") {
         return Some(
             Finding::note(ID, "/etc/dkms/no-autoinstall keeps DKMS from building for new kernels")
-                .means("the next kernel has no module until somebody builds it")
-                .mend("rm /etc/dkms/no-autoinstall, or each time: dkms autoinstall -k KERNEL"),
+                .means("the next kernel has no module until root builds it")
+                .remedy("rm /etc/dkms/no-autoinstall"),
         );
     }
     let off = |text: &String| {
@@ -52,65 +72,39 @@ fn autoinstall(machine: &Machine) -> Option<Finding> {
     };
     Some(if machine.text("/etc/dkms/knem.conf").as_ref().is_some_and(off) {
         Finding::note(ID, "/etc/dkms/knem.conf switches off that DKMS builds for new kernels")
-            .means("the next kernel has no module until somebody builds it")
-            .mend("remove the line AUTOINSTALL= from /etc/dkms/knem.conf")
+            .means("the next kernel has no module until root builds it")
+            .remedy("remove the line AUTOINSTALL= from /etc/dkms/knem.conf")
     } else {
-        Finding::ok(ID, "DKMS builds for new kernels by itself")
+        Finding::ok(ID, "DKMS builds for new kernels automatically")
     })
 }
 
 /// The sentence of the driver's own check, as it is.
-fn buildable(machine: &Machine, version: &str, kernel: &str) -> Finding {
+fn buildable(machine: &Machine, kernel: &str) -> Option<Finding> {
     const ID: &str = "building.kernel";
     // Where one is loaded from elsewhere, that is what counts now.
     let running = kernel == machine.kernel && !machine.exists("/sys/module/knem");
     let present = machine.module_files(kernel).iter().any(|file| file.chosen);
-    let script = format!("/usr/src/knem-{version}/way.sh");
-    let finding = match machine.run("sh", &[&script, kernel]) {
-        Ran::Ended { success, output, complaint } => {
-            let said = if output.trim().is_empty() { complaint } else { output };
-            let first = said.lines().next().unwrap_or_default().to_owned();
-            let (what, remedy) = split(&first);
-            match (success, present, running) {
-                (true, true, _) => Finding::ok(ID, first),
-                (true, false, _) => Finding::note(ID, first)
-                    .means("it can be built, and is not: nobody has tried, or the last try failed")
-                    .mend(format!("dkms autoinstall -k {kernel}")),
-                (false, true, _) => Finding::note(ID, what)
-                    .mends(remedy)
-                    .means("the module is there already; it could not be built again"),
-                (false, false, true) => {
-                    Finding::problem(ID, what).mends(remedy).means("there is no KNEM on the running kernel")
-                }
-                (false, false, false) => {
-                    Finding::note(ID, what).mends(remedy).means("there is no KNEM when this kernel is started")
-                }
-            }
+    let finding = match Prospect::of(machine, kernel) {
+        Prospect::Possible(sentence) if present => Finding::ok(ID, sentence),
+        Prospect::Possible(sentence) => Finding::note(ID, sentence)
+            .means("it can be built, and is not: no build was tried, or the last one failed")
+            .remedy(prospect::remedy(machine, kernel)),
+        Prospect::Excluded { sentence, .. } if present => Finding::note(ID, sentence)
+            .means("the module is there already; it could not be built again")
+            .remedy_if(prospect::fix(machine, kernel)),
+        Prospect::Excluded { sentence, .. } if running => {
+            let finding = Finding::problem(ID, sentence).means("there is no KNEM on the running kernel");
+            finding.remedy(prospect::remedy(machine, kernel))
         }
-        Ran::NotThere => Finding::unknown(ID, format!("{script} could not be run")),
-        Ran::TooLong => {
-            Finding::unknown(ID, format!("{script} {kernel} took too long")).mend(format!("sh {script} {kernel}"))
-        }
+        Prospect::Excluded { sentence, .. } => Finding::note(ID, sentence)
+            .means("there is no KNEM when this kernel is started")
+            .remedy_if(prospect::fix(machine, kernel)),
+        Prospect::Unknown { reason, command } => Finding::unknown(ID, reason).remedy_if(command),
+        // Findings of building.dkms.
+        Prospect::NotInstalled | Prospect::Deleted | Prospect::NoDkms => return None,
     };
-    finding.about(kernel)
-}
-
-/// What is wrong, and the command that mends it, which the sentence ends with.
-fn split(sentence: &str) -> (&str, Option<&str>) {
-    const COMMANDS: [&str; 5] = ["apt ", "dnf ", "zypper ", "pacman ", "install "];
-    match sentence.rsplit_once("; ") {
-        Some((what, remedy)) if COMMANDS.iter().any(|command| remedy.starts_with(command)) => (what, Some(remedy)),
-        _ => (sentence, None),
-    }
-}
-
-impl Finding {
-    fn mends(self, remedy: Option<&str>) -> Self {
-        match remedy {
-            Some(remedy) => self.mend(remedy),
-            None => self,
-        }
-    }
+    Some(finding.about(kernel))
 }
 
 /// A build that failed leaves a log without a module.
@@ -130,8 +124,8 @@ fn failed(machine: &Machine, kernel: &str) -> Option<Finding> {
     };
     let finding = Finding::note(ID, format!("the last build for kernel {kernel} failed: see {log}"))
         .means("everything that can be foreseen was there, so this is something new; please report it, with the log")
-        .mend(format!("less {log}"))
-        .mend(format!("dkms autoinstall -k {kernel}"))
+        .remedy(format!("less {log}"))
+        .remedy(prospect::remedy(machine, kernel))
         .details(last);
     Some(finding.about(kernel))
 }
@@ -142,7 +136,9 @@ mod tests {
     use crate::doctor::finding::State;
     use crate::doctor::tests::{found, states};
     use crate::machine::fake::Fake;
+    use crate::machine::Ran;
 
+    const STATUS: &str = "dkms status -m knem";
     const CHECK: &str = "sh /usr/src/knem-2.0.0/way.sh 7.2.6";
 
     fn of(fake: &Fake) -> Finding {
@@ -150,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_well() {
+    fn all_ok() {
         let findings = check(&Fake::well().machine());
         assert!(states(&findings).iter().all(|state| *state == State::Ok), "{findings:#?}");
         assert!(found(&findings, "building.kernel").summary.starts_with("knem can be built for kernel 7.2.6"));
@@ -159,7 +155,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         assert_eq!(found(&check(&Fake::new().machine()), "building.dkms").state, State::Note);
-        let ready = Fake::well().without("/usr/src/knem-2.0.0");
+        let ready = Fake::well().without("/usr/src/knem-2.0.0").packages("").says("dkms status -m knem", "");
         assert_eq!(found(&check(&ready.machine()), "building.dkms").state, State::Ok);
         let no_dkms = Fake::well().no_program("dkms");
         assert!(found(&check(&no_dkms.machine()), "building.dkms").remedies[0].contains("install dkms"));
@@ -195,10 +191,30 @@ mod tests {
     }
 
     #[test]
-    fn a_module_that_nobody_has_built() {
+    fn a_module_that_is_not_built() {
         let fake = Fake::well().without("/lib/modules/7.2.6/updates").file("/lib/modules/7.2.6/modules.dep", "");
-        let finding = found(&check(&fake.machine()), "building.kernel").clone();
-        assert_eq!(finding.remedies, ["dkms autoinstall -k 7.2.6"]);
+        let install = "dkms install knem/2.0.0 -k 7.2.6";
+        assert_eq!(of(&fake.says(STATUS, "knem/2.0.0: added\n")).remedies, [install]);
+        // DKMS would have nothing to do.
+        assert_eq!(of(&fake).remedies, [format!("dkms uninstall knem/2.0.0 -k 7.2.6; {install}")]);
+        assert_eq!(of(&fake.says(STATUS, "")).remedies, [format!("dkms add knem/2.0.0; {install}")]);
+    }
+
+    #[test]
+    fn dkms_does_not_know_the_module() {
+        let fake = Fake::well().says(STATUS, "");
+        let finding = found(&check(&fake.machine()), "building.dkms").clone();
+        assert!(finding.summary.ends_with("DKMS does not know knem 2.0.0"), "{finding:?}");
+        assert_eq!(finding.remedies, ["dkms add knem/2.0.0; dkms install knem/2.0.0 -k 7.2.6"]);
+        let excluded = fake.fails(CHECK, "knem cannot be built for kernel 7.2.6: it has no MMU\n", "");
+        assert_eq!(found(&check(&excluded.machine()), "building.dkms").remedies, ["dkms add knem/2.0.0"]);
+    }
+
+    #[test]
+    fn deleted_sources_come_back_with_the_package() {
+        let finding = found(&check(&Fake::well().without("/usr/src/knem-2.0.0").machine()), "building.dkms").clone();
+        assert_eq!((finding.state, &*finding.remedies[0]), (State::Note, "apt reinstall knem2-dkms"));
+        assert!(finding.summary.contains("knem2-dkms 2.0.0-1"), "{finding:?}");
     }
 
     #[test]

@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: CECILL-B
 //! The device node: whether it is there, who may open it, and who gave it its mode.
 
-use knem::{Error, Obstacle};
+use knem::{Error, Kind, Obstacle};
 
 use super::finding::Finding;
+use crate::machine::driver::Manager;
 use crate::machine::{Caller, Machine};
 
 /// The group that the package gives the node to.
 const GROUP: &str = "rdma";
+/// The package's rule.
+const OURS: &str = "60-knem.rules";
+/// Where packages have rules, and where those of the administrator take their place.
+const PACKAGED: [&str; 2] = ["/usr/lib/udev/rules.d", "/lib/udev/rules.d"];
+const HIDING: [&str; 2] = ["/etc/udev/rules.d", "/run/udev/rules.d"];
 /// What makes udev apply its rules again.
 const TRIGGER: &str = "udevadm trigger --action=add --name-match=knem";
 /// Where a site's own choice of mode and group is documented to be.
 const SITE_RULES: &str = "/etc/udev/rules.d/61-knem-site.rules";
+/// The package's line for the group.
+const SYSUSERS: [&str; 2] = ["/usr/lib/sysusers.d/knem.conf", "/etc/sysusers.d/knem.conf"];
 /// The last id of a system group, as distributions set it.
 const SYSTEM_GROUPS: u32 = 999;
 /// The first systemd whose udev gives devices to system groups only.
@@ -20,7 +28,7 @@ const STRICT_UDEV: u32 = 258;
 /// The findings of this group.
 pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     let members = Members::of(machine);
-    let mut findings = vec![node(machine), access(machine, &members), group(machine, &members)];
+    let mut findings = vec![node(machine, &members), access(machine, &members), group(machine, &members)];
     findings.extend(member(machine, &members));
     if machine.container().is_none() {
         findings.push(rule(machine));
@@ -52,7 +60,39 @@ impl Members {
     }
 }
 
-fn node(machine: &Machine) -> Finding {
+/// The commands that give the node to its group: the group is created where it is missing, and udev does it where it has the rule.
+fn give(machine: &Machine, members: &Members) -> String {
+    let group =
+        match (members.exists, machine.find("systemd-sysusers"), SYSUSERS.iter().any(|path| machine.exists(path))) {
+            (true, ..) => String::new(),
+            (false, Some(_), true) => "systemd-sysusers; ".to_owned(),
+            (false, ..) => format!("groupadd --system {GROUP}; "),
+        };
+    format!("{group}{}", apply(machine))
+}
+
+/// The command that gives an existing node its mode and group.
+fn apply(machine: &Machine) -> String {
+    let is_in = |directories: [&str; 2]| directories.iter().any(|place| machine.exists(&format!("{place}/{OURS}")));
+    if machine.has_udev() && is_in(PACKAGED) && !is_in(HIDING) {
+        TRIGGER.to_owned()
+    } else {
+        format!("chgrp {GROUP} /dev/knem; chmod 0660 /dev/knem")
+    }
+}
+
+/// The commands that create the node of the loaded module. udev does not: the kernel creates it when the module is loaded.
+fn create(machine: &Machine) -> String {
+    let installed = machine.module_files(&machine.kernel).iter().any(|file| file.chosen);
+    let unused = machine.word("/sys/module/knem/refcnt").is_none_or(|count| count == "0");
+    if installed && unused && machine.has_udev() {
+        return "modprobe -r knem; modprobe knem".to_owned();
+    }
+    let path = machine.node.display();
+    format!("mknod {path} c 10 $(awk '$2 == \"knem\" {{ print $1 }}' /proc/misc); {}", apply(machine))
+}
+
+fn node(machine: &Machine, members: &Members) -> Finding {
     const ID: &str = "device.node";
     let path = machine.node.display();
     if let Some(finding) = no_device(machine) {
@@ -64,30 +104,31 @@ fn node(machine: &Machine) -> Finding {
             if facts.mode & 0o006 == 0o006 {
                 return Finding::note(ID, summary)
                     .means("every user may open it; the package gives it to group rdma alone, mode 0660")
-                    .mend(format!("remove the rule that does it, see device.rule; then: {TRIGGER}"));
+                    .remedy(format!("remove the rule that does it, see device.rule; then: {TRIGGER}"));
             }
             if facts.mode & 0o060 != 0o060 || facts.group == "root" {
                 return Finding::note(ID, summary)
                     .means("only root may open it: the udev rule of the package was not applied, or group rdma was not there yet")
-                    .mend(format!("systemd-sysusers; {TRIGGER}"));
+                    .remedy(give(machine, members));
             }
             Finding::ok(ID, summary)
         }
         None if machine.exists("/sys/module/knem") => {
             let finding = Finding::problem(ID, format!("the module is loaded, and {path} is not there"));
             match machine.container() {
-                Some(_) => finding.means("the container was not given the device").mend("docker, podman: --device /dev/knem"),
-                None if machine.has_udev() => finding.means("udev did not make it, or somebody removed it").mend(TRIGGER),
-                None => finding
-                    .means("nobody makes nodes here")
-                    .mend("mount -t devtmpfs devtmpfs /dev, or: mknod /dev/knem c 10 $(awk '$2 == \"knem\" { print $1 }' /proc/misc)"),
+                Some(_) => {
+                    finding.means("the container was not given the device").remedy("docker, podman: --device /dev/knem")
+                }
+                None => finding.means("it was removed, or /dev is no devtmpfs").remedy(create(machine)),
             }
         }
         None => {
             let finding = Finding::problem(ID, format!("{path} is not there")).means("it comes with the module");
             match machine.container() {
-                Some(_) => finding.mend("on the host: modprobe knem; then start the container with --device /dev/knem"),
-                None => finding.mend("modprobe knem"),
+                Some(_) => {
+                    finding.remedy("on the host: modprobe knem; then start the container with --device /dev/knem")
+                }
+                None => finding.remedy("see module.loaded"),
             }
         }
     }
@@ -101,8 +142,9 @@ fn no_device(machine: &Machine) -> Option<Finding> {
         "a container's runtime makes a directory where a volume's source is missing; a redirection makes a file",
     );
     Some(match machine.container() {
-        Some(_) => finding.mend("start the container with --device /dev/knem instead of a volume"),
-        None => finding.mend(obstacle.removal().unwrap_or_default()),
+        Some(_) => finding.remedy("start the container with --device /dev/knem instead of a volume"),
+        None if *kind == Kind::Directory => finding.remedy(format!("rmdir {}; {}", path.display(), create(machine))),
+        None => finding.remedy(format!("rm {}; {}", path.display(), create(machine))),
     })
 }
 
@@ -112,8 +154,8 @@ fn in_job(machine: &Machine, members: &Members, finding: Finding) -> Finding {
     let number = members.id.map_or_else(String::new, |id| format!(", and its number {id} as on this node"));
     finding
         .means("this is a job of Slurm, which gives it the groups that the host of slurmctld has for the user, by number")
-        .mend(format!("on the host of slurmctld as well: group {GROUP} with the member {user}{number}"))
-        .mend("or LaunchParameters=disable_send_gids in slurm.conf, so that each node looks its users' groups up; then: scontrol reconfigure")
+        .remedy(format!("on the host of slurmctld as well: group {GROUP} with the member {user}{number}"))
+        .remedy("or LaunchParameters=disable_send_gids in slurm.conf, so that each node looks its users' groups up; then: scontrol reconfigure")
 }
 
 /// Whether the caller is in a job of Slurm.
@@ -132,15 +174,15 @@ fn access(machine: &Machine, members: &Members) -> Finding {
                 in_job(machine, members, finding)
             }
             Obstacle::NotInGroup { group, .. } => {
-                finding.mend(format!("as root: usermod -aG {group} {user}; then log in again"))
+                finding.remedy(format!("as root: usermod -aG {group} {user}; then log in again"))
             }
             Obstacle::StaleGroups { group } => finding
                 .means(format!("{user} is in group {group}, but this session is older than that"))
-                .mend(format!("log in again, or for one shell: newgrp {group}")),
-            Obstacle::OwnerOnly { .. } => finding.mend(format!("as root: systemd-sysusers; {TRIGGER}")),
+                .remedy(format!("log in again, or for one shell: newgrp {group}")),
+            Obstacle::OwnerOnly { .. } => finding.remedy(format!("as root: {}", give(machine, members))),
             other => finding
                 .detail(other.to_string())
-                .mend("look at security policy: SELinux, AppArmor, a container's device rules"),
+                .remedy("look at security policy: SELinux, AppArmor, a container's device rules"),
         }
     };
     match &machine.opened {
@@ -151,19 +193,17 @@ fn access(machine: &Machine, members: &Members) -> Finding {
                 Finding::problem(ID, format!("{} is left from before the module was loaded", machine.node.display()))
                     .means("the device has another number now, and there is nothing behind this one");
             match machine.container() {
-                Some(_) => finding.mend("start the container again, with --device /dev/knem"),
-                None => finding.mend(format!("rm {}; modprobe -r knem; modprobe knem", machine.node.display())),
+                Some(_) => finding.remedy("start the container again, with --device /dev/knem"),
+                None => finding.remedy(format!("rm {}; {}", machine.node.display(), create(machine))),
             }
         }
         Err(Error::NoDevice { .. }) => Finding::unknown(ID, "there is nothing to open"),
         Err(error @ Error::WrongAbi { .. }) => Finding::problem(ID, error.to_string())
-            .mend("install knem2-dkms and knem-tools of the same release; then: modprobe -r knem; modprobe knem"),
+            .remedy("install knem2-dkms and knem-tools of the same release; then: modprobe -r knem; modprobe knem"),
         Err(error) => {
             let path = machine.node.display();
-            let mend = format!(
-                "give the right node with --device; or if this is it: rm {path}; modprobe -r knem; modprobe knem"
-            );
-            Finding::problem(ID, error.to_string()).mend(mend)
+            let remedy = format!("give the right node with --device; or if this is it: rm {path}; {}", create(machine));
+            Finding::problem(ID, error.to_string()).remedy(remedy)
         }
     }
 }
@@ -176,10 +216,10 @@ fn group(machine: &Machine, members: &Members) -> Finding {
         if version.is_some_and(|version| version >= STRICT_UDEV) {
             return Finding::note(ID, format!("the group {GROUP} has the id {id}, which is no system group's"))
                 .means("systemd-udevd 258 and newer ignore GROUP= of a rule then, so that only root may open the device")
-                .mend(format!(
+                .remedy(format!(
                     "in {SITE_RULES}: SUBSYSTEM==\"misc\", KERNEL==\"knem\", RUN+=\"/usr/bin/chgrp {GROUP} /dev/knem\"; then: {TRIGGER}"
                 ))
-                .mend(format!("or an id up to {SYSTEM_GROUPS} for it, the same on all machines: groupmod --gid ID {GROUP}; then: {TRIGGER}"));
+                .remedy(format!("or an id up to {SYSTEM_GROUPS} for it, the same on all machines: groupmod --gid ID {GROUP}; then: {TRIGGER}"));
         }
     }
     if members.exists {
@@ -190,7 +230,7 @@ fn group(machine: &Machine, members: &Members) -> Finding {
         Some(facts) => Finding::ok(ID, format!("there is no group {GROUP}; the node belongs to {}", facts.group)),
         None => Finding::note(ID, format!("there is no group {GROUP}"))
             .means("the udev rule cannot give the node to it, so only root may open it")
-            .mend(format!("{}, or: systemd-sysusers; then: {TRIGGER}", machine.get(&["knem-tools"]))),
+            .remedy(give(machine, members)),
     }
 }
 
@@ -214,7 +254,7 @@ fn member(machine: &Machine, members: &Members) -> Option<Finding> {
         (true, true) => Finding::ok(ID, format!("{user} is in group {GROUP}, and so is this process")),
         (true, false) => Finding::note(ID, format!("this process is in group {GROUP}, though {user} is no member of it"))
             .means("it got the group from newgrp, a batch system, or from a membership that was withdrawn; the next login lacks it")
-            .mend(format!("as root: usermod -aG {GROUP} {user}")),
+            .remedy(format!("as root: usermod -aG {GROUP} {user}")),
         (false, true) if is_job(machine) => in_job(
             machine,
             members,
@@ -222,21 +262,18 @@ fn member(machine: &Machine, members: &Members) -> Option<Finding> {
         ),
         (false, true) => Finding::note(ID, format!("{user} is in group {GROUP}, but this process is not"))
             .means("it was started before that")
-            .mend(format!("log in again, or for one shell: newgrp {GROUP}")),
+            .remedy(format!("log in again, or for one shell: newgrp {GROUP}")),
         (false, false) if opens => {
             Finding::ok(ID, format!("{user} is not in group {GROUP}, and may open the node without: by its mode, or by an access list"))
         }
         (false, false) => Finding::note(ID, format!("{user} is not in group {GROUP}"))
             .means("the group is who may use KNEM, where the administrator has not chosen otherwise")
-            .mend(format!("as root: usermod -aG {GROUP} {user}; then log in again")),
+            .remedy(format!("as root: usermod -aG {GROUP} {user}; then log in again")),
     })
 }
 
 fn rule(machine: &Machine) -> Finding {
     const ID: &str = "device.rule";
-    const OURS: &str = "60-knem.rules";
-    const PACKAGED: [&str; 2] = ["/usr/lib/udev/rules.d", "/lib/udev/rules.d"];
-    const HIDING: [&str; 2] = ["/etc/udev/rules.d", "/run/udev/rules.d"];
     if !machine.exists("/run/udev") && !machine.has_udev() {
         return Finding::unknown(ID, "udev is not running, so that its rules change nothing");
     }
@@ -253,7 +290,7 @@ fn rule(machine: &Machine) -> Finding {
         return finding
             .means("that is the administrator's choice, as a rule")
             .details(active)
-            .mend(format!("rm {hider}; {TRIGGER}"));
+            .remedy(format!("rm {hider}; {TRIGGER}"));
     }
     let site = rules(&machine.text(SITE_RULES).unwrap_or_default());
     if !site.is_empty() {
@@ -278,13 +315,20 @@ fn rule(machine: &Machine) -> Finding {
         } else {
             finding.means("which of the rules wins is decided by their files' names")
         };
-        return finding.details(active.clone()).mend(format!("rm {path}; {TRIGGER}"));
+        return finding.details(active.clone()).remedy(format!("rm {path}; {TRIGGER}"));
     }
     match packaged {
         Some(path) => Finding::ok(ID, format!("{path} gives the node to group {GROUP}")),
         None => Finding::note(ID, "there is no udev rule for the device")
             .means("the node is made with mode 0600: only root may open it")
-            .mend(format!("{}; then: {TRIGGER}", machine.get(&["knem-tools"]))),
+            .remedy(format!(
+                "{}; {TRIGGER}",
+                match machine.manager() {
+                    Manager::Apt => "apt install --reinstall knem-tools",
+                    Manager::Zypper => "zypper install --force knem-tools",
+                    Manager::Dnf | Manager::Other => "dnf reinstall knem-tools",
+                }
+            )),
     }
 }
 
@@ -311,17 +355,21 @@ mod tests {
     }
 
     #[test]
-    fn all_is_well() {
+    fn all_ok() {
         let findings = check(&Fake::well().machine());
         assert!(states(&findings).iter().all(|state| *state == State::Ok), "{findings:#?}");
     }
 
     #[test]
     fn a_missing_node() {
-        assert_eq!(of(&Fake::new(), "device.node").remedies, ["modprobe knem"]);
+        assert_eq!(of(&Fake::new(), "device.node").remedies, ["see module.loaded"]);
         assert_eq!(of(&Fake::new(), "device.access").state, State::Unknown);
         let loaded = Fake::well().absent(Obstacle::NoNode);
-        assert_eq!(of(&loaded, "device.node").remedies, [TRIGGER]);
+        // udev creates no nodes; and a module in use is not unloaded.
+        assert_eq!(of(&loaded, "device.node").remedies, ["modprobe -r knem; modprobe knem"]);
+        let used = loaded.file("/sys/module/knem/refcnt", "2\n");
+        assert!(of(&used, "device.node").remedies[0].starts_with("mknod /dev/knem c 10"));
+        assert!(of(&used, "device.node").remedies[0].ends_with(&format!("; {TRIGGER}")));
         let without_udev = loaded.without("/run/udev");
         assert!(of(&without_udev, "device.node").remedies[0].contains("mknod"));
         let container = loaded.file("/.dockerenv", "");
@@ -353,15 +401,23 @@ mod tests {
     fn modes_that_are_too_open_or_too_closed() {
         let open = Fake::well().facts(|facts| facts.mode = 0o666);
         assert!(of(&open, "device.node").meaning.unwrap().contains("every user"));
-        let closed = Fake::well().facts(|facts| {
+        let sysusers = Fake::well().file(SYSUSERS[0], "g rdma -\n").says("systemd-sysusers --version", "");
+        let sysusers = sysusers.fails("getent group rdma", "", "");
+        let closed = sysusers.facts(|facts| {
             facts.mode = 0o600;
             facts.group = "root".to_owned();
         });
-        assert!(of(&closed, "device.node").remedies[0].starts_with("systemd-sysusers"));
+        assert!(of(&closed, "device.node").remedies[0].starts_with("systemd-sysusers; udevadm"));
+        let standard = closed.says("getent group rdma", "rdma:x:105:alice\n");
+        assert_eq!(of(&standard, "device.node").remedies, [TRIGGER]);
+        let no_udev = standard.without("/run/udev");
+        assert_eq!(of(&no_udev, "device.node").remedies, ["chgrp rdma /dev/knem; chmod 0660 /dev/knem"]);
+        let no_file = closed.without(SYSUSERS[0]);
+        assert!(of(&no_file, "device.node").remedies[0].starts_with("groupadd --system rdma; "));
     }
 
     #[test]
-    fn who_is_refused_is_told_what_to_do() {
+    fn a_refused_user_has_a_remedy() {
         let stranger = Obstacle::NotInGroup { mode: 0o660, group: "rdma".to_owned(), user: "alice".to_owned() };
         assert_eq!(
             of(&Fake::well().denied(stranger), "device.access").remedies,
@@ -370,7 +426,7 @@ mod tests {
         let stale = Obstacle::StaleGroups { group: "rdma".to_owned() };
         assert!(of(&Fake::well().denied(stale), "device.access").remedies[0].contains("newgrp rdma"));
         let owner = Obstacle::OwnerOnly { mode: 0o600, owner: "root".to_owned(), group: "root".to_owned() };
-        assert!(of(&Fake::well().denied(owner), "device.access").remedies[0].contains("systemd-sysusers"));
+        assert!(of(&Fake::well().denied(owner), "device.access").remedies[0].contains(TRIGGER));
         let policy = Obstacle::Policy { errno: Errno::EPERM };
         assert!(of(&Fake::well().denied(policy), "device.access").remedies[0].contains("SELinux"));
         assert!(of(&Fake::well().abi(0xc), "device.access").summary.contains("0xc"));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! A finding: how something is, what that means, and what mends it.
+//! A finding: how something is, what that means, and its remedy.
 
 use serde::Serialize;
 
@@ -9,9 +9,9 @@ use serde::Serialize;
 pub(super) enum State {
     /// As it should be.
     Ok,
-    /// It cannot be told.
+    /// It is not known.
     Unknown,
-    /// It works, and something about it is worth knowing, or mending.
+    /// It works, and something about it is worth knowing, or fixing.
     Note,
     /// It keeps KNEM from working for the caller.
     Problem,
@@ -37,13 +37,13 @@ pub(super) const KINDS: [(&str, &str); 34] = [
     ("module.version", "versions of the loaded module, of its file, and of this command"),
     ("module.rust", "how the Rust part of the module was built, and why"),
     ("module.kernels", "which installed kernels have the module"),
-    ("module.vendor", "another KNEM, of a vendor, in the way"),
+    ("module.vendor", "another KNEM, of a vendor, or a file that DKMS does not install over"),
     ("module.autoload", "whether the module is loaded at boot"),
     ("module.options", "parameters that are set for it"),
     ("kernel.series", "whether the running kernel is one the driver is written for"),
     ("kernel.secure_boot", "Secure Boot, lockdown, and enforced signatures"),
     ("kernel.signature", "whether the module is signed by a key that the machine trusts"),
-    ("building.dkms", "DKMS, and the driver's source"),
+    ("building.dkms", "the driver's package, its source, and whether DKMS knows it"),
     ("building.autoinstall", "whether DKMS builds for new kernels"),
     ("building.kernel", "whether it can be built, for each kernel"),
     ("building.log", "builds that failed"),
@@ -82,7 +82,7 @@ pub(super) struct Finding {
     pub(super) summary: String,
     /// What follows from it.
     pub(super) meaning: Option<String>,
-    /// What mends it: each a command, or a line for a file that is named.
+    /// The remedies: each a command, or a line for a file that is named.
     pub(super) remedies: Vec<String>,
     /// More of what was seen.
     pub(super) details: Vec<String>,
@@ -118,7 +118,7 @@ impl Finding {
         Self::new(id, State::Problem, summary)
     }
 
-    /// It cannot be told: the sentence says why.
+    /// It is not known: the sentence gives the reason.
     pub(super) fn unknown(id: &'static str, summary: impl Into<String>) -> Self {
         Self::new(id, State::Unknown, summary)
     }
@@ -135,10 +135,21 @@ impl Finding {
         self
     }
 
-    /// What mends it.
-    pub(super) fn mend(mut self, remedy: impl Into<String>) -> Self {
-        self.remedies.push(remedy.into());
+    /// A remedy.
+    pub(super) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        let remedy = remedy.into();
+        #[cfg(test)]
+        tests::demand_row(self.id, &remedy);
+        self.remedies.push(remedy);
         self
+    }
+
+    /// A remedy, if there is one.
+    pub(super) fn remedy_if(self, remedy: Option<impl Into<String>>) -> Self {
+        match remedy {
+            Some(remedy) => self.remedy(remedy),
+            None => self,
+        }
     }
 
     /// More of what was seen.
@@ -157,6 +168,12 @@ impl Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::carried_out::rows;
+
+    /// Fails for a remedy that the table does not have.
+    pub(super) fn demand_row(id: &str, remedy: &str) {
+        assert!(rows().iter().any(|row| row.is(id, remedy)), "no row of docs/drills.md has: | `{id}` | `{remedy}` |");
+    }
 
     #[test]
     fn every_finding_is_in_the_documentation() {
@@ -169,16 +186,17 @@ mod tests {
     #[test]
     fn every_finding_is_in_the_help() {
         for (id, about) in KINDS {
-            let told = crate::cli::FINDINGS
+            let listed = crate::cli::FINDINGS
                 .lines()
                 .any(|line| line.trim().strip_prefix(id).is_some_and(|rest| rest.trim() == about));
-            assert!(told, "{id}: {about}");
+            assert!(listed, "{id}: {about}");
         }
     }
 
     #[test]
     fn the_group_stands_before_the_dot() {
-        let finding = Finding::problem("device.node", "x").about("y").means("m").mend("c").detail("d");
+        let finding =
+            Finding::problem("device.node", "x").about("y").means("m").remedy("see module.loaded").detail("d");
         assert_eq!((finding.group, finding.subject.as_deref()), ("device", Some("y")));
         assert!(State::Problem > State::Note && State::Note > State::Unknown && State::Unknown > State::Ok);
     }

@@ -64,7 +64,7 @@ mod tests {
                 "state": "problem",
                 "summary": "the module is not loaded",
                 "meaning": "there is no device: programs do without KNEM, or fail",
-                "remedies": ["modprobe knem"],
+                "remedies": ["see module.present; then: modprobe knem"],
                 "details": [],
             })
         );

@@ -2,6 +2,7 @@
 //! The running kernel: its series, and whether it takes the module's signature.
 
 use super::finding::Finding;
+use super::prospect::{self, Prospect};
 use crate::machine::{Machine, Ran, Text};
 
 /// The workspace's list of kernel series: the one list there is.
@@ -22,19 +23,29 @@ fn supported() -> Vec<&'static str> {
     list.trim_matches(['[', ']']).split(',').map(|series| series.trim().trim_matches('"')).collect()
 }
 
+/// Whether a kernel is older than all that the driver supports.
+pub(super) fn is_too_old(kernel: &str) -> bool {
+    numbers(&series_of(kernel)) < numbers(supported().first().unwrap_or(&""))
+}
+
+/// `6.12` of `6.12.107+deb13-amd64`.
+fn series_of(kernel: &str) -> String {
+    let mut parts = kernel.split(|character: char| !character.is_ascii_digit());
+    format!("{}.{}", parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}
+
 fn series(machine: &Machine) -> Finding {
     const ID: &str = "kernel.series";
     let supported = supported();
     let (oldest, newest) = (supported.first().unwrap_or(&""), supported.last().unwrap_or(&""));
-    let mut parts = machine.kernel.split(|character: char| !character.is_ascii_digit());
-    let series = format!("{}.{}", parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    if numbers(&series) < numbers(oldest) {
+    let series = series_of(&machine.kernel);
+    if is_too_old(&machine.kernel) {
         return Finding::problem(
             ID,
             format!("kernel {series} is older than {oldest}, the first that the driver supports"),
         )
         .means("the module is not built for this kernel")
-        .mend("install a newer kernel of your distribution and its headers, then restart");
+        .remedy(prospect::remedy(machine, &machine.kernel));
     }
     if numbers(&series) > numbers(newest) && !machine.exists("/sys/module/knem") {
         return Finding::note(
@@ -42,7 +53,7 @@ fn series(machine: &Machine) -> Finding {
             format!("kernel {series} is newer than {newest}, the last that this release was tested on"),
         )
         .means("the build of the module may fail")
-        .mend("if it fails, install a newer knem-dkms");
+        .remedy("if it fails, install a newer release of knem2-dkms");
     }
     Finding::ok(ID, format!("kernel {series} is supported (from {oldest} on; tested up to {newest})"))
 }
@@ -119,26 +130,29 @@ fn signature(machine: &Machine, secure: &Security) -> Finding {
     };
     let description = machine.describe(&file.path);
     if description.signed == Some(false) {
-        let version = machine.source_version().or(description.version).unwrap_or_default();
         let kernel = &machine.kernel;
-        return Finding::problem(ID, "the module is not signed")
-            .means("the kernel refuses it: Key was rejected by service")
-            .mend(format!(
+        let finding = Finding::problem(ID, "the module is not signed")
+            .means("the kernel refuses it: Key was rejected by service");
+        return match (Prospect::of(machine, kernel), machine.driver().version()) {
+            (Prospect::Possible(_), Some(version)) => finding.remedy(format!(
                 "{}; dkms remove knem/{version} -k {kernel}; dkms install knem/{version} -k {kernel}",
                 machine.get(&["openssl"])
-            ));
+            )),
+            // Built again, it is signed.
+            _ => finding.remedy(prospect::remedy(machine, kernel)),
+        };
     }
     match asked_of_script(machine).or_else(|| asked_of_mokutil(machine)) {
         Some(finding) => finding,
-        None => Finding::unknown(ID, "the module is signed; whether this machine trusts the key cannot be told without mokutil")
-            .mend("modprobe knem: if the key is not trusted, it says 'Key was rejected by service'; docs/admin.md has what to do then"),
+        None => Finding::unknown(ID, "the module is signed; whether this machine trusts the key is not known without mokutil")
+            .remedy("modprobe knem: if the key is not trusted, it says 'Key was rejected by service'; docs/admin.md has what to do then"),
     }
 }
 
 /// What the driver's own script says about the key that DKMS signs with: nothing, if all is well.
 fn asked_of_script(machine: &Machine) -> Option<Finding> {
     const ID: &str = "kernel.signature";
-    let script = format!("/usr/src/knem-{}/secure-boot.sh", machine.source_version()?);
+    let script = format!("/usr/src/knem-{}/secure-boot.sh", machine.driver().source.as_deref()?);
     if !machine.exists(&script) {
         return None;
     }
@@ -148,9 +162,9 @@ fn asked_of_script(machine: &Machine) -> Option<Finding> {
     if sentence.is_empty() {
         return None;
     }
-    // The sentence ends with what mends it.
+    // The sentence ends with its remedy.
     let (what, remedy) = sentence.rsplit_once("; ").unwrap_or((sentence, "restart, and look again"));
-    Some(Finding::problem(ID, what).mend(remedy))
+    Some(Finding::problem(ID, what).remedy(remedy))
 }
 
 fn asked_of_mokutil(machine: &Machine) -> Option<Finding> {
@@ -167,7 +181,7 @@ fn asked_of_mokutil(machine: &Machine) -> Option<Finding> {
     said.contains("is not enrolled").then(|| {
         Finding::problem(ID, format!("the module is signed by a key that this machine does not trust ({certificate})"))
             .means("the kernel refuses it: Key was rejected by service")
-            .mend(format!("mokutil --import {certificate}; then restart, and confirm in the blue screen"))
+            .remedy(format!("mokutil --import {certificate}; then restart, and confirm in the blue screen"))
     })
 }
 
@@ -188,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_well() {
+    fn all_ok() {
         let findings = check(&Fake::well().machine());
         assert!(states(&findings).iter().all(|state| *state == State::Ok), "{findings:#?}");
     }
@@ -208,7 +222,7 @@ mod tests {
         }
         let new = found(&check(&Fake::new().kernel("99.1.0").machine()), "kernel.series").clone();
         assert_eq!(new.state, State::Note);
-        assert!(new.remedies[0].contains("newer knem-dkms"));
+        assert!(new.remedies[0].contains("a newer release"));
         assert_eq!(state(Fake::well().kernel("99.1.0")), State::Ok, "it is loaded");
     }
 

@@ -72,12 +72,12 @@ fn memlock(machine: &Machine) -> Finding {
         )
         .detail(detail);
     if hard.is_none_or(|hard| hard > limit) {
-        return finding.mend(format!(
+        return finding.remedy(format!(
             "ulimit -l {}",
             hard.map_or_else(|| "unlimited".to_owned(), |hard| (hard >> 10).to_string())
         ));
     }
-    finding.mend(format!("{RAISE}, and a new login; batch systems have their own setting"))
+    finding.remedy(format!("{RAISE}, and a new login; batch systems have their own setting"))
 }
 
 /// A line that sets the limit of locked memory.
@@ -133,9 +133,7 @@ fn file(machine: &Machine) -> Finding {
             [] => Finding::note(ID, "nothing raises the limit of locked memory at login"),
             _ => Finding::note(ID, format!("the limit of locked memory at login is set by: {}", list.join("; "))),
         };
-        return finding
-            .means("without a line for it, a login has the system's default, 8 MiB as a rule")
-            .mend(format!("{}, or {RAISE}", machine.get(&["knem-tools"])));
+        return finding.means("without a line for it, a login has the system's default, 8 MiB as a rule").remedy(RAISE);
     };
     let (path, user) = (&line.path, &machine.caller.user);
     if let Some(more) = soft().find(|more| path.ends_with(OURS) && more.bytes > line.bytes) {
@@ -150,7 +148,7 @@ fn file(machine: &Machine) -> Finding {
             ),
         )
         .means("a line for a group counts more than one for *, and limits.conf is read before all other files")
-        .mend(RAISE);
+        .remedy(RAISE);
     }
     if line.bytes >= ENOUGH {
         return Finding::ok(ID, format!("logins of {user}, in group rdma, may lock {} of memory", line.size()))
@@ -162,9 +160,9 @@ fn file(machine: &Machine) -> Finding {
     if line.rank == 2 {
         return finding
             .means("a line for the user counts more than one for a group")
-            .mend(format!("remove the line for {user} from {path}"));
+            .remedy(format!("remove the line for {user} from {path}"));
     }
-    finding.means("regions beyond it are pinned for each copy alone, which is slower").mend(RAISE)
+    finding.means("regions beyond it are pinned for each copy alone, which is slower").remedy(RAISE)
 }
 
 fn systemd(machine: &Machine) -> Option<Finding> {
@@ -184,9 +182,12 @@ fn systemd(machine: &Machine) -> Option<Finding> {
             }
         }
     }
-    let told = default.parse().map_or_else(|_| "unlimited".to_owned(), |bytes: u64| size(Some(bytes)));
+    let default = default.parse().map_or_else(|_| "unlimited".to_owned(), |bytes: u64| size(Some(bytes)));
     if limited.is_empty() {
-        return Some(Finding::ok(ID, format!("services of systemd may lock, where they do not say otherwise: {told}")));
+        return Some(Finding::ok(
+            ID,
+            format!("services of systemd may lock, where they do not set another limit: {default}"),
+        ));
     }
     let list: Vec<String> = limited.iter().map(|(unit, bytes)| format!("{unit} {}", size(Some(*bytes)))).collect();
     Some(
@@ -194,7 +195,7 @@ fn systemd(machine: &Machine) -> Option<Finding> {
             .means(
                 "its jobs have the daemon's limit unless it sets another: the limits of logins do not count for them",
             )
-            .mend(format!("systemctl edit {}: [Service] LimitMEMLOCK=infinity; then restart it", limited[0].0)),
+            .remedy(format!("systemctl edit {}: [Service] LimitMEMLOCK=infinity; then restart it", limited[0].0)),
     )
 }
 
@@ -226,7 +227,7 @@ fn slurm(machine: &Machine) -> Option<Finding> {
         return Some(
             Finding::note(ID, format!("{path}: Slurm takes the limit of locked memory from the submitting host to the nodes"))
                 .means("a job submitted from a login with a small limit has it on every node, whatever the nodes allow")
-                .mend(format!("PropagateResourceLimitsExcept=MEMLOCK in {path}, and LimitMEMLOCK=infinity for slurmd.service; then: scontrol reconfigure")),
+                .remedy(format!("PropagateResourceLimitsExcept=MEMLOCK in {path}, and LimitMEMLOCK=infinity for slurmd.service; then: scontrol reconfigure")),
         );
     }
     Some(Finding::ok(ID, "Slurm leaves the limit of locked memory to its nodes").detail(path))
@@ -238,15 +239,15 @@ fn pinned(machine: &Machine) -> Option<Finding> {
     let statistics = machine.statistics();
     let read = |key| statistics.as_deref().and_then(|text| number(text, key));
     let (now, peak) = (read("pinned_bytes"), read("pinned_bytes_peak"));
-    let told = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), |bytes| size(Some(bytes)));
+    let shown = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), |bytes| size(Some(bytes)));
     let summary =
-        format!("pinned {}, at most so far {}, of {} that may be", told(now), told(peak), size(Some(ceiling)));
+        format!("pinned {}, at most so far {}, of {} that may be", shown(now), shown(peak), size(Some(ceiling)));
     // Nine tenths.
     if peak.is_some_and(|peak| peak >= ceiling - ceiling / 10) {
         return Some(
             Finding::note(ID, summary)
                 .means("regions beyond the ceiling of the machine are pinned for each copy alone, which is slower; with unpinned=0 they are refused (ENOMEM)")
-                .mend("max_pinned_mb: echo MIB > /sys/module/knem/parameters/max_pinned_mb, and in /etc/modprobe.d/knem.conf"),
+                .remedy("max_pinned_mb: echo MIB > /sys/module/knem/parameters/max_pinned_mb, and in /etc/modprobe.d/knem.conf"),
         );
     }
     Some(Finding::ok(ID, summary))
@@ -261,7 +262,7 @@ fn unpinned(machine: &Machine) -> Option<Finding> {
                 .means(
                     "a limit, or the kind of their memory, forbids it; copies pin that part by part, which is slower",
                 )
-                .mend("knem regions; then see limits.memlock and limits.pinned"),
+                .remedy("knem regions; then see limits.memlock and limits.pinned"),
         ),
     }
 }
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_well() {
+    fn all_ok() {
         let findings = check(&Fake::well().machine());
         assert!(states(&findings).iter().all(|state| *state == State::Ok), "{findings:#?}");
     }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: CECILL-B
-//! `knem doctor`: what keeps KNEM from being used here, and how to mend it.
+//! `knem doctor`: what keeps KNEM from being used here, and the remedy.
 //!
 //! A file for each group of checks. They look at a [`Machine`] and give [`Finding`]s; `text` and `json` write them.
 
 mod building;
+#[cfg(test)]
+mod carried_out;
 mod device;
 mod finding;
 mod json;
@@ -12,6 +14,7 @@ mod limits;
 mod machine;
 mod module;
 mod mpi;
+mod prospect;
 mod text;
 mod usage;
 
@@ -143,7 +146,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn where_all_is_well_the_status_is_0() {
+    fn where_all_ok_the_status_is_0() {
         let report = report(&Fake::well());
         let wrong: Vec<&Finding> = report.findings.iter().filter(|finding| finding.state != State::Ok).collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
@@ -158,7 +161,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_problem_comes_with_what_mends_it() {
+    fn a_problem_has_a_remedy() {
         for fake in [Fake::new(), Fake::new().file("/.dockerenv", ""), Fake::new().kernel("6.12.1+deb13-amd64")] {
             for finding in report(&fake).findings {
                 let wants = finding.state == State::Problem;

@@ -2,6 +2,8 @@
 //! The module: its files, whether it is loaded, and whether it is ours.
 
 use super::finding::Finding;
+use super::kernel::is_too_old;
+use super::prospect;
 use crate::machine::modules::{is_original, Description, ModuleFile};
 use crate::machine::{Machine, Ran};
 
@@ -59,7 +61,7 @@ fn present(machine: &Machine, seen: &Seen) -> Finding {
             let sentence = format!("{} is there, but not in the list that modprobe uses", file.path);
             let finding =
                 if seen.loaded.is_some() { Finding::note(ID, sentence) } else { Finding::problem(ID, sentence) };
-            finding.means("modprobe knem does not find it").mend(format!("depmod -a {kernel}"))
+            finding.means("modprobe knem does not find it").remedy(format!("depmod -a {kernel}"))
         }
         None if seen.loaded.is_some() => {
             Finding::note(ID, format!("there is no module for kernel {kernel} on this disk, though one is loaded"))
@@ -71,13 +73,7 @@ fn present(machine: &Machine, seen: &Seen) -> Finding {
         None => {
             let finding = Finding::problem(ID, format!("there is no module for the running kernel {kernel}"))
                 .means("it cannot be loaded before it is installed or built for this kernel");
-            if machine.source_version().is_none() {
-                finding.mend(machine.get(&["knem2-dkms"]))
-            } else if machine.find("dkms").is_some() {
-                finding.mend(format!("dkms autoinstall -k {kernel}"))
-            } else {
-                finding.mend(machine.get(&["dkms"]))
-            }
+            finding.remedy(prospect::remedy(machine, kernel))
         }
     }
 }
@@ -90,13 +86,27 @@ fn loaded(machine: &Machine, seen: &Seen) -> Finding {
     let finding =
         Finding::problem(ID, "the module is not loaded").means("there is no device: programs do without KNEM, or fail");
     if seen.container {
-        return finding.mend("on the host: modprobe knem");
+        return finding.remedy("on the host: modprobe knem");
+    }
+    match &seen.file {
+        None => return finding.remedy("see module.present; then: modprobe knem"),
+        Some(file) if !file.chosen => return finding.remedy(format!("depmod -a {}; modprobe knem", machine.kernel)),
+        Some(_) => {}
     }
     match machine.module_barrier() {
         Some((file, line)) if line.starts_with("install") => finding
             .detail(format!("{file}: {line}"))
-            .mend(format!("remove the line '{line}' from {file}, then: modprobe knem")),
-        _ => finding.mend("modprobe knem"),
+            .remedy(format!("remove the line '{line}' from {file}, then: modprobe knem")),
+        _ => finding.remedy("modprobe knem"),
+    }
+}
+
+/// The command that replaces the loaded module by the installed one.
+pub(super) fn reload(machine: &Machine) -> String {
+    const RELOAD: &str = "modprobe -r knem; modprobe knem";
+    match machine.word("/sys/module/knem/refcnt").as_deref() {
+        None | Some("0") => RELOAD.to_owned(),
+        Some(_) => format!("end the programs that this lists: fuser -v /dev/knem; then: {RELOAD}"),
     }
 }
 
@@ -108,18 +118,20 @@ fn version(machine: &Machine, seen: &Seen) -> Option<Finding> {
         return Some(
             Finding::note(ID, format!("the loaded module is the original driver, version {loaded}; this command is {OURS}"))
                 .means("it works, without the statistics by path, size, time and reason, and without the limits of this driver")
-                .mend(format!("{}; then: modprobe -r knem; modprobe knem", machine.get(&["knem2-dkms"]))),
+                .remedy_if((!is_too_old(&machine.kernel)).then_some("see module.vendor")),
         );
     }
     Some(match installed {
         Some(installed) if installed != loaded => {
             Finding::note(ID, format!("knem {loaded} is loaded, and {installed} is installed"))
-                .means("the new one is used after a restart, or when it is reloaded while nobody has the device open")
-                .mend("fuser -v /dev/knem; modprobe -r knem; modprobe knem")
+                .means(
+                    "the new one is used after a restart, or when it is reloaded while no process has the device open",
+                )
+                .remedy(reload(machine))
         }
         _ if loaded != OURS => Finding::note(ID, format!("the module is {loaded}, this command is {OURS}"))
             .means("they work together as long as the interface is the same")
-            .mend(format!("{}, of the same release", machine.get(&["knem2-dkms", "knem-tools"]))),
+            .remedy("install knem2-dkms and knem-tools of the same release"),
         _ => Finding::ok(ID, format!("module and command are both {OURS}")),
     })
 }
@@ -143,7 +155,7 @@ fn kernels(machine: &Machine, seen: &Seen) -> Option<Finding> {
         if machine.module_files(&kernel).iter().any(|file| file.chosen) {
             with.push(kernel);
         } else if kernel != machine.kernel {
-            // The running one is told of already.
+            // The running one has a finding of its own.
             without.push(kernel);
         }
     }
@@ -159,64 +171,60 @@ fn kernels(machine: &Machine, seen: &Seen) -> Option<Finding> {
     } else {
         let with = if with.is_empty() { "none".to_owned() } else { with.join(", ") };
         Finding::note(ID, format!("installed kernels with the module: {with}; without: {}", without.join(", ")))
-            .means("after a restart into one of these there is no KNEM; 'Building' says why")
+            .means("after a restart into one of these there is no KNEM; see building.kernel for the reason")
     };
     Some(finding.details(built))
 }
 
 fn vendor(machine: &Machine) -> Finding {
     const ID: &str = "module.vendor";
-    let mut seen: Vec<String> = Vec::new();
+    let driver = machine.driver();
+    let (mut seen, mut removals, mut blocked) = (Vec::new(), Vec::new(), Vec::new());
     for kernel in machine.kernels() {
-        let files = machine.module_files(&kernel);
-        for file in &files {
-            let version = machine.describe(&file.path).version;
-            if version.as_deref().is_some_and(is_original) {
-                seen.push(format!("{} ({})", file.path, version.unwrap_or_default()));
-            } else if files.len() > 1 && !file.chosen {
-                seen.push(format!("{} (hidden by {})", file.path, files[0].path));
+        for rival in prospect::rivals(machine, &kernel) {
+            // Without a package it is a module that came ready-made.
+            if driver.version().is_none() && !is_original(&rival.version) {
+                continue;
+            }
+            seen.push(format!("{} ({})", rival.path, rival.version));
+            removals.extend(rival.removal(machine, &kernel));
+            if rival.blocks {
+                blocked.push(format!("{} ({}) for kernel {kernel}", rival.path, rival.version));
             }
         }
     }
-    let packages = vendor_packages(machine);
-    if seen.is_empty() && packages.is_empty() {
+    if seen.is_empty() && driver.vendors.is_empty() {
         return Finding::ok(ID, "no other KNEM is installed");
     }
-    let finding = Finding::note(ID, "another KNEM is installed, a vendor's or the original one")
-        .means("modules of the same name hide each other, and which one is loaded may change with the next kernel")
-        .details(seen.into_iter().chain(packages.iter().map(|package| format!("package {package}"))));
-    let names: Vec<&str> = packages.iter().filter_map(|package| package.split(' ').next()).collect();
-    match (names.is_empty(), machine.find("dpkg-query").is_some()) {
-        (true, _) => finding.mend("delete the other files, then: depmod -a; modprobe -r knem; modprobe knem"),
-        (false, true) => {
-            finding.mend(format!("{}; apt purge {}", machine.get(&["knem2-dkms", "knem-tools"]), names.join(" ")))
-        }
-        (false, false) => finding.mend(format!(
-            "{}; dnf remove --noautoremove {}",
-            machine.get(&["knem2-dkms", "knem-tools"]),
-            names.join(" ")
-        )),
+    let finding = if blocked.is_empty() {
+        Finding::note(ID, "another KNEM is installed, a vendor's or the original one")
+            .means("modules of the same name hide each other, and which one is loaded may change with the next kernel")
+    } else {
+        Finding::note(ID, format!("another knem.ko of the same or a newer version is there: {}", blocked.join(", ")))
+            .means("DKMS does not install the module for this kernel as long as the file is there")
+    };
+    let packages = driver.vendors.iter().map(|package| format!("package {} {}", package.name, package.version));
+    let finding = finding.details(seen.into_iter().chain(packages));
+    let names: Vec<&str> = driver.vendors.iter().map(|package| &*package.name).collect();
+    if !names.is_empty() {
+        // Only where the driver replaces what is removed.
+        let ours = machine.module_files(&machine.kernel).iter().any(|file| file.chosen)
+            && driver.is_installed_for(&machine.kernel);
+        let remedy = match (ours, driver.version().is_some()) {
+            (true, _) => Some(machine.removal(&names)),
+            (false, false) if !is_too_old(&machine.kernel) => {
+                Some(format!("{}; then run knem doctor again", machine.get(&["knem2-dkms", "knem-tools"])))
+            }
+            (false, false) => None,
+            (false, true) => {
+                Some(format!("{}; then run knem doctor again", prospect::remedy(machine, &machine.kernel)))
+            }
+        };
+        return finding.remedy_if(remedy);
     }
-}
-
-/// Packages of the original driver, as vendors ship it: name and version.
-fn vendor_packages(machine: &Machine) -> Vec<String> {
-    let asked = machine.run(
-        "dpkg-query",
-        &["-W", "-f=${Package} ${Version} ${db:Status-Status}\\n", "knem", "knem-dkms", "knem-modules"],
-    );
-    let mut packages = Vec::new();
-    // Both programs fail if one of the packages is not there, and list the others all the same.
-    if let Ran::Ended { output, .. } = asked {
-        packages.extend(output.lines().filter_map(|line| line.strip_suffix(" installed")).map(str::to_owned));
-    }
-    let asked =
-        machine.run("rpm", &["-q", "--qf", "%{NAME} %{VERSION}\\n", "knem", "kmod-knem", "knem-dkms", "knem-modules"]);
-    if let Ran::Ended { output, .. } = asked {
-        packages.extend(output.lines().filter(|line| !line.contains("not installed")).map(str::to_owned));
-    }
-    packages.retain(|package| package.split(' ').nth(1).is_some_and(is_original));
-    packages
+    removals.sort();
+    removals.dedup();
+    removals.into_iter().fold(finding, Finding::remedy)
 }
 
 fn autoload(machine: &Machine, seen: &Seen) -> Option<Finding> {
@@ -236,21 +244,21 @@ fn autoload(machine: &Machine, seen: &Seen) -> Option<Finding> {
     if let Some((file, line)) = machine.module_barrier() {
         return Some(
             Finding::note(ID, format!("{file} keeps the module from being loaded by itself"))
-                .means("after a restart there is no device until somebody runs modprobe knem")
+                .means("after a restart there is no device until root runs modprobe knem")
                 .detail(format!("{file}: {line}"))
-                .mend(format!("remove the line '{line}' from {file}")),
+                .remedy(format!("remove the line '{line}' from {file}")),
         );
     }
     Some(if text.is_some_and(|text| lists(&text)) || elsewhere() {
         Finding::ok(ID, "the module is loaded at boot")
     } else if hidden.is_some() {
         Finding::note(ID, "/etc/modules-load.d/knem.conf keeps the module from being loaded at boot")
-            .means("somebody wanted that, as a rule; there is no device until somebody runs modprobe knem")
-            .mend("rm /etc/modules-load.d/knem.conf")
+            .means("as a rule the administrator chose that; there is no device until root runs modprobe knem")
+            .remedy("rm /etc/modules-load.d/knem.conf")
     } else {
         Finding::note(ID, "nothing loads the module at boot")
-            .means("after a restart there is no device until somebody runs modprobe knem")
-            .mend("echo knem > /etc/modules-load.d/knem.conf")
+            .means("after a restart there is no device until root runs modprobe knem")
+            .remedy("echo knem > /etc/modules-load.d/knem.conf")
     })
 }
 
@@ -259,14 +267,14 @@ fn options(machine: &Machine) -> Option<Finding> {
     let parameters = machine.parameters();
     let options = machine.module_options();
     let known = |name: &str| parameters.iter().any(|parameter| parameter.name == name);
-    let wrong: Vec<String> =
-        options.iter().filter(|option| !known(&option.0)).map(|(name, _, file)| format!("{name} in {file}")).collect();
+    let wrong: Vec<_> = options.iter().filter(|option| !known(&option.0)).collect();
     if !wrong.is_empty() {
-        return Some(
-            Finding::note(ID, format!("these are no parameters of the module: {}", wrong.join(", ")))
-                .means("the kernel ignores them, with a line in its log")
-                .mend("knem info lists the parameters; knem(4) explains them"),
-        );
+        let list: Vec<String> = wrong.iter().map(|(name, _, file)| format!("{name} in {file}")).collect();
+        let finding = Finding::note(ID, format!("these are no parameters of the module: {}", list.join(", ")))
+            .means("the kernel ignores them, with a line in its log");
+        let remedies =
+            wrong.iter().map(|(name, _, file)| format!("remove {name} from {file}; knem(4) lists the parameters"));
+        return Some(remedies.fold(finding, Finding::remedy));
     }
     // These two are made by the others when the module is loaded.
     let derived = ["forceflags", "ignoreflags", "statslen"];
@@ -289,7 +297,7 @@ mod tests {
     use crate::machine::fake::Fake;
 
     #[test]
-    fn all_is_well() {
+    fn all_ok() {
         let findings = check(&Fake::well().machine());
         assert!(states(&findings).iter().all(|state| *state == State::Ok), "{findings:#?}");
         assert!(found(&findings, "module.present").summary.contains("signed by DKMS"));
@@ -300,8 +308,8 @@ mod tests {
         let findings = check(&Fake::new().machine());
         let present = found(&findings, "module.present");
         assert_eq!(present.state, State::Problem);
-        assert!(present.remedies[0].contains("knem2-dkms"));
-        assert_eq!(found(&findings, "module.loaded").remedies, ["modprobe knem"]);
+        assert!(present.remedies[0].contains("knem-dkms"));
+        assert_eq!(found(&findings, "module.loaded").remedies, ["see module.present; then: modprobe knem"]);
         assert_eq!(found(&findings, "module.autoload").state, State::Note);
     }
 
@@ -310,7 +318,7 @@ mod tests {
         let fake = Fake::new().file("/usr/src/knem-2.0.0/way.sh", "");
         assert!(found(&check(&fake.machine()), "module.present").remedies[0].contains("install dkms"));
         let fake = fake.says("dkms --version", "3\n");
-        assert_eq!(found(&check(&fake.machine()), "module.present").remedies, ["dkms autoinstall -k 7.2.6"]);
+        assert_eq!(found(&check(&fake.machine()), "module.present").remedies, ["dkms install knem/2.0.0 -k 7.2.6"]);
     }
 
     #[test]
@@ -375,16 +383,81 @@ mod tests {
     }
 
     #[test]
-    fn a_vendors_package_is_found() {
-        let line = "dpkg-query -W -f=${Package} ${Version} ${db:Status-Status}\\n knem knem-dkms knem-modules";
-        let output = "knem 1.1.4.90mlnx3-OFED.23.10 installed\nknem-dkms 2.0.0-1 installed\n";
-        let findings = check(&Fake::well().fails(line, output, "no packages found matching knem-modules").machine());
-        let vendor = found(&findings, "module.vendor");
-        assert_eq!(vendor.remedies, ["apt install knem2-dkms knem-tools; apt purge knem"]);
-        let line = "rpm -q --qf %{NAME} %{VERSION}\\n knem kmod-knem knem-dkms knem-modules";
-        let output = "knem 1.1.4.90mlnx3\nkmod-knem 1.1.4\npackage knem-dkms is not installed\n";
-        let findings = check(&Fake::well().fails(line, output, "").machine());
-        assert!(found(&findings, "module.vendor").remedies[0].ends_with("remove --noautoremove knem kmod-knem"));
+    fn a_vendors_package_goes_when_the_driver_is_there() {
+        const VENDOR: &str = "knem 1.1.4.90mlnx3-OFED.23.10 installed\n";
+        let remedies = |fake: &Fake| found(&check(&fake.machine()), "module.vendor").remedies.clone();
+        let both = format!("{VENDOR}knem2-dkms 2.0.0-1 installed\n");
+        assert_eq!(remedies(&Fake::well().packages(&both)), ["apt purge knem"]);
+        let missing = Fake::well().packages(&both).says("dkms status -m knem", "knem/2.0.0: added\n");
+        assert_eq!(remedies(&missing), ["dkms install knem/2.0.0 -k 7.2.6; then run knem doctor again"]);
+        let alone = missing.packages(VENDOR).without("/usr/src/knem-2.0.0").says("dkms status -m knem", "");
+        assert_eq!(remedies(&alone), ["apt install knem2-dkms knem-tools; then run knem doctor again"]);
+        // A kernel that the driver does not support keeps the vendor's.
+        assert_eq!(remedies(&alone.kernel("5.4.0")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_that_dkms_does_not_install_over() {
+        let path = "/lib/modules/7.2.6/updates/knem/knem.ko";
+        let fake = Fake::well()
+            .without("/lib/modules/7.2.6/updates")
+            .file(path, "\0version=2.0.0\0")
+            .file("/lib/modules/7.2.6/modules.dep", "updates/knem/knem.ko:\n")
+            .says("dkms status -m knem", "knem/2.0.0: added\n")
+            .fails(
+                "sh /usr/src/knem-2.0.0/way.sh 7.2.6",
+                "knem cannot be built for kernel 7.2.6: another knem.ko is there; remove that file, then: dkms autoinstall\n",
+                "",
+            );
+        let vendor = found(&check(&fake.machine()), "module.vendor").clone();
+        assert!(vendor.summary.contains(&format!("{path} (2.0.0) for kernel 7.2.6")), "{vendor:?}");
+        assert_eq!(vendor.remedies, [format!("rm {path}; dkms install knem/2.0.0 -k 7.2.6")]);
+        let packaged = fake.says(&format!("dpkg-query -S {path}"), &format!("kmod-knem: {path}\n"));
+        let vendor = found(&check(&packaged.machine()), "module.vendor").clone();
+        assert_eq!(vendor.remedies, ["apt purge kmod-knem; dkms install knem/2.0.0 -k 7.2.6"]);
+        let older = fake
+            .file(path, "\0version=1.1.4\0")
+            .says("sh /usr/src/knem-2.0.0/way.sh 7.2.6", "knem can be built for kernel 7.2.6\n");
+        let vendor = found(&check(&older.machine()), "module.vendor").clone();
+        assert_eq!(vendor.remedies, [format!("dkms install knem/2.0.0 -k 7.2.6 && rm {path}; depmod -a 7.2.6")]);
+    }
+
+    #[test]
+    fn a_kernel_without_the_driver_gets_no_command_that_fails() {
+        let refuse = |sentence: &str| {
+            Fake::well()
+                .without("/lib/modules/7.2.6/updates")
+                .without("/sys/module/knem")
+                .file("/lib/modules/7.2.6/modules.dep", "")
+                .fails("sh /usr/src/knem-2.0.0/way.sh 7.2.6", sentence, "")
+                .says("dkms status -m knem", "knem/2.0.0: added\n")
+        };
+        let remedies = |fake: &Fake| {
+            let report = crate::doctor::tests::report(fake);
+            let of_the_module = ["module", "building", "kernel", "device"];
+            let findings = report.findings.into_iter().filter(|finding| of_the_module.contains(&finding.group));
+            findings
+                .filter(|finding| finding.state == State::Problem)
+                .flat_map(|finding| finding.remedies)
+                .collect::<std::collections::BTreeSet<_>>()
+        };
+        let none = refuse("knem cannot be built for kernel 7.2.6: it has no MMU\n").absent(knem::Obstacle::NoModule);
+        for remedy in remedies(&none) {
+            assert!(remedy.starts_with("see ") || remedy.starts_with("install a newer kernel"), "{remedy}");
+        }
+        let other = none.file("/lib/modules/6.12.1/modules.dep", "updates/dkms/knem.ko:\n");
+        assert!(remedies(&other).contains("restart with kernel 6.12.1, which has the module"));
+        let other = other.kernel("5.4.0").absent(knem::Obstacle::NoModule);
+        assert!(remedies(&other).iter().all(|remedy| !remedy.contains("dkms ") && !remedy.contains("apt ")));
+        let site = refuse(
+            "knem cannot be built for kernel 7.2.6: BUILD_EXCLUSIVE_KERNEL_MAX=6.11 is set in /etc/dkms/knem.conf, and this \
+             kernel is newer\n",
+        );
+        let present = found(&check(&site.machine()), "module.present").clone();
+        assert_eq!(
+            present.remedies,
+            ["remove the line BUILD_EXCLUSIVE_KERNEL_MAX= from /etc/dkms/knem.conf; then: dkms install knem/2.0.0 -k 7.2.6"]
+        );
     }
 
     #[test]

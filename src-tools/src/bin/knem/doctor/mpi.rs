@@ -31,7 +31,7 @@ fn open_mpi(machine: &Machine) -> Vec<Finding> {
     let version =
         version.lines().next().and_then(|line| line.rsplit(" v").next()).unwrap_or_default().trim().to_owned();
     let Some(major) = version.split('.').next().and_then(|major| major.parse().ok()) else {
-        return vec![Finding::unknown(ID, "ompi_info does not tell the version of Open MPI")];
+        return vec![Finding::unknown(ID, "ompi_info does not print the version of Open MPI")];
     };
     let all = match machine.run("ompi_info", &["--all", "--parsable"]) {
         Ran::Ended { success: true, output, .. } => output,
@@ -75,9 +75,9 @@ impl OpenMpi {
         }
         let finding = Finding::note(ID, format!("Open MPI {version} is built without KNEM"))
             .means("it sends between processes of this machine by CMA, XPMEM, or two copies; those of distributions are built so")
-            .mend("build Open MPI with: ./configure --with-knem=/usr (knem-tools has knem_io.h)");
+            .remedy("build Open MPI with: ./configure --with-knem=/usr (knem-tools has knem_io.h)");
         if self.has("pml", "ucx") {
-            return finding.mend("or use KNEM by way of UCX, if that has it: mpirun --mca pml ucx --mca opal_common_ucx_tls any --mca opal_common_ucx_devices any");
+            return finding.remedy("or use KNEM by way of UCX, if that has it: mpirun --mca pml ucx --mca opal_common_ucx_tls any --mca opal_common_ucx_devices any");
         }
         finding
     }
@@ -97,10 +97,10 @@ impl OpenMpi {
             .has("pml", "ucx")
             .then_some("where the pml is ucx (with InfiniBand, as a rule), UCX decides: see mpi.ucx");
         let details = by_ucx.into_iter().map(str::to_owned);
-        let everybody = format!("for every job: a line '{parameter} = knem' in openmpi-mca-params.conf");
+        let for_all_jobs = format!("for every job: a line '{parameter} = knem' in openmpi-mca-params.conf");
         let finding = match self.parameter(parameter) {
             Some(value) if value.starts_with('^') && value.contains("knem") => {
-                Finding::note(ID, format!("Open MPI is told not to use KNEM: {parameter} is {value}"))
+                Finding::note(ID, format!("Open MPI is set not to use KNEM: {parameter} is {value}"))
             }
             Some(value) if value.split(',').next() == Some("knem") => {
                 return Finding::ok(ID, format!("Open MPI uses KNEM: {parameter} is {value}"))
@@ -115,8 +115,8 @@ impl OpenMpi {
         };
         finding
             .means("KNEM is used only if it is asked for, or where the others do not work: between containers, or where ptrace is restricted")
-            .mend(format!("mpirun {options} PROGRAM"))
-            .mend(everybody)
+            .remedy(format!("mpirun {options} PROGRAM"))
+            .remedy(for_all_jobs)
             .details(details)
     }
 }
@@ -127,8 +127,8 @@ fn ucx(machine: &Machine) -> Finding {
         return Finding::unknown(ID, "UCX is not in PATH")
             .detail("where a module system has it: module load ucx; knem doctor");
     }
-    let told = machine.ask("ucx_info", &["-v"]).unwrap_or_default();
-    let version = told
+    let text = machine.ask("ucx_info", &["-v"]).unwrap_or_default();
+    let version = text
         .lines()
         .find_map(|line| line.split_once("ersion"))
         .map(|(_, rest)| rest.trim_start_matches([':', ' ']))
@@ -149,7 +149,7 @@ fn ucx(machine: &Machine) -> Finding {
     if !built {
         return Finding::note(ID, format!("UCX {version} is built without KNEM"))
             .means("it sends between processes of this machine by CMA, XPMEM, or two copies; those of distributions are built so")
-            .mend("build UCX with knem-tools installed: ./contrib/configure-release finds knem.pc (--with-knem)");
+            .remedy("build UCX with knem-tools installed: ./contrib/configure-release finds knem.pc (--with-knem)");
     }
     let variable = machine.variable("UCX_TLS");
     if let Some(list) = variable.as_deref().filter(|list| !allows(list)) {
@@ -158,7 +158,7 @@ fn ucx(machine: &Machine) -> Finding {
             format!("UCX {version} is built with KNEM, and UCX_TLS={list} keeps it from being used"),
         )
         .means("of the transports, only those in the list are used")
-        .mend(format!("export UCX_TLS={}", with_knem(list)));
+        .remedy(format!("export UCX_TLS={}", with_knem(list)));
     }
     if !offers {
         let finding =
@@ -166,9 +166,9 @@ fn ucx(machine: &Machine) -> Finding {
         return if machine.opened.is_ok() {
             finding
                 .means("it can register no memory, as a rule")
-                .mend("UCX_LOG_LEVEL=info ucx_info -d; look at limits.memlock")
+                .remedy("UCX_LOG_LEVEL=info ucx_info -d; look at limits.memlock")
         } else {
-            finding.means("it cannot open the device").mend("see device.access")
+            finding.means("it cannot open the device").remedy("see device.access")
         };
     }
     Finding::ok(ID, format!("UCX {version} is built with KNEM, and uses it: it prefers it to CMA"))
@@ -219,23 +219,23 @@ fn mpich(machine: &Machine) -> Option<Finding> {
         };
         finding
             .means("it has no other way for large messages: a job ends where the device is missing")
-            .mends_device(machine)
+            .remedy_of_device(machine)
     } else {
         Finding::note(
             ID,
             format!("{name} ({}) does not use KNEM", if device.is_empty() { "unknown device" } else { &device }),
         )
         .means("MPICH from 3.4 on has KNEM by way of UCX only")
-        .mend("an MPICH with --with-device=ch4:ucx, and a UCX with KNEM")
+        .remedy("an MPICH with --with-device=ch4:ucx, and a UCX with KNEM")
     })
 }
 
 impl Finding {
-    fn mends_device(self, machine: &Machine) -> Self {
+    fn remedy_of_device(self, machine: &Machine) -> Self {
         if machine.opened.is_ok() {
             self
         } else {
-            self.mend("see device.access")
+            self.remedy("see device.access")
         }
     }
 }
@@ -256,7 +256,7 @@ mod tests {
     const VADER: &str = "mca:btl:vader:param:btl_vader_single_copy_mechanism";
 
     #[test]
-    fn all_is_well() {
+    fn all_ok() {
         let findings = check(&Fake::well().machine());
         assert!(states(&findings).iter().all(|state| *state == State::Ok), "{findings:#?}");
     }
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn open_mpi_5_prefers_others_unless_told() {
+    fn open_mpi_5_prefers_others_unless_set() {
         let with = |value: &str| {
             let fake = Fake::well()
                 .says(ALL, &format!("mca:smsc:knem:version:\"x\"\nmca:smsc:base:param:smsc:value:{value}\n"));
@@ -288,7 +288,7 @@ mod tests {
         let finding = with("");
         assert!(finding.summary.contains("prefers XPMEM and CMA"), "{finding:?}");
         assert_eq!(finding.remedies[0], "mpirun --mca pml ob1 --mca btl self,sm --mca smsc knem PROGRAM");
-        assert!(with("^knem").summary.contains("told not to"));
+        assert!(with("^knem").summary.contains("set not to"));
         assert!(with("cma,knem").summary.contains("prefers the others"));
         assert!(with("cma").summary.contains("rather than KNEM"));
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The findings, for people: a line for each group that is well, and what is not well with what it means and what mends it.
+//! The findings, for people: a line for each group that is well, and what is not OK with what it means and its remedy.
 
 use anstyle::Style;
 
@@ -10,7 +10,7 @@ use crate::style::{Styled, BAD, FAINT, GOOD, HEAD, NOTE};
 /// Columns of the word for the state.
 const WORD: usize = 9;
 
-/// Writes a report. With `verbose`, what is well is told in full as well.
+/// Writes a report. With `verbose`, what is OK is shown in full as well.
 pub(super) fn write(report: &Report, verbose: bool, width: usize) -> String {
     let mut text = String::new();
     for group in &GROUPS {
@@ -29,7 +29,7 @@ pub(super) fn write(report: &Report, verbose: bool, width: usize) -> String {
         text.push('\n');
         for finding in findings {
             if verbose || finding.state != State::Ok {
-                text += &tell(finding, verbose, width);
+                text += &show(finding, verbose, width);
             }
         }
         if !verbose && well > 0 {
@@ -61,7 +61,7 @@ fn entry(state: State, sentence: &str, width: usize) -> String {
     text
 }
 
-fn tell(finding: &Finding, verbose: bool, width: usize) -> String {
+fn show(finding: &Finding, verbose: bool, width: usize) -> String {
     let mut sentence = finding.summary.clone();
     if let Some(subject) = finding.subject.as_deref().filter(|subject| !sentence.contains(subject)) {
         sentence = format!("{subject}: {sentence}");
@@ -106,12 +106,8 @@ fn conclusion(report: &Report, width: usize) -> String {
         (true, 0) => format!("KNEM works here for {}: ", report.user),
         (true, _) => format!("KNEM does not work here for {}: ", report.user),
     };
-    // Nobody shall try in vain.
-    let who = if report.is_root || report.count(State::Problem) == 0 {
-        ""
-    } else {
-        " Most of what mends it is for root to do."
-    };
+    // A user without root would try in vain.
+    let who = if report.is_root || report.count(State::Problem) == 0 { "" } else { " Most remedies need root." };
     wrapped(&format!("{verdict}{}.{who}", counts.join(", ")), width).join("\n") + "\n"
 }
 

@@ -68,9 +68,9 @@ fn requests(counts: &Counts) -> Finding {
             || "since it was loaded".to_owned(),
             |age| format!("since it was loaded or its counters were cleared, {} ago", units::age(age)),
         );
-        return Finding::note(ID, format!("nobody has used KNEM {since}"))
+        return Finding::note(ID, format!("no program has used KNEM {since}"))
             .means("either nothing large was sent between processes of this machine, or the programs do not use KNEM")
-            .mend("run a job, and watch: knem stat 1; if the numbers stay, see what is said of Open MPI and UCX");
+            .remedy("run a job, and watch: knem stat 1; if the numbers stay, see what is said of Open MPI and UCX");
     }
     let since = counts.age_ns.map_or_else(|| "since it was loaded".to_owned(), |age| format!("in {}", units::age(age)));
     let bytes =
@@ -86,17 +86,17 @@ fn refused(reasons: &[Reason]) -> Finding {
         return Finding::ok(ID, "nothing was refused");
     };
     let sentence = |reason: &&Reason| {
-        let told = explain::reason(&reason.name);
-        format!("{} for {}: {} {}", requests_of(reason.count), reason.name, told.meaning, told.remedy)
+        let explained = explain::reason(&reason.name);
+        format!("{} for {}: {} {}", requests_of(reason.count), reason.name, explained.meaning, explained.remedy)
     };
     let sentences: Vec<String> = sorted.iter().map(sentence).collect();
     match sorted.iter().find(|reason| SETTINGS.contains(&&*reason.name)) {
         Some(reason) => {
-            let told = explain::reason(&reason.name);
-            Finding::note(ID, format!("{} refused ({}): {}", requests_of(reason.count), reason.name, told.meaning))
+            let explained = explain::reason(&reason.name);
+            Finding::note(ID, format!("{} refused ({}): {}", requests_of(reason.count), reason.name, explained.meaning))
                 .means("programs that can, copy without KNEM then; others fail")
-                .mend(told.remedy)
-                .mend("knem stat --refused")
+                .remedy(explained.remedy)
+                .remedy("knem stat --refused")
                 .details(sentences)
         }
         None => {
@@ -119,7 +119,7 @@ fn failed(counts: &Counts) -> Finding {
     }
     Finding::note(ID, format!("{} copies have failed", counts.failed))
         .means("the memory of the asking process was not mapped in the middle, it was killed, or a DMA engine gave up")
-        .mend("usual when jobs are killed; otherwise: echo 1 > /sys/module/knem/parameters/debug, and look at dmesg")
+        .remedy("usual when jobs are killed; otherwise: echo 1 > /sys/module/knem/parameters/debug, and look at dmesg")
 }
 
 #[cfg(test)]
@@ -137,17 +137,20 @@ mod tests {
     }
 
     #[test]
-    fn all_is_well() {
+    fn all_ok() {
         let findings = check(&Fake::well().machine());
         assert!(states(&findings).iter().all(|state| *state == State::Ok), "{findings:#?}");
         assert_eq!(findings[0].summary, "KNEM is used: 21 requests in 1h 0m, 1.00M of data");
     }
 
     #[test]
-    fn nobody_uses_it() {
+    fn no_program_uses_it() {
         let finding = of("version 1\nage_ns 5000000000\nsubmitted 0\n", "use.requests");
         assert_eq!(finding.state, State::Note);
-        assert_eq!(finding.summary, "nobody has used KNEM since it was loaded or its counters were cleared, 5s ago");
+        assert_eq!(
+            finding.summary,
+            "no program has used KNEM since it was loaded or its counters were cleared, 5s ago"
+        );
     }
 
     #[test]

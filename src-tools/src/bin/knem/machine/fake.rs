@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
 //! A machine for tests: files below a temporary root, and programs with set answers.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -92,6 +93,9 @@ impl Fake {
                 "knem can be built for kernel 7.2.6 with the kernel crate: metadata made from linux-source-7.2\n",
             )
             .says("sh /usr/src/knem-2.0.0/secure-boot.sh", "")
+            .says("apt-get --version", "")
+            .file("/var/lib/dpkg/status", "")
+            .packages("knem2-dkms 2.0.0-1 installed\n")
             .says("dkms --version", "dkms-3.2.0\n")
             .says("dkms status -m knem", "knem/2.0.0, 7.2.6, x86_64: installed\n")
             .file("/sys/module/knem/version", "2.0.0\n")
@@ -145,6 +149,13 @@ impl Fake {
     /// With a program that succeeds and writes this.
     pub(crate) fn says(&self, line: &str, output: &str) -> Self {
         self.answers(line, Ran::Ended { success: true, output: output.to_owned(), complaint: String::new() })
+    }
+
+    /// With these packages of drivers, as dpkg lists them.
+    pub(crate) fn packages(&self, output: &str) -> Self {
+        let format = "${Package} ${Version} ${db:Status-Status}\\n";
+        let names = "knem2-dkms knem-dkms knem kmod-knem knem-modules";
+        self.fails(&format!("dpkg-query -W -f={format} {names}"), output, "")
     }
 
     /// With a program that fails, and writes this to standard output and standard error.
@@ -234,6 +245,7 @@ impl Fake {
             caller: self.caller.clone(),
             node: path.clone(),
             facts: self.facts.clone(),
+            driver: OnceCell::new(),
             opened: match &self.opened {
                 Opened::Yes(knem_core::uapi::ABI_VERSION) => {
                     Ok(Info { abi: knem_core::uapi::ABI_VERSION, has_dma: false, ignored_flags: 0, forced_flags: 0 })

@@ -6,6 +6,7 @@
 
 mod caller;
 pub(crate) mod commands;
+pub(crate) mod driver;
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod modules;
@@ -13,6 +14,7 @@ mod packages;
 pub(crate) mod parameters;
 mod surroundings;
 
+use std::cell::OnceCell;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +22,7 @@ use knem::{Device, Info, NodeFacts};
 
 pub(crate) use caller::Caller;
 pub(crate) use commands::{Commands, Ran};
+pub(crate) use driver::Driver;
 
 /// A machine.
 pub(crate) struct Machine {
@@ -35,6 +38,7 @@ pub(crate) struct Machine {
     pub(crate) facts: Option<NodeFacts>,
     /// What came of opening it.
     pub(crate) opened: Result<Info, knem::Error>,
+    driver: OnceCell<Driver>,
 }
 
 /// What came of reading a file.
@@ -59,7 +63,13 @@ impl Machine {
             node: path.to_owned(),
             facts: NodeFacts::gather(path).ok(),
             opened: Device::open_at(path).map(|device| device.info()),
+            driver: OnceCell::new(),
         }
+    }
+
+    /// What is installed of the driver; asked once.
+    pub(crate) fn driver(&self) -> &Driver {
+        self.driver.get_or_init(|| Driver::of(self))
     }
 
     /// A place in the file system.
@@ -119,6 +129,11 @@ impl Machine {
     /// Whether it is a directory.
     pub(crate) fn is_directory(&self, path: &str) -> bool {
         self.place(path).is_dir()
+    }
+
+    /// Whether it is a symbolic link.
+    pub(crate) fn is_link(&self, path: &str) -> bool {
+        self.place(path).is_symlink()
     }
 
     /// Where a program is.

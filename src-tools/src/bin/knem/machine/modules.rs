@@ -3,10 +3,8 @@
 
 use crate::machine::Machine;
 
-/// Directories of a kernel's modules that packages other than the kernel's own put files in.
-const FOREIGN_DIRECTORIES: [&str; 4] = ["updates", "extra", "weak-updates", "misc"];
-/// How deep they are looked through.
-const DEPTH: usize = 5;
+/// How deep a kernel's modules are looked through.
+const DEPTH: usize = 12;
 
 /// A file with the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +38,8 @@ impl Machine {
         kernels
     }
 
-    /// Version of the driver's source that is installed for DKMS; the newest, if there are several.
-    pub(crate) fn source_version(&self) -> Option<String> {
+    /// Version of the driver's source in /usr/src; the newest, if there are several.
+    pub(super) fn source_version(&self) -> Option<String> {
         let trees = self.names("/usr/src").into_iter().filter_map(|name| name.strip_prefix("knem-").map(str::to_owned));
         trees
             .filter(|version| self.exists(&format!("/usr/src/knem-{version}/way.sh")))
@@ -60,9 +58,7 @@ impl Machine {
                 files.push(ModuleFile { path, chosen: true });
             }
         }
-        for foreign in FOREIGN_DIRECTORIES {
-            self.search(&format!("{directory}/{foreign}"), DEPTH, &mut files);
-        }
+        self.search(&directory, DEPTH, &mut files);
         files
     }
 
@@ -71,7 +67,7 @@ impl Machine {
             let path = format!("{directory}/{name}");
             if is_module(&name) && !files.iter().any(|file| file.path == path) {
                 files.push(ModuleFile { path, chosen: false });
-            } else if depth > 0 && self.is_directory(&path) {
+            } else if depth > 0 && self.is_directory(&path) && !self.is_link(&path) {
                 self.search(&path, depth - 1, files);
             }
         }

@@ -62,11 +62,11 @@ mod tests {
         for (os_release, wanted) in [
             ("ID=debian\n", "apt install openssl knem2-dkms"),
             ("ID=ubuntu\nID_LIKE=debian\n", "apt install openssl knem2-dkms"),
-            ("ID=fedora\n", "dnf install openssl knem-dkms"),
-            ("NAME=x\nID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", "dnf install openssl knem-dkms"),
-            ("ID='almalinux'\nID_LIKE='rhel centos fedora'\n", "dnf install openssl knem-dkms"),
-            ("ID=\"sles\"\nID_LIKE=\"suse\"\n", "zypper install openssl knem-dkms"),
-            ("ID=\"opensuse-tumbleweed\"\n", "zypper install openssl knem-dkms"),
+            ("ID=fedora\n", "dnf install openssl knem2-dkms"),
+            ("NAME=x\nID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", "dnf install openssl knem2-dkms"),
+            ("ID='almalinux'\nID_LIKE='rhel centos fedora'\n", "dnf install openssl knem2-dkms"),
+            ("ID=\"sles\"\nID_LIKE=\"suse\"\n", "zypper install openssl knem2-dkms"),
+            ("ID=\"opensuse-tumbleweed\"\n", "zypper install openssl knem2-dkms"),
             ("ID=arch\n", "install openssl knem2-dkms"),
             ("ID=gentoo\n", "install openssl knem2-dkms"),
         ] {
