@@ -7,8 +7,8 @@ use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::PathBuf;
 use std::process::Command;
 
-use nix::unistd::geteuid;
 use knem_lab::workspace::Workspace;
+use nix::unistd::geteuid;
 
 const KERNEL: &str = "7.2.1-test";
 /// The shells that read the scripts: sh runs them, and DKMS is bash.
