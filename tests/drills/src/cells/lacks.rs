@@ -11,7 +11,6 @@ use knem_lab::run;
 use nix::mount::MsFlags;
 
 use super::kernels::{arrives_with_source, source};
-use super::unsupported::headers;
 use crate::drill::Drill;
 use crate::machine::Machine;
 use crate::memory::Bound;
@@ -68,13 +67,6 @@ pub(crate) const DRILLS: &[Drill] = &[
         claim: "no C compiler of the kernel's: skipped with a sentence; when gcc comes, a trigger builds",
         fast: false,
         run: compiler_arrives,
-    },
-    Drill {
-        id: "D9",
-        name: "clang-kernel",
-        claim: "a kernel that clang built: skipped, and its tools named; when they come, a trigger builds with them, by any suffix",
-        fast: false,
-        run: clang_kernel,
     },
     Drill {
         id: "D10",
@@ -281,44 +273,6 @@ fn compiler_arrives(site: &Site) -> Result<()> {
         shell.healthy()?;
         shell.demand_module(&kernel.release, site.version())?;
         Ok(())
-    })
-}
-
-/// What clang and LLVM's linker change in the configuration of a kernel that gcc built.
-const OF_CLANG: &str =
-    "s/^CONFIG_CC_IS_GCC=/CONFIG_CC_IS_CLANG=/; s/^CONFIG_CLANG_VERSION=.*/CONFIG_CLANG_VERSION=190107/; \
-    s/^CONFIG_CC_VERSION_TEXT=.*/CONFIG_CC_VERSION_TEXT=\"Debian clang version 19.1.7 (3+b1)\"/; \
-    s/^CONFIG_LD_IS_BFD=/CONFIG_LD_IS_LLD=/; s/^CONFIG_AS_IS_GNU=/CONFIG_AS_IS_LLVM=/; /^CONFIG_GCC/d; \
-    s/^CONFIG_FTRACE_MCOUNT_USE_CC=/CONFIG_FTRACE_MCOUNT_USE_OBJTOOL=/; /^CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=/d; \
-    s/^CONFIG_CC_IMPLICIT_FALLTHROUGH=.*/CONFIG_CC_IMPLICIT_FALLTHROUGH=\"-Wimplicit-fallthrough\"/";
-
-fn clang_kernel(site: &Site) -> Result<()> {
-    let known = site.kernel("6.12")?;
-    let release = "6.12.0-clang";
-    let machine = Machine::above(site, &site.installed(known)?)?;
-    machine.inside(|shell| {
-        let package = headers(shell, &known.release, release, OF_CLANG)?;
-        let said = shell.install(&[&package, WITNESS])?;
-        said.must_say(&format!(
-            "knem: not built for kernel {release}: this kernel is built by clang 19, and these of its tools are not installed: \
-             clang, ld.lld, llvm-nm; apt install clang lld llvm"
-        ))?;
-        shell.healthy()?;
-        shell.demand_no_module(release)?;
-
-        let built = || -> Result<()> {
-            shell.dkms_status()?.must_say(&format!("knem/{}, {release}, x86_64: installed", site.version()))?;
-            let module = format!("/lib/modules/{release}/updates/dkms/knem.ko.xz");
-            shell.output(&format!("xz -dc {module} | grep -a -q 'clang version 19' && ! xz -dc {module} | grep -a -q GCC:"))?;
-            shell.healthy()
-        };
-        shell.install(&["clang", "lld", "llvm"])?.must_say("Processing triggers for knem2-dkms")?;
-        built()?;
-        shell.note("the tools have a suffix only")?;
-        shell.apt(&["purge", "clang", "lld", "llvm"])?.demand(0)?;
-        shell.output("! command -v clang && command -v clang-19")?;
-        shell.rebuild(release)?;
-        built()
     })
 }
 

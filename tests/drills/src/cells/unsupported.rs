@@ -28,7 +28,7 @@ pub(crate) const DRILLS: &[Drill] = &[
 ];
 
 /// Makes a package of the headers of `known`, as those of another release, with the configuration changed by a line of sed.
-pub(crate) fn headers(shell: &Shell<'_>, known: &str, release: &str, change: &str) -> Result<String> {
+fn headers(shell: &Shell<'_>, known: &str, release: &str, change: &str) -> Result<String> {
     Fake {
         name: &format!("linux-headers-{release}"),
         version: "1",
