@@ -14,6 +14,7 @@ pub mod lab;
 pub mod module;
 pub mod namespace;
 pub mod packages;
+pub mod programs;
 pub mod run;
 pub mod uml;
 pub mod userland;

@@ -2,21 +2,15 @@
 //! The test programs that run in machines of ours: built here, and brought in below `/usr/local/bin`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+use knem_lab::programs::{add, rust};
 use knem_lab::userland::Installed;
 use knem_lab::vm::Add;
 use knem_lab::workspace::Workspace;
 use knem_lab::{host, run};
-
-/// Where the machines have them.
-const PLACE: &str = "/usr/local/bin";
-
-/// The profile in the top Cargo.toml that they are built with.
-pub(crate) const PROFILE: &str = "machine";
 
 /// Programs in Rust: the interface against any device, the driver's life, random sequences against a model, one member of
 /// the group against another, and instructions of calls.
@@ -24,9 +18,6 @@ const RUST: &[&str] = &["knem-conformance", "knem-vm-tests", "knem-model", "knem
 
 /// The command, for machines that cannot have the package with it.
 const COMMAND: &str = "knem";
-
-/// What the machines are: named, so that what runs while something is compiled is not linked as the programs are.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Programs in C: the name, its sources, and whether it is built for 32 bits.
 const C: &[(&str, &[&str], bool)] = &[
@@ -51,9 +42,9 @@ pub fn build(workspace: &Workspace) -> Result<Vec<Add>> {
     host::need(&["cc", "pkg-config", CROSS[0], CROSS[1]])?;
     let flags = stage(workspace)?;
     for (name, sources, narrow) in C {
-        programs.push(compile(workspace, name, sources, *narrow, &flags)?);
+        programs.push(add(compile(workspace, name, sources, *narrow, &flags)?)?);
     }
-    programs.into_iter().map(add).collect()
+    Ok(programs)
 }
 
 /// The command `knem`, if an installation has come without it.
@@ -61,27 +52,7 @@ pub fn of_the_tools(workspace: &Workspace, installed: &Installed) -> Result<Vec<
     if installed.tools {
         return Ok(Vec::new());
     }
-    rust(workspace, &[COMMAND])?.into_iter().map(add).collect()
-}
-
-/// The program that carries out the remedies of `knem doctor`.
-///
-/// # Errors
-/// When it does not build.
-pub fn remedies(workspace: &Workspace) -> Result<Vec<Add>> {
-    rust(workspace, &["knem-remedies"])?.into_iter().map(add).collect()
-}
-
-/// Builds programs in Rust. They need no C library in the machine, which may have a much older one than the host.
-fn rust(workspace: &Workspace, names: &[&str]) -> Result<Vec<PathBuf>> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(&workspace.root).args(["build", "--profile", PROFILE, "--target", TARGET, "--target-dir"]);
-    cargo.arg(workspace.target()).env("RUSTFLAGS", "-C target-feature=+crt-static");
-    for name in names {
-        cargo.args(["--bin", name]);
-    }
-    run::run(&mut cargo)?;
-    Ok(names.iter().map(|name| workspace.target().join(TARGET).join(PROFILE).join(name)).collect())
+    rust(workspace, &[COMMAND])
 }
 
 /// Builds all of them if a command for a machine names one, in whatever of its words.
@@ -96,11 +67,6 @@ pub fn wanted(workspace: &Workspace, command: &[String]) -> Result<Vec<Add>> {
 /// Whether a shell might find the name of a program in a word.
 fn mentions(word: &str, name: &str) -> bool {
     word.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).any(|part| part == name)
-}
-
-fn add(path: PathBuf) -> Result<Add> {
-    let destination = Path::new(PLACE).join(path.file_name().context("a program has a name")?);
-    Ok(Add { path, destination })
 }
 
 /// Where programs in C and what they need are made.

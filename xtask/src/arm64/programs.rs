@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::tree::Tree;
-use crate::programs::{CONFORMANCE, C_FLAGS, PROFILE};
+use crate::programs::{CONFORMANCE, C_FLAGS};
 use knem_lab::lab::Lab;
 use knem_lab::namespace::directory;
+use knem_lab::programs::PROFILE;
 use knem_lab::run;
 use knem_lab::uml::workshop::Workshop;
 use knem_packages::dist;

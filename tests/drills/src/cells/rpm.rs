@@ -306,7 +306,7 @@ fn vendor(site: &Site) -> Result<()> {
         }
         let kept = |when: &str| -> Result<()> {
             shell.sh("rpm -q knem knem-dkms kmod-knem mpi")?.demand(0)?.must_not_say(site.version())?;
-            if [place.as_str(), header, sources].iter().any(|file| !shell.has(file.trim_start_matches('/'))) {
+            if [header, sources].iter().any(|file| !shell.has(file.trim_start_matches('/'))) {
                 bail!("{when}: files of the vendor's are gone");
             }
             Ok(())
@@ -314,6 +314,9 @@ fn vendor(site: &Site) -> Result<()> {
         dnf(shell, "upgrade")?.demand(0)?.must_not_say("knem-")?;
         dnf(shell, "distro-sync")?.demand(0)?;
         kept("upgrade")?;
+        if !shell.has(place.trim_start_matches('/')) {
+            bail!("upgrade: the vendor's module is gone");
+        }
         // Nor is a tree that rpm has not installed.
         shell.write("usr/src/knem-1.9/package.sh", "touch /opt/called\n")?;
         dnf(shell, "install knem2-dkms knem-tools")?.demand(0)?.must_not_say("scriptlet failed")?;

@@ -266,7 +266,7 @@ fn same_module_elsewhere(site: &Site) -> Result<()> {
         let other = format!("/lib/modules/{release}/updates/knem/knem.ko");
         shell.output(&format!(
             "mkdir -p $(dirname {other}) && xz -dc /lib/modules/{release}/updates/dkms/knem.ko.xz >{other} && \
-             dkms remove knem/{version} -k {release}; depmod {release}"
+             dkms unbuild knem/{version} -k {release}; depmod {release}"
         ))?;
         let why = format!("another knem.ko, version {version}, is in {other}");
         let headers = format!("linux-headers-{release}");
