@@ -308,7 +308,7 @@ mod tests {
         let findings = check(&Fake::new().machine());
         let present = found(&findings, "module.present");
         assert_eq!(present.state, State::Problem);
-        assert!(present.remedies[0].contains("knem-dkms"));
+        assert!(present.remedies[0].contains("knem2-dkms"));
         assert_eq!(found(&findings, "module.loaded").remedies, ["see module.present; then: modprobe knem"]);
         assert_eq!(found(&findings, "module.autoload").state, State::Note);
     }
