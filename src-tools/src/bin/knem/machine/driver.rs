@@ -95,10 +95,10 @@ impl Package {
 impl Machine {
     /// What installs packages here.
     pub(crate) fn manager(&self) -> Manager {
-        // Debian may have a dnf, and Fedora an apt: the one with the database counts.
+        // Debian may have a dnf, and Fedora an apt.
         let has = |program| self.find(program).is_some();
         match () {
-            () if has("apt-get") && self.exists("/var/lib/dpkg/status") => Manager::Apt,
+            () if has("apt-get") && self.exists("/etc/debian_version") => Manager::Apt,
             () if has("dnf") => Manager::Dnf,
             () if has("zypper") => Manager::Zypper,
             () => Manager::Other,

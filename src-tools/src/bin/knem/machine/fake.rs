@@ -94,7 +94,7 @@ impl Fake {
             )
             .says("sh /usr/src/knem-2.0.0/secure-boot.sh", "")
             .says("apt-get --version", "")
-            .file("/var/lib/dpkg/status", "")
+            .file("/etc/debian_version", "")
             .packages("knem2-dkms 2.0.0-1 installed\n")
             .says("dkms --version", "dkms-3.2.0\n")
             .says("dkms status -m knem", "knem/2.0.0, 7.2.6, x86_64: installed\n")
