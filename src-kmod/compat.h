@@ -128,6 +128,10 @@ static inline void compat_choose_cpus(const struct cpumask *mask)
 #define _copy_from_user _inline_copy_from_user
 #endif
 
+#ifndef barrier_nospec /* 6.4; before that, of some architectures */
+#define barrier_nospec() do { } while (0)
+#endif
+
 /* The number of bytes that cannot be used. */
 static inline size_t compat_fault_in(char __user *address, size_t n, bool write)
 {

@@ -151,10 +151,14 @@ unsigned long knem_shim_to_user_nofault(void __user *to, const void *from, unsig
 	return n;
 }
 
+/* Not _copy_from_user(), which zeroes what it cannot copy: the region must stay as it is from there on. */
 unsigned long knem_shim_from_user_nofault(void *to, const void __user *from, unsigned long n)
 {
+	if (!access_ok(from, n))
+		return n;
+	barrier_nospec();
 	pagefault_disable();
-	n = _copy_from_user(to, from, n);
+	n = raw_copy_from_user(to, from, n);
 	pagefault_enable();
 	return n;
 }
