@@ -18,13 +18,13 @@ cp -a /usr/lib/sysusers.d/knem.conf /root/sysusers.conf
 ! command -v xz > /dev/null || xz -dkc /root/module/knem.ko.xz > /root/knem.ko
 # The same length: the modules of another version, and of the original driver.
 sed "s/version=$V/version=9.9.9/" /root/knem.ko > /root/other.ko
-! cmp -s /root/knem.ko /root/other.ko
+if cmp -s /root/knem.ko /root/other.ko; then exit 1; fi
 sed "s/version=$V/version=1.1.4/" /root/knem.ko > /root/original.ko
 pack() {
     mkdir -p "/root/$1/DEBIAN"
     printf 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: Vendor <vendor@packages.invalid>\nDescription: made for a test\n' \
         "$1" "$2" > "/root/$1/DEBIAN/control"
-    dpkg-deb -q --root-owner-group --build "/root/$1" "/root/$1.deb"
+    dpkg-deb --root-owner-group --build "/root/$1" "/root/$1.deb" > /dev/null
 }
 mkdir -p /root/knem/usr/share/knem
 pack knem 1.1.4.90mlnx3
