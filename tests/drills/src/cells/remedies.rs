@@ -58,7 +58,7 @@ fn carry_out(site: &Site, command: &str) -> Result<()> {
     // With compilers and headers: modules are built again.
     let image = machine.image(kernel, Without::Nothing)?;
     let adds = programs::rust(&site.lab().workspace, &["knem-remedies"])?;
-    let options = Options { memory: 3072, timeout: Duration::from_secs(3600), adds, ..options() };
+    let options = Options { memory: 3072, timeout: Duration::from_secs(7200), adds, ..options() };
     let report = machine.boot_image(&image, &[command], &options)?;
     for said in &report.said {
         said.demand(0)?;

@@ -15,6 +15,9 @@ cp -a "$B" /root/build
 cp -a "$M" /root/module
 cp -a /usr/lib/udev/rules.d/60-knem.rules /usr/lib/modules-load.d/knem.conf /root/
 cp -a /usr/lib/sysusers.d/knem.conf /root/sysusers.conf
+cp -a /etc/security/limits.d/20-knem.conf /root/limits.conf
+mkdir /root/modules
+cp -a "/lib/modules/$K"/modules.* /root/modules/
 ! command -v xz > /dev/null || xz -dkc /root/module/knem.ko.xz > /root/knem.ko
 # The same length: the modules of another version, and of the original driver.
 sed "s/version=$V/version=9.9.9/" /root/knem.ko > /root/other.ko
