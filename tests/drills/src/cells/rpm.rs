@@ -285,14 +285,17 @@ fn vendor(site: &Site) -> Result<()> {
     machine.inside(|shell| {
         let place = format!("/lib/modules/{}/extra/knem/knem.ko", kernel.release);
         let header = "/opt/knem-1.1.4.90mlnx3/include/knem_io.h";
-        let sources = "/usr/src/knem-1.1.4.90mlnx3/knem.c";
-        for (name, file) in [("knem", header), ("knem-dkms", sources), ("kmod-knem", place.as_str())] {
+        let tree = "/usr/src/knem-1.1.4.90mlnx3";
+        let sources = &*format!("{tree}/knem.c");
+        for (name, file, owned) in
+            [("knem", header, header), ("knem-dkms", sources, tree), ("kmod-knem", place.as_str(), place.as_str())]
+        {
             build_package(
                 shell,
                 &format!(
                     "Name: {name}\nVersion: 1.1.4.90mlnx3\nRelease: OFED.23.10\nSummary: The vendor's\nLicense: BSD\n\
                      AutoReqProv: no\n%description\nThe vendor's.\n%install\ninstall -D -m 644 /etc/hostname %{{buildroot}}{file}\n\
-                     %files\n{file}\n"
+                     %files\n{owned}\n"
                 ),
             )?;
         }
