@@ -153,7 +153,7 @@ fn contents(package: &mut PackageBuilder, plain: &Package, directories: &[String
     Ok(())
 }
 
-/// The tool's relations and scriptlets, without what is made anew: what the package says of itself, and of rpm.
+/// The tool's relations and scriptlets, without what is generated again: what the package says of itself, and of rpm.
 fn relations(package: &mut PackageBuilder, plain: &Package) -> Result<()> {
     let known = &plain.metadata;
     let name = known.get_name()?;
