@@ -29,7 +29,8 @@ static u64 knem_factor __read_mostly;
 
 /*
  * Cookies are random, but a user knows its own, and may keep those that a known hash puts in one bucket. Multiplication by a secret factor
- * spreads them: which random cookies share a bucket depends on the factor, and is known to no user. The seed changes with each table, so that what collides in one does not in the next.
+ * spreads them: which random cookies share a bucket depends on the factor, and is known to no user. The seed changes with each
+ * table, so that what collides in one does not in the next.
  */
 static u32 knem_hash(const void *data, u32 len, u32 seed)
 {
