@@ -60,10 +60,18 @@ wanted() {
     running=$(uname -r)
     [ -d "/lib/modules/$running" ] || return 0
     [ "$1" != "$running" ] && [ "$1" != "$(ls -v /lib/modules | tail -n 1)" ] || return 0
-    # shellcheck source=/dev/null
-    (autoinstall_all_kernels= && . /etc/dkms/framework.conf && [ -n "$autoinstall_all_kernels" ]) 2>/dev/null ||
-        grep -qxF "$1" "$upgraded" 2>/dev/null
+    all_kernels || grep -qxF "$1" "$upgraded" 2>/dev/null
 }
+
+# Whether autoinstall_all_kernels is set. Debian 13 sets it, in a file of its own.
+all_kernels() (
+    autoinstall_all_kernels=
+    for file in /etc/dkms/framework.conf /etc/dkms/framework.conf.d/*.conf; do
+        # shellcheck source=/dev/null
+        [ ! -r "$file" ] || . "$file"
+    done
+    [ -n "$autoinstall_all_kernels" ]
+)
 
 # Builds for the kernels that lack the module; with `untried`, not for those for which building has just failed.
 build_missing() {

@@ -122,16 +122,18 @@ fn dkms_policy(site: &Site) -> Result<()> {
             &format!("#!/bin/sh\n[ \"$*\" = -r ] || exec /usr/bin/uname.distrib \"$@\"\necho {}\n", new.release),
         )?;
         shell.output("chmod 755 /usr/bin/uname")?;
+        // Debian 13's DKMS sets it.
+        shell.output("rm /etc/dkms/framework.conf.d/autoinstall_all_kernels.conf")?;
         shell.install_knem_and_witness()?;
         shell.healthy()?;
         shell.demand_module(&new.release, site.version())?;
         shell.demand_no_module(&old.release)?;
 
-        shell.output("echo 'autoinstall_all_kernels=yes' >>/etc/dkms/framework.conf")?;
+        shell.output("echo 'autoinstall_all_kernels=yes' >/etc/dkms/framework.conf.d/all.conf")?;
         shell.apt(&["install", "--reinstall", "knem2-dkms"])?.demand(0)?;
         shell.demand_module(&old.release, site.version())?;
 
-        shell.output("sed -i /^autoinstall_all_kernels/d /etc/dkms/framework.conf")?;
+        shell.output("rm /etc/dkms/framework.conf.d/all.conf")?;
         shell.offer(&next)?;
         shell.install_knem()?;
         [new, old].into_iter().try_for_each(|kernel| only(shell, kernel, &newer, site.version()))
