@@ -36,9 +36,12 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     for state in &chosen {
-        let result = carry_out(state, &mut done);
-        let repaired = shell(REPAIR);
-        match result.and(repaired.map(|_| ())) {
+        // A state that was carried out has been repaired.
+        let result = carry_out(state, &mut done).map_err(|why| match shell(REPAIR) {
+            Ok(_) => why,
+            Err(repair) => format!("{why}; and the repair: {repair}"),
+        });
+        match result {
             Ok(()) => println!("ok - {}", state.name),
             Err(why) => {
                 failed += 1;
