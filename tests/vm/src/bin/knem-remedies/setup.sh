@@ -13,6 +13,7 @@ apt-get -q update
 # What a repair copies back: building takes an emulator minutes.
 cp -a "$B" /root/build
 cp -a "$M" /root/module
+cp -a /var/lib/dkms/knem /root/dkms
 cp -a /usr/lib/udev/rules.d/60-knem.rules /usr/lib/modules-load.d/knem.conf /root/
 cp -a /usr/lib/sysusers.d/knem.conf /root/sysusers.conf
 cp -a /etc/security/limits.d/20-knem.conf /root/limits.conf
