@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
 //! Limits: how much memory the caller may lock, who sets that, and how much may be pinned on the machine.
 
+use std::fmt::Write as _;
+
 use super::finding::Finding;
 use crate::machine::{number, Machine};
 use crate::units;
@@ -240,14 +242,24 @@ fn pinned(machine: &Machine) -> Option<Finding> {
     let read = |key| statistics.as_deref().and_then(|text| number(text, key));
     let (now, peak) = (read("pinned_bytes"), read("pinned_bytes_peak"));
     let shown = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), |bytes| size(Some(bytes)));
-    let summary =
+    let mut summary =
         format!("pinned {}, at most so far {}, of {} that may be", shown(now), shown(peak), size(Some(ceiling)));
+    // What a user may pin comes first, where one user runs the machine.
+    let (least, is_own) = machine.user_pinned_ceiling().filter(|(user, _)| *user < ceiling).unwrap_or((ceiling, false));
+    if least < ceiling {
+        let _ = write!(summary, ", {} by one user", size(Some(least)));
+    }
     // Nine tenths.
-    if peak.is_some_and(|peak| peak >= ceiling - ceiling / 10) {
+    if peak.is_some_and(|peak| peak >= least - least / 10) {
+        let remedy = if is_own {
+            "max_user_pinned_mb: echo MIB > /sys/module/knem/parameters/max_user_pinned_mb, and in /etc/modprobe.d/knem.conf"
+        } else {
+            "max_pinned_mb: echo MIB > /sys/module/knem/parameters/max_pinned_mb, and in /etc/modprobe.d/knem.conf"
+        };
         return Some(
             Finding::note(ID, summary)
-                .means("regions beyond the ceiling of the machine are pinned for each copy alone, which is slower; with unpinned=0 they are refused (ENOMEM)")
-                .remedy("max_pinned_mb: echo MIB > /sys/module/knem/parameters/max_pinned_mb, and in /etc/modprobe.d/knem.conf"),
+                .means("regions beyond the ceiling are pinned for each copy alone, which is slower; with unpinned=0 they are refused (ENOMEM)")
+                .remedy(remedy),
         );
     }
     Some(Finding::ok(ID, summary))
@@ -383,7 +395,11 @@ mod tests {
     fn the_ceiling_can_be_reached() {
         let fake = Fake::well().file("/sys/module/knem/parameters/max_pinned_mb", "1\n");
         assert_eq!(of(&fake, "limits.pinned").state, State::Note);
-        assert!(of(&Fake::well(), "limits.pinned").summary.contains("of 8.00G"));
+        assert!(of(&Fake::well(), "limits.pinned").summary.contains("of 8.00G that may be, 6.40G by one user"));
+        let fake = Fake::well().file("/sys/module/knem/parameters/max_user_pinned_mb", "1\n");
+        let finding = of(&fake, "limits.pinned");
+        assert_eq!(finding.state, State::Note);
+        assert!(finding.remedies[0].contains("max_user_pinned_mb: "), "{finding:?}");
         let none = Fake::well().without("/sys/module/knem");
         assert!(!check(&none.machine()).iter().any(|finding| finding.id == "limits.pinned"));
     }

@@ -100,6 +100,7 @@ impl Fake {
             .says("dkms status -m knem", "knem/2.0.0, 7.2.6, x86_64: installed\n")
             .file("/sys/module/knem/version", "2.0.0\n")
             .file("/sys/module/knem/parameters/max_pinned_mb", "0\n")
+            .file("/sys/module/knem/parameters/max_user_pinned_mb", "0\n")
             .file("/sys/module/knem/parameters/memlock", "2\n")
             .file("/proc/meminfo", "MemTotal:       16777216 kB\n")
             .file("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c", "\u{6}\0\0\0\0")

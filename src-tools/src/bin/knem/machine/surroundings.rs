@@ -40,6 +40,15 @@ impl Machine {
         let kibibytes: u64 = total.trim().strip_suffix("kB")?.trim().parse().ok()?;
         kibibytes.checked_mul(1024 / 2)
     }
+
+    /// How much a user may pin, in bytes, and whether the parameter for that says so; else it is four fifths of the machine's ceiling.
+    pub(crate) fn user_pinned_ceiling(&self) -> Option<(u64, bool)> {
+        let mebibytes: u64 = self.word("/sys/module/knem/parameters/max_user_pinned_mb")?.parse().ok()?;
+        if mebibytes > 0 {
+            return Some((mebibytes.checked_mul(1 << 20)?, true));
+        }
+        Some((self.pinned_ceiling()? / 5 * 4, false))
+    }
 }
 
 #[cfg(test)]
@@ -62,5 +71,10 @@ mod tests {
         assert_eq!(machine.machine().pinned_ceiling(), None);
         assert_eq!(machine.file(parameter, "0\n").machine().pinned_ceiling(), Some(1 << 20));
         assert_eq!(machine.file(parameter, "3\n").machine().pinned_ceiling(), Some(3 << 20));
+        let user = "/sys/module/knem/parameters/max_user_pinned_mb";
+        assert_eq!(machine.machine().user_pinned_ceiling(), None);
+        let machine = machine.file(parameter, "5\n");
+        assert_eq!(machine.file(user, "0\n").machine().user_pinned_ceiling(), Some((4 << 20, false)));
+        assert_eq!(machine.file(user, "2\n").machine().user_pinned_ceiling(), Some((2 << 20, true)));
     }
 }

@@ -185,8 +185,15 @@ pub(crate) const STATES: &[State] = &[
     State { memlock: "65536:2147483648", in_session: true, ..state("soft-limit", &["limits.memlock"], "").of_alice() },
     State { memlock: "65536:65536", ..state("hard-limit", &["limits.memlock"], "usermod -aG rdma alice").of_alice() }
         .by_hand("echo '@rdma - memlock unlimited' > /etc/security/limits.d/90-site.conf"),
-    state("ceiling", &["limits.pinned"], "echo 1 > $P/max_pinned_mb; knem bench --sizes 1M --iterations 1 --no-region-cost")
+    // A user may pin four fifths of the ceiling.
+    state("ceiling", &["limits.pinned"], "echo 1 > $P/max_pinned_mb; knem bench --sizes 768K --iterations 1 --no-region-cost")
         .by_hand("echo 0 > $P/max_pinned_mb"),
+    state(
+        "user-ceiling",
+        &["limits.pinned"],
+        "echo 1 > $P/max_user_pinned_mb; knem bench --sizes 960K --iterations 1 --no-region-cost",
+    )
+    .by_hand("echo 0 > $P/max_user_pinned_mb"),
     state(
         "build-failed",
         &["building.log"],
