@@ -51,6 +51,11 @@ unsigned long knem_shim_from_user(void *to, const void __user *from, unsigned lo
 /* The same, as far as the user memory is there: they wait for no page. */
 unsigned long knem_shim_to_user_nofault(void __user *to, const void *from, unsigned long n);
 unsigned long knem_shim_from_user_nofault(void *to, const void __user *from, unsigned long n);
+/* Reads 1 to 8 words of user memory; whether all could be read. */
+bool knem_shim_read_words(u64 *to, unsigned long address, unsigned long words);
+/* Write a number to user memory; whether that could be done. */
+bool knem_shim_write_u32(unsigned long address, u32 value);
+bool knem_shim_write_u64(unsigned long address, u64 value);
 /* Waits until user memory is there, to be read or written; false if it cannot be used so. */
 bool knem_shim_fault_in(unsigned long address, unsigned long n, bool write);
 /* Copies within the direct map. */
@@ -112,9 +117,8 @@ bool knem_shim_charge_locked(const struct cred *cred, s64 pages, s64 most);
 unsigned long knem_shim_memlock_pages(void);
 bool knem_shim_may_exceed_memlock(void);
 
-/* Real and effective user id of the calling task, in the initial user namespace. */
-u32 knem_shim_uid(void);
-u32 knem_shim_euid(void);
+/* Real user id of the calling task, and in the upper half its effective one, in the initial user namespace. */
+u64 knem_shim_ids(void);
 /* Numbers of the calling task's namespaces, which the kernel never uses twice. */
 u64 knem_shim_user_namespace(void);
 u64 knem_shim_pid_namespace(void);
@@ -175,6 +179,12 @@ int knem_shim_counters_init(unsigned long number);
 void knem_shim_counters_destroy(void);
 void knem_shim_add(unsigned long counter, u64 by);
 u64 knem_shim_counted(unsigned long counter);
+/* Counts one at two counters, and by at a third. */
+void knem_shim_add_copy(unsigned long size, unsigned long time, unsigned long sum, u64 by);
+/* Counts a short copy by a path on this CPU; their number, and in the lower half where the latest that was timed was counted. */
+u64 knem_shim_sample(unsigned long path);
+/* Says where. */
+void knem_shim_sampled(unsigned long path, u32 counter);
 /* Nanoseconds of a clock that only goes forward. */
 u64 knem_shim_now(void);
 

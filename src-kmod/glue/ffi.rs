@@ -64,6 +64,9 @@ unsafe extern "C" {
     pub(crate) unsafe fn knem_shim_from_user(to: *mut c_void, from: *const c_void, n: c_ulong) -> c_ulong;
     pub(crate) unsafe fn knem_shim_to_user_nofault(to: *mut c_void, from: *const c_void, n: c_ulong) -> c_ulong;
     pub(crate) unsafe fn knem_shim_from_user_nofault(to: *mut c_void, from: *const c_void, n: c_ulong) -> c_ulong;
+    pub(crate) unsafe fn knem_shim_read_words(to: *mut u64, address: c_ulong, words: c_ulong) -> bool;
+    pub(crate) safe fn knem_shim_write_u32(address: c_ulong, value: u32) -> bool;
+    pub(crate) safe fn knem_shim_write_u64(address: c_ulong, value: u64) -> bool;
     pub(crate) unsafe fn knem_shim_fault_in(address: c_ulong, n: c_ulong, write: bool) -> bool;
     pub(crate) unsafe fn knem_shim_copy(to: *mut c_void, from: *const c_void, n: c_ulong);
 
@@ -108,8 +111,7 @@ unsafe extern "C" {
     pub(crate) safe fn knem_shim_memlock_pages() -> c_ulong;
     pub(crate) safe fn knem_shim_may_exceed_memlock() -> bool;
 
-    pub(crate) safe fn knem_shim_uid() -> u32;
-    pub(crate) safe fn knem_shim_euid() -> u32;
+    pub(crate) safe fn knem_shim_ids() -> u64;
     pub(crate) safe fn knem_shim_user_namespace() -> u64;
     pub(crate) safe fn knem_shim_pid_namespace() -> u64;
     pub(crate) safe fn knem_shim_dumpable() -> bool;
@@ -170,6 +172,9 @@ unsafe extern "C" {
     pub(crate) unsafe fn knem_shim_counters_init(number: c_ulong) -> c_int;
     pub(crate) unsafe fn knem_shim_counters_destroy();
     pub(crate) safe fn knem_shim_add(counter: c_ulong, by: u64);
+    pub(crate) safe fn knem_shim_add_copy(size: c_ulong, time: c_ulong, sum: c_ulong, by: u64);
+    pub(crate) safe fn knem_shim_sample(path: c_ulong) -> u64;
+    pub(crate) safe fn knem_shim_sampled(path: c_ulong, counter: u32);
     pub(crate) safe fn knem_shim_counted(counter: c_ulong) -> u64;
     pub(crate) safe fn knem_shim_now() -> u64;
     pub(crate) safe fn knem_shim_pinned_peak() -> i64;

@@ -104,20 +104,15 @@ impl Region {
         core::ptr::eq(&raw const *self.set, set)
     }
 
-    /// Checks whether the calling task may use the region as `want` says.
+    /// Checks whether the calling task may use the region as `want` says; returns whether it is another user's.
     ///
     /// # Errors
     /// EPERM in another namespace with `strict_ns`; EPERM, then EACCES, as [`Rule::check`].
-    pub(crate) fn check(&self, want: Want) -> Result {
+    pub(crate) fn check(&self, want: Want) -> Result<bool> {
         if params::strict_ns() && self.set.namespaces != task::namespaces() {
             return Err(Refusal::OtherUser.into());
         }
         Ok(self.rule.check(task::identity(), want)?)
-    }
-
-    /// Whether the calling task is another user's.
-    pub(crate) fn is_foreign(&self) -> bool {
-        self.rule.is_foreign(task::identity())
     }
 
     /// Whether the region goes with its first use.

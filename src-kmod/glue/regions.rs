@@ -96,6 +96,7 @@ fn withdraw(region: &Region) {
 /// gets it, and given back if this is dropped.
 pub(crate) struct Claimed {
     region: RegionRef,
+    foreign: bool,
     accepted: bool,
 }
 
@@ -104,18 +105,24 @@ impl Claimed {
     ///
     /// # Errors
     /// EINVAL if there is none; as [`Region::check`]; EINVAL if another request has claimed it.
+    #[inline]
     pub(crate) fn new(cookie: Cookie, want: Want) -> Result<Self> {
         let region = table::get(cookie)?;
-        region.check(want)?;
+        let foreign = region.check(want)?;
         if !region.claim() {
             return Err(Refusal::NoSuchCookie.into());
         }
-        Ok(Self { region, accepted: false })
+        Ok(Self { region, foreign, accepted: false })
     }
 
     /// The region.
     pub(crate) fn region(&self) -> &Region {
         &self.region
+    }
+
+    /// Whether the task that has claimed the region is another user's.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.foreign
     }
 
     /// Whether the request is accepted.

@@ -91,6 +91,10 @@ pub fn pieces(extents: &[Extent], offset: u64) -> Pieces<'_> {
 ///
 /// A binary search of our own: that of `core`, compiled with the kernel's overflow checks, brings a panic along.
 fn first_beyond(extents: &[Extent], offset: u64) -> usize {
+    // Most searches are for a region's first bytes, or in one extent.
+    if extents.first().is_some_and(|first| offset < first.end) {
+        return 0;
+    }
     let (mut low, mut high) = (0, extents.len());
     while low < high {
         let middle = low.saturating_add(high.saturating_sub(low) >> 1);
