@@ -80,6 +80,19 @@ int knem_pin(unsigned long start, int count, bool write, bool longterm, struct p
  */
 int knem_pin_remote(struct mm_struct *mm, unsigned long start, int count, bool write, bool wait, struct page **pages);
 void knem_unpin(struct page **pages, unsigned long count, bool dirty);
+/* Replaces pointers to page structures by the addresses of the pages in the direct map; at least one. */
+void knem_pages_to_addresses(u64 *places, unsigned long count);
+/* Unpins pages by such addresses, at least one, and destroys the list. */
+void knem_unpin_addresses(u64 *places, unsigned long count, bool dirty);
+/*
+ * Of a list of extents, at least one, which begins at an offset of a region, unpins the pages of the first ones as long as each is on one page;
+ * returns how many. logic/extent.rs has the same structure.
+ */
+struct knem_extent {
+	u64 bias;
+	u64 end;
+};
+unsigned long knem_unpin_singles(const struct knem_extent *extents, unsigned long count, u64 offset, bool dirty);
 /* Unpins pages that follow each other in the direct map. */
 void knem_unpin_range(const void *address, unsigned long count, bool dirty);
 /* Bytes between the structures of pages that follow each other in memory: they are one array, or compat.h refuses to build. */

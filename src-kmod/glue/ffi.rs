@@ -4,6 +4,7 @@
 //! A function is `safe` if it is sound with any arguments, at any time. It may sleep: that is for the caller to know, as with any
 //! function of the kernel.
 
+use crate::logic::extent::Extent;
 use kernel::bindings;
 use kernel::prelude::*;
 
@@ -91,6 +92,14 @@ unsafe extern "C" {
         pages: *mut *mut bindings::page,
     ) -> c_int;
     pub(crate) unsafe fn knem_unpin(pages: *mut *mut bindings::page, count: c_ulong, dirty: bool);
+    pub(crate) unsafe fn knem_pages_to_addresses(places: *mut u64, count: c_ulong);
+    pub(crate) unsafe fn knem_unpin_addresses(places: *mut u64, count: c_ulong, dirty: bool);
+    pub(crate) unsafe fn knem_unpin_singles(
+        extents: *const Extent,
+        count: c_ulong,
+        offset: u64,
+        dirty: bool,
+    ) -> c_ulong;
     pub(crate) unsafe fn knem_unpin_range(address: *const c_void, count: c_ulong, dirty: bool);
     pub(crate) safe fn knem_shim_ram_pages() -> c_ulong;
     pub(crate) safe fn knem_shim_user_end() -> c_ulong;

@@ -3,7 +3,6 @@
 
 use crate::glue::context::Context;
 use crate::glue::copy::Direction;
-use crate::glue::memory::Memory;
 use crate::glue::placement::Processors;
 use crate::glue::request::Request;
 use crate::glue::segments::Segments;
@@ -111,10 +110,9 @@ fn create(context: &Context, segments: (u64, u32), protection: u32, flags: flags
     }
     let mut list = Segments::none();
     list.fill(segments.0, segments.1)?;
-    let memory = Memory::new(context.account(), &mut list, protection & uapi::PROT_WRITE != 0)?;
     let (owner, creator) = (context.owner(), task::identity());
     let rule = Rule { owner, creator, any_user: flags.any_user, protection };
-    context.regions().publish(rule, flags.single_use, memory)
+    context.regions().publish(rule, flags.single_use, context.account(), &mut list)
 }
 
 /// Withdraws a region whose cookie could not be told to the caller.

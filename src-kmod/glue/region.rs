@@ -55,6 +55,7 @@ impl Slot for Use {
 
 impl Region {
     /// A region that belongs to `set`, not listed yet.
+    #[inline(always)]
     pub(crate) fn new(set: Arc<Set>, rule: Rule, single_use: bool, memory: Memory) -> Self {
         Self {
             node: Opaque::new(ffi::Node::new()),
@@ -130,6 +131,11 @@ impl Region {
         if let Some(state) = &self.single_use {
             claim::give_back(state);
         }
+    }
+
+    /// The memory of a region that is not listed yet.
+    pub(crate) fn memory_mut(&mut self) -> &mut Memory {
+        &mut self.memory
     }
 
     /// The region's memory.

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The regions of a context: how they are published under a cookie, found, listed and withdrawn.
 
+use crate::glue::account::Account;
 use crate::glue::memory::Memory;
 use crate::glue::region::{Listed, Region, RegionRef, Set, Tree};
+use crate::glue::segments::Segments;
 use crate::glue::{counters, table, task};
 use crate::logic::access::{Rule, Want};
 use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
-use crate::uapi::Cookie;
+use crate::uapi::{self, Cookie};
 use kernel::prelude::*;
 use kernel::rbtree::RBTreeNodeReservation;
 use kernel::sync::Arc;
@@ -24,12 +26,22 @@ impl Regions {
         Ok(Self(Set::new()?))
     }
 
-    /// Makes a region of this memory, lists it and returns its cookie.
+    /// Makes a region of segments of the calling process, lists it and returns its cookie. It is built where it stays.
     ///
     /// # Errors
-    /// ENOMEM, EINTR as [`table::insert`]; EBUSY if the context has as many as it may have (parameter `max_regions`).
-    pub(crate) fn publish(&self, rule: Rule, single_use: bool, memory: Memory) -> Result<Cookie> {
-        let mut region = KBox::new(Region::new(self.0.clone(), rule, single_use, memory), GFP_KERNEL_ACCOUNT)?;
+    /// As [`Memory::fill`]; ENOMEM, EINTR as [`table::insert`]; EBUSY if the context has as many as it may have (parameter
+    /// `max_regions`).
+    pub(crate) fn publish(
+        &self,
+        rule: Rule,
+        single_use: bool,
+        account: &Account,
+        segments: &mut Segments,
+    ) -> Result<Cookie> {
+        let home = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
+        let memory = Memory::none(account, rule.protection & uapi::PROT_WRITE != 0)?;
+        let mut region = KBox::write(home, Region::new(self.0.clone(), rule, single_use, memory));
+        region.memory_mut().fill(account, segments)?;
         let unpinned = region.memory().pinned().is_none();
         let place = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let ordinal = self.0.reserve()?;

@@ -10,7 +10,7 @@ use crate::glue::counters::Timer;
 use crate::glue::dma;
 use crate::glue::job::{Job, Side, Waits};
 use crate::glue::memory::{Memory, Reach, View};
-use crate::glue::pin::{How, Pages, Stop, BATCH, SMALL};
+use crate::glue::pin::{How, Pages, Stop, BATCH, FEW, SMALL};
 use crate::glue::regions::Claimed;
 use crate::glue::segments::{Failure, Segments};
 use crate::glue::window::Walk;
@@ -25,7 +25,6 @@ use crate::logic::refusal::Refusal;
 use crate::logic::segment::{self, Cursor};
 use crate::uapi::{Cookie, ParamIovec, STATUS_FAILED, STATUS_PENDING, STATUS_SUCCESS};
 use core::mem::{replace, MaybeUninit};
-use kernel::bindings;
 use kernel::page::PAGE_SHIFT;
 use kernel::prelude::*;
 
@@ -384,12 +383,12 @@ impl<'a> Request<'a> {
         // What is no longer than the shortest window is not worth the counting.
         let payer = if pages <= FLOOR { None } else { Some(Payer::calling(self.context.account())?) };
         let mut walk = Walk::new(start, payer, Terms::calling());
-        let mut small = [core::ptr::null_mut(); SMALL];
+        let mut small = FEW;
         let mut large;
-        let room: &mut [*mut bindings::page] = if pages <= SMALL as u64 {
+        let room = if pages <= SMALL as u64 {
             &mut small
         } else {
-            large = Pages::new(pages)?;
+            large = Pages::new()?;
             large.as_mut()
         };
         while left != 0 {
