@@ -15,6 +15,7 @@ struct knem_node;
 struct mm_struct;
 struct page;
 struct poll_table_struct;
+struct rb_root;
 struct wait_queue_head;
 
 /* The driver's version, and its length. */
@@ -227,5 +228,11 @@ bool knem_table_remove(struct knem_node *node);
 struct knem_node *knem_table_get(u64 cookie);
 bool knem_node_put(struct knem_node *node);
 void knem_node_free(struct knem_node *node);
+/* Nodes that are listed, in a tree by their ordinals, which differ. The caller excludes other changes; an empty tree is 0. */
+void knem_tree_insert(struct rb_root *tree, struct knem_node *node, u64 ordinal);
+/* Whether it was in the tree. It may be in no other unless this one is empty. */
+bool knem_tree_remove(struct rb_root *tree, struct knem_node *node);
+/* The first one from an ordinal on, or NULL. */
+struct knem_node *knem_tree_from(const struct rb_root *tree, u64 ordinal);
 
 #endif

@@ -10,12 +10,23 @@ use kernel::prelude::*;
 
 /// Room for C's `struct knem_node`, whose size C asserts.
 #[repr(C, align(8))]
-pub(crate) struct Node([u64; 6]);
+pub(crate) struct Node([u64; 7]);
 
 impl Node {
     /// Memory that C initialises when it lists the node.
     pub(crate) const fn new() -> Self {
-        Self([0; 6])
+        Self([0; 7])
+    }
+}
+
+/// C's `struct rb_root`, whose size C asserts: a tree of nodes.
+#[repr(C)]
+pub(crate) struct Root(*mut c_void);
+
+impl Root {
+    /// No nodes.
+    pub(crate) const fn new() -> Self {
+        Self(core::ptr::null_mut())
     }
 }
 
@@ -219,6 +230,9 @@ unsafe extern "C" {
     pub(crate) unsafe fn knem_table_get(cookie: u64) -> *mut Node;
     pub(crate) unsafe fn knem_node_put(node: *mut Node) -> bool;
     pub(crate) unsafe fn knem_node_free(node: *mut Node);
+    pub(crate) unsafe fn knem_tree_insert(tree: *mut Root, node: *mut Node, ordinal: u64);
+    pub(crate) unsafe fn knem_tree_remove(tree: *mut Root, node: *mut Node) -> bool;
+    pub(crate) unsafe fn knem_tree_from(tree: *const Root, ordinal: u64) -> *mut Node;
 }
 
 // DMA engines: `knem_dma.h` documents each.

@@ -25,7 +25,7 @@ const LONG: usize = 8;
 /// Pointers to as many pages are kept on the stack; buffers of up to 128 KiB need no other place.
 pub(crate) const SMALL: usize = 32;
 
-/// Room for a pointer to a page. The kernel writes it before anybody reads it.
+/// Room for a pointer to a page. The kernel writes it before it is read.
 pub(crate) type Slot = MaybeUninit<*mut bindings::page>;
 
 /// Room for pointers to pages, on the stack.
@@ -263,7 +263,8 @@ impl Pinned {
     fn pin(&mut self, segments: &Segments) -> Result<(), Refused> {
         let mut terms = Terms::calling();
         let Measure { bytes, pages } = segments.measure();
-        if terms.forbid(pages) {
+        // A single batch is refused where it is charged.
+        if pages > BATCH as u64 && terms.forbid(pages) {
             return Err(Refused::Limit(Refusal::PinLimit));
         }
         let mut small = FEW;
@@ -276,8 +277,13 @@ impl Pinned {
         };
         let (mut from, mut left) = (Cursor::default(), bytes);
         while left != 0 {
-            let pieces = segment::pieces_from(segments.as_slice(), from, left);
-            let expected = segment::touched_by(pieces, PAGE_SHIFT as u32, room.len() as u64);
+            let most = room.len() as u64;
+            let expected = if left == bytes {
+                pages.min(most)
+            } else {
+                let pieces = segment::pieces_from(segments.as_slice(), from, left);
+                segment::touched_by(pieces, PAGE_SHIFT as u32, most)
+            };
             self.charge.add(&mut terms, expected).map_err(Refused::Limit)?;
             let batch = Batch::pin(How::Long, segments.as_slice(), from, left, self.writable, room);
             let batch = batch.map_err(|stop| match stop {
@@ -419,7 +425,7 @@ fn unpin_all(extents: &[Extent], written: (u64, u64)) {
 /// Unpins extents of which each has bytes that were written, if they are `dirty`, or none has. Returns the offset after them.
 fn unpin_part(mut extents: &[Extent], mut offset: u64, written: (u64, u64), dirty: bool) -> u64 {
     while !extents.is_empty() {
-        // SAFETY: By the invariant of `Pinned` each page was pinned once for its extent; nobody uses the pages any more, as
+        // SAFETY: By the invariant of `Pinned` each page was pinned once for its extent; no request uses the pages any more, as
         // their owner lets go of them. C looks at as many extents only.
         let count = unsafe { ffi::knem_unpin_singles(extents.as_ptr(), extents.len() as c_ulong, offset, dirty) };
         offset = count.checked_sub(1).and_then(|last| extents.get(last)).map_or(offset, Extent::end);

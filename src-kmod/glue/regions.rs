@@ -11,7 +11,6 @@ use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
 use crate::uapi::{self, Cookie};
 use kernel::prelude::*;
-use kernel::rbtree::RBTreeNodeReservation;
 use kernel::sync::Arc;
 
 /// The regions of a context.
@@ -43,7 +42,6 @@ impl Regions {
         let mut region = KBox::write(home, Region::new(self.0.clone(), rule, single_use, memory));
         region.memory_mut().fill(account, segments)?;
         let unpinned = region.memory().pinned().is_none();
-        let place = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let ordinal = self.0.reserve()?;
         region.set_ordinal(ordinal);
         let (cookie, region) = table::insert(region).inspect_err(|_| self.0.cancel())?;
@@ -53,7 +51,7 @@ impl Regions {
         }
         // From here on a request may find the region, if it guesses the cookie, which is not returned yet.
         let bytes = region.memory().length();
-        self.0.insert(place.into_node(ordinal, region), bytes);
+        self.0.insert(region, bytes);
         Ok(cookie)
     }
 
@@ -90,8 +88,10 @@ impl Regions {
     /// Withdraws all, when no more are published, and returns them to be dropped.
     pub(crate) fn close(&self) -> Tree {
         let tree = self.0.take_all();
-        for region in tree.values() {
+        let mut next = 0u64;
+        while let Some(region) = tree.at(next) {
             table::remove(region);
+            next = region.ordinal().saturating_add(1);
             task::resched();
         }
         tree
