@@ -132,6 +132,18 @@ static inline void compat_choose_cpus(const struct cpumask *mask)
 #define barrier_nospec() do { } while (0)
 #endif
 
+/* Begins to read user memory, up to user_access_end(). What is at *from may be an address that faults from now on. */
+static __always_inline bool compat_user_read_begin(const u64 __user **from, size_t n)
+{
+#ifdef can_do_masked_user_access /* 6.11, of some architectures: no branch that the CPU could guess */
+	if (can_do_masked_user_access()) {
+		*from = masked_user_access_begin(*from);
+		return true;
+	}
+#endif
+	return user_access_begin(*from, n);
+}
+
 /* The number of bytes that cannot be used. */
 static inline size_t compat_fault_in(char __user *address, size_t n, bool write)
 {

@@ -68,6 +68,51 @@ void knem_unpin(struct page **pages, unsigned long count, bool dirty)
 	unpin_user_pages_dirty_lock(pages, count, dirty);
 }
 
+/* The direct map is linear, and all page structures are one array (compat.h): from one page to the next it takes no look at either. */
+void knem_pages_to_addresses(u64 *places, unsigned long count)
+{
+	const struct page *first = (const struct page *)places[0];
+	u64 base = (u64)knem_shim_page_address(first);
+
+	for (; count; count--, places++)
+		*places = base + ((const struct page *)*places - first) * PAGE_SIZE;
+}
+
+void knem_unpin_addresses(u64 *places, unsigned long count, bool dirty)
+{
+	struct page **pages = (struct page **)places, *first = virt_to_page((void *)places[0]);
+	u64 base = places[0];
+	unsigned long n;
+
+	for (n = 0; n < count; n++)
+		pages[n] = first + ((s64)(places[n] - base) >> PAGE_SHIFT);
+	unpin_user_pages_dirty_lock(pages, count, dirty);
+}
+
+unsigned long knem_unpin_singles(const struct knem_extent *extents, unsigned long count, u64 offset, bool dirty)
+{
+	const struct knem_extent *extent = extents, *end = extents + count, *stop;
+	u64 base = (extents->bias + offset) & PAGE_MASK;
+	struct page *pages[16], *first = virt_to_page((void *)base), **page;
+
+	do {
+		page = pages;
+		stop = extent + min_t(size_t, end - extent, ARRAY_SIZE(pages));
+		for (; extent < stop; extent++) {
+			u64 address = extent->bias + offset;
+
+			if ((address & ~PAGE_MASK) + (extent->end - offset) > PAGE_SIZE)
+				break;
+			offset = extent->end;
+			*page++ = first + ((s64)(address - base) >> PAGE_SHIFT);
+		}
+		if (page != pages)
+			unpin_user_pages_dirty_lock(pages, page - pages, dirty);
+		cond_resched();
+	} while (extent == stop && extent < end);
+	return extent - extents;
+}
+
 void knem_unpin_range(const void *address, unsigned long count, bool dirty)
 {
 	unpin_user_page_range_dirty_lock(virt_to_page(address), count, dirty);

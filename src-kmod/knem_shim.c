@@ -163,6 +163,59 @@ unsigned long knem_shim_from_user_nofault(void *to, const void __user *from, uns
 	return n;
 }
 
+/* Each word by itself: a call of copy_from_user() takes more instructions than all of them. */
+bool knem_shim_read_words(u64 *to, unsigned long address, unsigned long words)
+{
+	const u64 __user *from = (const u64 __user *)address;
+
+	might_fault();
+	if (!compat_user_read_begin(&from, words * sizeof(u64)))
+		return false;
+	switch (words) {
+	case 8:
+		unsafe_get_user(to[7], from + 7, fault);
+		fallthrough;
+	case 7:
+		unsafe_get_user(to[6], from + 6, fault);
+		fallthrough;
+	case 6:
+		unsafe_get_user(to[5], from + 5, fault);
+		fallthrough;
+	case 5:
+		unsafe_get_user(to[4], from + 4, fault);
+		fallthrough;
+	case 4:
+		unsafe_get_user(to[3], from + 3, fault);
+		fallthrough;
+	case 3:
+		unsafe_get_user(to[2], from + 2, fault);
+		fallthrough;
+	case 2:
+		unsafe_get_user(to[1], from + 1, fault);
+		fallthrough;
+	case 1:
+		unsafe_get_user(to[0], from, fault);
+		break;
+	default:
+		goto fault;
+	}
+	user_access_end();
+	return true;
+fault:
+	user_access_end();
+	return false;
+}
+
+bool knem_shim_write_u32(unsigned long address, u32 value)
+{
+	return !put_user(value, (u32 __user *)address);
+}
+
+bool knem_shim_write_u64(unsigned long address, u64 value)
+{
+	return !put_user(value, (u64 __user *)address);
+}
+
 bool knem_shim_fault_in(unsigned long address, unsigned long n, bool write)
 {
 	return !compat_fault_in((char __user *)address, n, write);
@@ -347,14 +400,11 @@ bool knem_shim_may_exceed_memlock(void)
 	return capable(CAP_IPC_LOCK);
 }
 
-u32 knem_shim_uid(void)
+u64 knem_shim_ids(void)
 {
-	return __kuid_val(current_uid());
-}
+	const struct cred *cred = current_cred();
 
-u32 knem_shim_euid(void)
-{
-	return __kuid_val(current_euid());
+	return (u64)__kuid_val(cred->euid) << 32 | __kuid_val(cred->uid);
 }
 
 u64 knem_shim_user_namespace(void)
@@ -477,6 +527,36 @@ void knem_shim_add(unsigned long counter, u64 by)
 {
 	if (counter < knem_counters_nr)
 		this_cpu_add(knem_counters[counter], by);
+}
+
+/* As one call: every copy ends so. */
+void knem_shim_add_copy(unsigned long size, unsigned long time, unsigned long sum, u64 by)
+{
+	if (size >= knem_counters_nr || time >= knem_counters_nr || sum >= knem_counters_nr)
+		return;
+	this_cpu_inc(knem_counters[size]);
+	this_cpu_inc(knem_counters[time]);
+	this_cpu_add(knem_counters[sum], by);
+}
+
+/* Of short copies, by their path: how many, and where the latest that was timed was counted. */
+struct knem_sample {
+	u32 latest;
+	u32 count;
+};
+static DEFINE_PER_CPU(struct knem_sample[4], knem_samples);
+
+u64 knem_shim_sample(unsigned long path)
+{
+	if (path >= ARRAY_SIZE(knem_samples))
+		return 0;
+	return (u64)this_cpu_inc_return(knem_samples[path].count) << 32 | this_cpu_read(knem_samples[path].latest);
+}
+
+void knem_shim_sampled(unsigned long path, u32 counter)
+{
+	if (path < ARRAY_SIZE(knem_samples))
+		this_cpu_write(knem_samples[path].latest, counter);
 }
 
 u64 knem_shim_counted(unsigned long counter)

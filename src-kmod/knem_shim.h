@@ -15,6 +15,7 @@ struct knem_node;
 struct mm_struct;
 struct page;
 struct poll_table_struct;
+struct rb_root;
 struct wait_queue_head;
 
 /* The driver's version, and its length. */
@@ -51,6 +52,11 @@ unsigned long knem_shim_from_user(void *to, const void __user *from, unsigned lo
 /* The same, as far as the user memory is there: they wait for no page. */
 unsigned long knem_shim_to_user_nofault(void __user *to, const void *from, unsigned long n);
 unsigned long knem_shim_from_user_nofault(void *to, const void __user *from, unsigned long n);
+/* Reads 1 to 8 words of user memory; whether all could be read. */
+bool knem_shim_read_words(u64 *to, unsigned long address, unsigned long words);
+/* Write a number to user memory; whether that could be done. */
+bool knem_shim_write_u32(unsigned long address, u32 value);
+bool knem_shim_write_u64(unsigned long address, u64 value);
 /* Waits until user memory is there, to be read or written; false if it cannot be used so. */
 bool knem_shim_fault_in(unsigned long address, unsigned long n, bool write);
 /* Copies within the direct map. */
@@ -75,6 +81,19 @@ int knem_pin(unsigned long start, int count, bool write, bool longterm, struct p
  */
 int knem_pin_remote(struct mm_struct *mm, unsigned long start, int count, bool write, bool wait, struct page **pages);
 void knem_unpin(struct page **pages, unsigned long count, bool dirty);
+/* Replaces pointers to page structures by the addresses of the pages in the direct map; at least one. */
+void knem_pages_to_addresses(u64 *places, unsigned long count);
+/* Unpins pages by such addresses, at least one, and destroys the list. */
+void knem_unpin_addresses(u64 *places, unsigned long count, bool dirty);
+/*
+ * Of a list of extents, at least one, which begins at an offset of a region, unpins the pages of the first ones as long as each is on one page;
+ * returns how many. logic/extent.rs has the same structure.
+ */
+struct knem_extent {
+	u64 bias;
+	u64 end;
+};
+unsigned long knem_unpin_singles(const struct knem_extent *extents, unsigned long count, u64 offset, bool dirty);
 /* Unpins pages that follow each other in the direct map. */
 void knem_unpin_range(const void *address, unsigned long count, bool dirty);
 /* Bytes between the structures of pages that follow each other in memory: they are one array, or compat.h refuses to build. */
@@ -112,9 +131,8 @@ bool knem_shim_charge_locked(const struct cred *cred, s64 pages, s64 most);
 unsigned long knem_shim_memlock_pages(void);
 bool knem_shim_may_exceed_memlock(void);
 
-/* Real and effective user id of the calling task, in the initial user namespace. */
-u32 knem_shim_uid(void);
-u32 knem_shim_euid(void);
+/* Real user id of the calling task, and in the upper half its effective one, in the initial user namespace. */
+u64 knem_shim_ids(void);
 /* Numbers of the calling task's namespaces, which the kernel never uses twice. */
 u64 knem_shim_user_namespace(void);
 u64 knem_shim_pid_namespace(void);
@@ -175,6 +193,12 @@ int knem_shim_counters_init(unsigned long number);
 void knem_shim_counters_destroy(void);
 void knem_shim_add(unsigned long counter, u64 by);
 u64 knem_shim_counted(unsigned long counter);
+/* Counts one at two counters, and by at a third. */
+void knem_shim_add_copy(unsigned long size, unsigned long time, unsigned long sum, u64 by);
+/* Counts a short copy by a path on this CPU; their number, and in the lower half where the latest that was timed was counted. */
+u64 knem_shim_sample(unsigned long path);
+/* Says where. */
+void knem_shim_sampled(unsigned long path, u32 counter);
 /* Nanoseconds of a clock that only goes forward. */
 u64 knem_shim_now(void);
 
@@ -204,5 +228,11 @@ bool knem_table_remove(struct knem_node *node);
 struct knem_node *knem_table_get(u64 cookie);
 bool knem_node_put(struct knem_node *node);
 void knem_node_free(struct knem_node *node);
+/* Nodes that are listed, in a tree by their ordinals, which differ. The caller excludes other changes; an empty tree is 0. */
+void knem_tree_insert(struct rb_root *tree, struct knem_node *node, u64 ordinal);
+/* Whether it was in the tree. It may be in no other unless this one is empty. */
+bool knem_tree_remove(struct rb_root *tree, struct knem_node *node);
+/* The first one from an ordinal on, or NULL. */
+struct knem_node *knem_tree_from(const struct rb_root *tree, u64 ordinal);
 
 #endif

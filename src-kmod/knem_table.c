@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Every region of the machine by its cookie: the kernel's resizable hash table, looked up under RCU.
+ * Every region of the machine by its cookie: the kernel's resizable hash table, looked up under RCU. And those of a context by their numbers: a
+ * tree, under the context's lock.
  *
  * A node is the first member of a region, which Rust allocates with kmalloc and owns. It is counted: a reference is
  * taken by whoever finds it, unless the last one is already gone, and its memory is freed a grace period after that,
@@ -10,6 +11,7 @@
 #include <linux/build_bug.h>
 #include <linux/math64.h>
 #include <linux/random.h>
+#include <linux/rbtree.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/rhashtable.h>
@@ -21,7 +23,12 @@ struct knem_node {
 	struct rhash_head hash;
 	u64 cookie;
 	refcount_t references;
-	struct rcu_head rcu;
+	u64 ordinal;
+	/* The tree has a reference. */
+	union {
+		struct rb_node place;
+		struct rcu_head rcu;
+	};
 };
 
 /* Random and odd. */
@@ -56,7 +63,8 @@ static struct rhashtable knem_table;
 int knem_table_init(void)
 {
 	/* glue/ffi.rs reserves as much. */
-	BUILD_BUG_ON(sizeof(struct knem_node) > 48);
+	BUILD_BUG_ON(sizeof(struct knem_node) > 56);
+	BUILD_BUG_ON(sizeof(struct rb_root) != 8);
 	BUILD_BUG_ON(__alignof__(struct knem_node) > 8);
 	knem_factor = get_random_u64() | 1;
 	return rhashtable_init(&knem_table, &knem_params);
@@ -76,6 +84,7 @@ int knem_table_insert(struct knem_node *node, u64 cookie)
 {
 	node->cookie = cookie;
 	refcount_set(&node->references, 1);
+	RB_CLEAR_NODE(&node->place);
 	return rhashtable_lookup_insert_fast(&knem_table, &node->hash, knem_params);
 }
 
@@ -107,4 +116,45 @@ bool knem_node_put(struct knem_node *node)
 void knem_node_free(struct knem_node *node)
 {
 	kfree_rcu(node, rcu);
+}
+
+void knem_tree_insert(struct rb_root *tree, struct knem_node *node, u64 ordinal)
+{
+	struct rb_node **link = &tree->rb_node, *parent = NULL;
+
+	node->ordinal = ordinal;
+	while (*link) {
+		parent = *link;
+		link = ordinal < rb_entry(parent, struct knem_node, place)->ordinal ? &parent->rb_left : &parent->rb_right;
+	}
+	rb_link_node(&node->place, parent, link);
+	rb_insert_color(&node->place, tree);
+}
+
+bool knem_tree_remove(struct rb_root *tree, struct knem_node *node)
+{
+	/* A context that closes moves its tree away: the node may still be in that. */
+	if (!tree->rb_node || RB_EMPTY_NODE(&node->place))
+		return false;
+	rb_erase(&node->place, tree);
+	RB_CLEAR_NODE(&node->place);
+	return true;
+}
+
+struct knem_node *knem_tree_from(const struct rb_root *tree, u64 ordinal)
+{
+	struct rb_node *next = tree->rb_node;
+	struct knem_node *found = NULL;
+
+	while (next) {
+		struct knem_node *node = rb_entry(next, struct knem_node, place);
+
+		if (node->ordinal < ordinal) {
+			next = next->rb_right;
+		} else {
+			found = node;
+			next = next->rb_left;
+		}
+	}
+	return found;
 }

@@ -30,12 +30,19 @@ pub(crate) fn pinned(source: Place<'_>, destination: Place<'_>, bytes: u64, inte
         return if bytes == 0 { STATUS_SUCCESS } else { STATUS_FAILED };
     }
     destination.memory.mark_written(destination.offset, bytes);
-    run(Steps::new(source.pieces(), destination.pieces(), bytes), interrupted, |step| {
+    let copy = |step: Step| {
         // SAFETY: Both sides are pinned and mapped for as many bytes, by the invariant of `Pinned`; the destination is
         // pinned for writing. They may overlap.
         unsafe { ffi::knem_shim_copy(step.right as *mut c_void, step.left as *const c_void, step.len as c_ulong) };
         true
-    })
+    };
+    match plan::single(source.pieces(), destination.pieces(), bytes) {
+        Some(step) => {
+            copy(step);
+            STATUS_SUCCESS
+        }
+        None => run(Steps::new(source.pieces(), destination.pieces(), bytes), interrupted, copy),
+    }
 }
 
 /// Copies `bytes` bytes between memory that is pinned now on both sides.
@@ -78,6 +85,7 @@ pub(crate) fn window(
 
 /// Copies between memory that stays pinned and the caller's memory through its mapping, `bytes` bytes at most; returns how many. The
 /// copy ends before that at a byte of the caller's that cannot be used (without `wait`: that is not there), or when the task is killed.
+#[inline(always)]
 pub(crate) fn through(place: Place<'_>, local: &[ParamIovec], direction: Direction, bytes: u64, wait: bool) -> u64 {
     if direction == Direction::Write {
         if !place.memory.writable() {
@@ -87,25 +95,48 @@ pub(crate) fn through(place: Place<'_>, local: &[ParamIovec], direction: Directi
             place.memory.mark_written(place.offset, bytes);
         }
     }
+    if let Some(step) = plan::single(place.pieces(), segment::pieces(local), bytes) {
+        // SAFETY: A step of the place, which is pinned by the invariant of `Pinned`; for a write it is writable, as was looked at.
+        return unsafe { user_step(step, direction, wait) };
+    }
+    // SAFETY: As above.
+    unsafe { through_steps(place, local, direction, bytes, wait) }
+}
+
+/// As [`through`], step by step.
+///
+/// # Safety
+/// For a write, the place is pinned for writing.
+unsafe fn through_steps(place: Place<'_>, local: &[ParamIovec], direction: Direction, bytes: u64, wait: bool) -> u64 {
     let mut copied = 0u64;
     // What it comes to is in `copied`.
     let _ = run(Steps::new(place.pieces(), segment::pieces(local), bytes), task::killed, |step| {
-        let (region, user) = (step.left as *mut c_void, step.right as *mut c_void);
-        let len = step.len as c_ulong;
-        let left = match (direction, wait) {
-            // SAFETY: The region's side is pinned and mapped for as many bytes; the other is checked by the kernel.
-            (Direction::Read, true) => unsafe { ffi::knem_shim_to_user(user, region, len) },
-            // SAFETY: As above.
-            (Direction::Read, false) => unsafe { ffi::knem_shim_to_user_nofault(user, region, len) },
-            // SAFETY: As above, and the region's side is pinned for writing.
-            (Direction::Write, true) => unsafe { ffi::knem_shim_from_user(region, user, len) },
-            // SAFETY: As above.
-            (Direction::Write, false) => unsafe { ffi::knem_shim_from_user_nofault(region, user, len) },
-        };
-        copied = copied.saturating_add(step.len).saturating_sub(left as u64);
-        left == 0
+        // SAFETY: A step of the place, which is pinned by the invariant of `Pinned`, and as the caller promises.
+        let now = unsafe { user_step(step, direction, wait) };
+        copied = copied.saturating_add(now);
+        now == step.len
     });
     copied
+}
+
+/// One step of [`through`]; returns how many bytes were copied.
+///
+/// # Safety
+/// The left side is pinned and mapped for the step's length; for a write it is pinned for writing.
+unsafe fn user_step(step: Step, direction: Direction, wait: bool) -> u64 {
+    let (region, user) = (step.left as *mut c_void, step.right as *mut c_void);
+    let len = step.len as c_ulong;
+    let left = match (direction, wait) {
+        // SAFETY: The region's side is as the caller promises; the other is checked by the kernel.
+        (Direction::Read, true) => unsafe { ffi::knem_shim_to_user(user, region, len) },
+        // SAFETY: As above.
+        (Direction::Read, false) => unsafe { ffi::knem_shim_to_user_nofault(user, region, len) },
+        // SAFETY: As above.
+        (Direction::Write, true) => unsafe { ffi::knem_shim_from_user(region, user, len) },
+        // SAFETY: As above.
+        (Direction::Write, false) => unsafe { ffi::knem_shim_from_user_nofault(region, user, len) },
+    };
+    step.len.saturating_sub(left as u64)
 }
 
 /// Copies `bytes` bytes between a region, from a place on, and the caller's memory through its mapping; both have as many.

@@ -47,14 +47,49 @@ pub(crate) fn now() -> u64 {
     ffi::knem_shim_now()
 }
 
-/// A copy by this path has ended, which began at `started`.
-pub(crate) fn ended(path: Path, started: u64, bytes: u64, status: u8) {
-    add(profile::size(path, bytes), 1);
-    add(profile::time(path, now().saturating_sub(started)), 1);
-    if status == STATUS_SUCCESS {
-        add(profile::bytes(path), bytes);
-    } else {
-        add(profile::failed(path), 1);
+/// The time of a copy.
+#[derive(Clone, Copy)]
+pub(crate) enum Timer {
+    /// It is taken from here on.
+    Since(u64),
+    /// As well, and stands for those of the copies that follow on this CPU as well.
+    SampleSince(u64),
+    /// It is not taken, and counts where the latest sample has.
+    Like(usize),
+}
+
+impl Timer {
+    /// A time that is taken.
+    pub(crate) fn start() -> Self {
+        Self::Since(now())
+    }
+
+    /// The time of a copy within the call, by a path: taken if the copy has as many bytes that the clock costs nothing beside it, or is a
+    /// sample.
+    pub(crate) fn of(path: Path, bytes: u64) -> Self {
+        if bytes >= profile::TIMED {
+            return Self::start();
+        }
+        let sample = ffi::knem_shim_sample(path as c_ulong);
+        match profile::sample(sample) {
+            None => Self::SampleSince(now()),
+            Some(latest) => Self::Like(latest),
+        }
+    }
+
+    /// A copy by this path has ended.
+    pub(crate) fn stop(self, path: Path, bytes: u64, status: u8) {
+        let time = match self {
+            Self::Like(latest) => latest,
+            Self::Since(started) | Self::SampleSince(started) => profile::time(path, now().saturating_sub(started)),
+        };
+        if let Self::SampleSince(_) = self {
+            // Far fewer counters than the type can number.
+            ffi::knem_shim_sampled(path as c_ulong, time as u32);
+        }
+        let (sum, by) =
+            if status == STATUS_SUCCESS { (profile::bytes(path), bytes) } else { (profile::failed(path), 1) };
+        ffi::knem_shim_add_copy(profile::size(path, bytes) as c_ulong, time as c_ulong, sum as c_ulong, by);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::logic::extent::{self, Append, Extent};
 use crate::logic::plan::Piece;
+use core::mem::MaybeUninit;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 
@@ -10,26 +11,38 @@ use kernel::prelude::*;
 const INLINE: usize = 4;
 
 /// Extents in order, without gaps.
+///
+/// # Invariants
+/// The first `count` places are initialised, and there are as many.
 pub(crate) struct Extents {
-    inline: [Extent; INLINE],
-    /// Number of extents in `inline`; all of them are in `heap` once that has any.
-    count: usize,
+    /// The places, unless there are others.
+    inline: [MaybeUninit<Extent>; INLINE],
+    /// Memory for places, if it is memory for any. Its length is always 0: to count twice takes instructions.
     heap: KVVec<Extent>,
+    count: usize,
 }
 
 impl Extents {
     /// No extents.
     pub(crate) const fn new() -> Self {
-        Self { inline: [Extent::EMPTY; INLINE], count: 0, heap: KVVec::new() }
+        // INVARIANT: None is needed.
+        Self { inline: [MaybeUninit::uninit(); INLINE], heap: KVVec::new(), count: 0 }
     }
 
     /// The extents.
     pub(crate) fn as_slice(&self) -> &[Extent] {
-        if self.heap.is_empty() {
-            self.inline.get(..self.count).unwrap_or(&[])
-        } else {
-            self.heap.as_slice()
+        let start = if self.heap.capacity() == 0 { self.inline.as_ptr().cast() } else { self.heap.as_ptr() };
+        // SAFETY: As many places are there and initialised, by the invariant.
+        unsafe { core::slice::from_raw_parts(start, self.count) }
+    }
+
+    /// All places.
+    fn places(&mut self) -> &mut [MaybeUninit<Extent>] {
+        if self.heap.capacity() == 0 {
+            return &mut self.inline;
         }
+        // SAFETY: As much memory, of which nothing else refers to anything, and places need no initialisation.
+        unsafe { core::slice::from_raw_parts_mut(self.heap.as_mut_ptr().cast(), self.heap.capacity()) }
     }
 
     /// Number of bytes.
@@ -37,61 +50,75 @@ impl Extents {
         extent::length(self.as_slice())
     }
 
-    /// Adds a piece of the direct map at the end.
+    /// Adds a piece of the direct map at the end, the first of at most `more`.
     ///
     /// # Errors
     /// ENOMEM; the list is unchanged then.
-    pub(crate) fn append(&mut self, piece: Piece) -> Result {
+    pub(crate) fn append(&mut self, piece: Piece, more: usize) -> Result {
         let last = self.as_slice().last().copied();
-        match extent::append(last, piece, PAGE_SIZE as u64).ok_or(ENOMEM)? {
-            Append::Grow(grown) => {
-                if let Some(last) = self.last_mut() {
-                    *last = grown;
-                }
-                Ok(())
+        let place = match extent::append(last, piece, PAGE_SIZE as u64).ok_or(ENOMEM)? {
+            Append::Grow(grown) => self.count.checked_sub(1).map(|last| (last, grown)),
+            Append::Push(extent) => {
+                self.reserve(more)?;
+                Some((self.count, extent))
             }
-            Append::Push(extent) => self.push(extent),
-        }
-    }
-
-    fn last_mut(&mut self) -> Option<&mut Extent> {
-        if self.heap.is_empty() {
-            self.inline.get_mut(..self.count).and_then(|used| used.last_mut())
-        } else {
-            self.heap.as_mut_slice().last_mut()
-        }
-    }
-
-    fn push(&mut self, extent: Extent) -> Result {
-        if self.heap.is_empty() {
-            if let Some(slot) = self.inline.get_mut(self.count) {
-                *slot = extent;
-                self.count = self.count.saturating_add(1);
-                return Ok(());
+        };
+        if let Some((index, extent)) = place {
+            if let Some(place) = self.places().get_mut(index) {
+                place.write(extent);
+                // INVARIANT: Just written; where it was the last one there are no more than before.
+                self.count = index.saturating_add(1);
             }
         }
-        if self.heap.len() == self.heap.capacity() {
-            // Doubling keeps the cost of growing proportional to the length.
-            let capacity = self.as_slice().len().checked_mul(2).ok_or(ENOMEM)?;
-            self.move_to_heap(capacity)?;
+        Ok(())
+    }
+
+    /// Adds whole pages of the direct map at the end, which is not the start: `pages` are their addresses. All that there will be fit
+    /// 63 bits. Returns how many were added: fewer than all for want of memory.
+    pub(crate) fn append_pages(&mut self, pages: &[u64]) -> usize {
+        let mut rest = pages;
+        loop {
+            let count = self.count;
+            let Some((used, spare)) = self.places().split_at_mut_checked(count) else { break };
+            let Some(last) = used.last_mut() else { break };
+            // SAFETY: Initialised by the invariant.
+            let last = unsafe { last.assume_init_mut() };
+            let (written, appended) = extent::append_pages(last, rest, PAGE_SIZE as u64, spare);
+            // INVARIANT: As many more were written.
+            self.count = count.saturating_add(written);
+            rest = rest.get(appended..).unwrap_or(&[]);
+            if rest.is_empty() || self.reserve(rest.len()).is_err() {
+                break;
+            }
         }
-        self.heap.push_within_capacity(extent).map_err(|_| ENOMEM)
+        pages.len().saturating_sub(rest.len())
     }
 
     /// Gives back the memory that growing has taken in excess. To be called once, when the list is complete.
     pub(crate) fn trim(&mut self) {
-        let length = self.heap.len();
         // More than is needed is no reason to fail: the list stays as it is then.
-        if length < self.heap.capacity() {
-            let _ = self.move_to_heap(length);
+        if self.count < self.heap.capacity() {
+            let _ = self.move_to_heap(self.count);
         }
     }
 
-    fn move_to_heap(&mut self, capacity: usize) -> Result {
-        let mut heap = KVVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
-        for extent in self.as_slice() {
-            heap.push_within_capacity(*extent).map_err(|_| ENOMEM)?;
+    /// Makes room for an extent; where there is none, for as many as may come of one batch of pages.
+    fn reserve(&mut self, more: usize) -> Result {
+        if self.count < self.places().len() {
+            return Ok(());
         }
+        let most = self.count.checked_add(more.max(1)).ok_or(ENOMEM)?;
+        // Doubling at least keeps the cost of growing proportional to the length.
+        self.move_to_heap(most.max(self.count.saturating_mul(2)))
+    }
+
+    /// Moves the extents to memory for `capacity`, which is not less than there are.
+    fn move_to_heap(&mut self, capacity: usize) -> Result {
+        let mut heap = KVVec::<Extent>::with_capacity(capacity, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
+        let extents = self.as_slice();
+        // SAFETY: New memory, for at least as many.
+        unsafe { core::ptr::copy_nonoverlapping(extents.as_ptr(), heap.as_mut_ptr(), extents.len().min(capacity)) };
+        // INVARIANT: Copied one line above.
         self.heap = heap;
         Ok(())
     }

@@ -4,17 +4,29 @@
 //! A function is `safe` if it is sound with any arguments, at any time. It may sleep: that is for the caller to know, as with any
 //! function of the kernel.
 
+use crate::logic::extent::Extent;
 use kernel::bindings;
 use kernel::prelude::*;
 
 /// Room for C's `struct knem_node`, whose size C asserts.
 #[repr(C, align(8))]
-pub(crate) struct Node([u64; 6]);
+pub(crate) struct Node([u64; 7]);
 
 impl Node {
     /// Memory that C initialises when it lists the node.
     pub(crate) const fn new() -> Self {
-        Self([0; 6])
+        Self([0; 7])
+    }
+}
+
+/// C's `struct rb_root`, whose size C asserts: a tree of nodes.
+#[repr(C)]
+pub(crate) struct Root(*mut c_void);
+
+impl Root {
+    /// No nodes.
+    pub(crate) const fn new() -> Self {
+        Self(core::ptr::null_mut())
     }
 }
 
@@ -64,6 +76,9 @@ unsafe extern "C" {
     pub(crate) unsafe fn knem_shim_from_user(to: *mut c_void, from: *const c_void, n: c_ulong) -> c_ulong;
     pub(crate) unsafe fn knem_shim_to_user_nofault(to: *mut c_void, from: *const c_void, n: c_ulong) -> c_ulong;
     pub(crate) unsafe fn knem_shim_from_user_nofault(to: *mut c_void, from: *const c_void, n: c_ulong) -> c_ulong;
+    pub(crate) unsafe fn knem_shim_read_words(to: *mut u64, address: c_ulong, words: c_ulong) -> bool;
+    pub(crate) safe fn knem_shim_write_u32(address: c_ulong, value: u32) -> bool;
+    pub(crate) safe fn knem_shim_write_u64(address: c_ulong, value: u64) -> bool;
     pub(crate) unsafe fn knem_shim_fault_in(address: c_ulong, n: c_ulong, write: bool) -> bool;
     pub(crate) unsafe fn knem_shim_copy(to: *mut c_void, from: *const c_void, n: c_ulong);
 
@@ -88,6 +103,14 @@ unsafe extern "C" {
         pages: *mut *mut bindings::page,
     ) -> c_int;
     pub(crate) unsafe fn knem_unpin(pages: *mut *mut bindings::page, count: c_ulong, dirty: bool);
+    pub(crate) unsafe fn knem_pages_to_addresses(places: *mut u64, count: c_ulong);
+    pub(crate) unsafe fn knem_unpin_addresses(places: *mut u64, count: c_ulong, dirty: bool);
+    pub(crate) unsafe fn knem_unpin_singles(
+        extents: *const Extent,
+        count: c_ulong,
+        offset: u64,
+        dirty: bool,
+    ) -> c_ulong;
     pub(crate) unsafe fn knem_unpin_range(address: *const c_void, count: c_ulong, dirty: bool);
     pub(crate) safe fn knem_shim_ram_pages() -> c_ulong;
     pub(crate) safe fn knem_shim_user_end() -> c_ulong;
@@ -108,8 +131,7 @@ unsafe extern "C" {
     pub(crate) safe fn knem_shim_memlock_pages() -> c_ulong;
     pub(crate) safe fn knem_shim_may_exceed_memlock() -> bool;
 
-    pub(crate) safe fn knem_shim_uid() -> u32;
-    pub(crate) safe fn knem_shim_euid() -> u32;
+    pub(crate) safe fn knem_shim_ids() -> u64;
     pub(crate) safe fn knem_shim_user_namespace() -> u64;
     pub(crate) safe fn knem_shim_pid_namespace() -> u64;
     pub(crate) safe fn knem_shim_dumpable() -> bool;
@@ -170,6 +192,9 @@ unsafe extern "C" {
     pub(crate) unsafe fn knem_shim_counters_init(number: c_ulong) -> c_int;
     pub(crate) unsafe fn knem_shim_counters_destroy();
     pub(crate) safe fn knem_shim_add(counter: c_ulong, by: u64);
+    pub(crate) safe fn knem_shim_add_copy(size: c_ulong, time: c_ulong, sum: c_ulong, by: u64);
+    pub(crate) safe fn knem_shim_sample(path: c_ulong) -> u64;
+    pub(crate) safe fn knem_shim_sampled(path: c_ulong, counter: u32);
     pub(crate) safe fn knem_shim_counted(counter: c_ulong) -> u64;
     pub(crate) safe fn knem_shim_now() -> u64;
     pub(crate) safe fn knem_shim_pinned_peak() -> i64;
@@ -205,6 +230,9 @@ unsafe extern "C" {
     pub(crate) unsafe fn knem_table_get(cookie: u64) -> *mut Node;
     pub(crate) unsafe fn knem_node_put(node: *mut Node) -> bool;
     pub(crate) unsafe fn knem_node_free(node: *mut Node);
+    pub(crate) unsafe fn knem_tree_insert(tree: *mut Root, node: *mut Node, ordinal: u64);
+    pub(crate) unsafe fn knem_tree_remove(tree: *mut Root, node: *mut Node) -> bool;
+    pub(crate) unsafe fn knem_tree_from(tree: *const Root, ordinal: u64) -> *mut Node;
 }
 
 // DMA engines: `knem_dma.h` documents each.

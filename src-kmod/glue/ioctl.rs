@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The commands, one function each. Arguments are read once; outputs are written back on success only.
+//! The commands, one function each. Arguments are read once; outputs are written on success only.
 
 use crate::glue::context::Context;
 use crate::glue::copy::Direction;
-use crate::glue::memory::Memory;
 use crate::glue::placement::Processors;
 use crate::glue::request::Request;
 use crate::glue::segments::Segments;
@@ -14,6 +13,7 @@ use crate::logic::counter::Counter;
 use crate::logic::flags::{self, Masks};
 use crate::logic::refusal::Refusal;
 use crate::uapi::{self, Cookie};
+use core::mem::{offset_of, MaybeUninit};
 use kernel::prelude::*;
 
 /// What the commands without a bound use.
@@ -30,24 +30,28 @@ pub(crate) fn dispatch(context: &Context, command: u32, argument: Argument) -> R
         uapi::CMD_CREATE_REGION => create_region(context, argument),
         uapi::CMD_DESTROY_REGION => context.regions().destroy(argument.read()?),
         uapi::CMD_COPY => {
-            let mut command: uapi::CmdCopy = argument.read()?;
-            command.current_status = copy(context, unbounded(&command))?.into();
-            argument.write(command)
+            let mut place = MaybeUninit::<uapi::CmdCopy>::uninit();
+            let command = argument.read_to(&mut place)?;
+            let status = copy(context, &unbounded(command))?;
+            argument.write_status(offset_of!(uapi::CmdCopy, current_status), status)
         }
         uapi::CMD_COPY_BOUNDED => {
-            let mut command: uapi::CmdCopyBounded = argument.read()?;
-            command.current_status = copy(context, command)?.into();
-            argument.write(command)
+            let mut place = MaybeUninit::<uapi::CmdCopyBounded>::uninit();
+            let command = argument.read_to(&mut place)?;
+            let status = copy(context, command)?;
+            argument.write_status(offset_of!(uapi::CmdCopyBounded, current_status), status)
         }
         uapi::CMD_INLINE_COPY => {
-            let mut command: uapi::CmdInlineCopy = argument.read()?;
-            command.current_status = inline_copy(context, unbounded_inline(&command))?.into();
-            argument.write(command)
+            let mut place = MaybeUninit::<uapi::CmdInlineCopy>::uninit();
+            let command = argument.read_to(&mut place)?;
+            let status = inline_copy(context, &unbounded_inline(command))?;
+            argument.write_status(offset_of!(uapi::CmdInlineCopy, current_status), status)
         }
         uapi::CMD_INLINE_COPY_BOUNDED => {
-            let mut command: uapi::CmdInlineCopyBounded = argument.read()?;
-            command.current_status = inline_copy(context, command)?.into();
-            argument.write(command)
+            let mut place = MaybeUninit::<uapi::CmdInlineCopyBounded>::uninit();
+            let command = argument.read_to(&mut place)?;
+            let status = inline_copy(context, command)?;
+            argument.write_status(offset_of!(uapi::CmdInlineCopyBounded, current_status), status)
         }
         uapi::CMD_INIT_SEND => init_send(context, argument),
         uapi::CMD_INIT_ASYNC_RECV => init_async_recv(context, argument),
@@ -79,19 +83,19 @@ fn bind_offload(context: &Context, argument: Argument) -> Result {
 
 /// CREATE_REGION. As [`create`], and EFAULT.
 fn create_region(context: &Context, argument: Argument) -> Result {
-    let mut command: uapi::CmdCreateRegion = argument.read()?;
+    let command: uapi::CmdCreateRegion = argument.read()?;
     let flags = context.masks().create(known(command.flags));
-    command.cookie = create(context, (command.iovec_array, command.iovec_nr), command.protection, flags)?;
-    argument.write(command).inspect_err(|_| forget(context, command.cookie))
+    let cookie = create(context, (command.iovec_array, command.iovec_nr), command.protection, flags)?;
+    argument.write_cookie(offset_of!(uapi::CmdCreateRegion, cookie), cookie).inspect_err(|_| forget(context, cookie))
 }
 
 /// INIT_SEND (old): a single-use region to read. As CREATE_REGION.
 fn init_send(context: &Context, argument: Argument) -> Result {
-    let mut command: uapi::CmdInitSend = argument.read()?;
+    let command: uapi::CmdInitSend = argument.read()?;
     // Single use is what the command means, also where the flag is ignored.
     let flags = flags::Create { single_use: true, ..context.masks().create(known(command.flags)) };
-    command.send_cookie = create(context, (command.send_iovec_array, command.send_iovec_nr), uapi::PROT_READ, flags)?;
-    argument.write(command).inspect_err(|_| forget(context, command.send_cookie))
+    let cookie = create(context, (command.send_iovec_array, command.send_iovec_nr), uapi::PROT_READ, flags)?;
+    argument.write_cookie(offset_of!(uapi::CmdInitSend, send_cookie), cookie).inspect_err(|_| forget(context, cookie))
 }
 
 /// Makes a region of the caller's segments, an array's address and length.
@@ -105,11 +109,10 @@ fn create(context: &Context, segments: (u64, u32), protection: u32, flags: flags
         return Err(Refusal::OtherUser.into());
     }
     let mut list = Segments::none();
-    list.read(segments.0, segments.1)?;
-    let memory = Memory::new(context.account(), &mut list, protection & uapi::PROT_WRITE != 0)?;
+    list.fill(segments.0, segments.1)?;
     let (owner, creator) = (context.owner(), task::identity());
     let rule = Rule { owner, creator, any_user: flags.any_user, protection };
-    context.regions().publish(rule, flags.single_use, memory)
+    context.regions().publish(rule, flags.single_use, context.account(), &mut list)
 }
 
 /// Withdraws a region whose cookie could not be told to the caller.
@@ -155,22 +158,26 @@ fn slots(context: &Context) -> Option<u64> {
 }
 
 /// COPY and COPY_BOUNDED. Returns the status.
-fn copy(context: &Context, command: uapi::CmdCopyBounded) -> Result<u8> {
-    let flags = context.masks().copy(known(command.flags), slots(context), command.async_status_index)?;
+fn copy(context: &Context, command: &uapi::CmdCopyBounded) -> Result<u8> {
+    let flags = context.masks().copy(known(command.flags), || slots(context), command.async_status_index)?;
     let slot = flags.asynchronous().then_some(command.async_status_index);
     let (source, destination) = ((command.src_cookie, command.src_offset), (command.dst_cookie, command.dst_offset));
-    Request::new(context, flags, slot)?.copy(source, destination, command.length)
+    let mut request = Request::new(context, flags);
+    request.start(slot)?;
+    request.copy(source, destination, command.length)
 }
 
 /// INLINE_COPY and INLINE_COPY_BOUNDED. Returns the status.
-fn inline_copy(context: &Context, command: uapi::CmdInlineCopyBounded) -> Result<u8> {
-    let flags = context.masks().copy(known(command.flags), slots(context), command.async_status_index)?;
+fn inline_copy(context: &Context, command: &uapi::CmdInlineCopyBounded) -> Result<u8> {
+    let flags = context.masks().copy(known(command.flags), || slots(context), command.async_status_index)?;
     let slot = flags.asynchronous().then_some(command.async_status_index);
     // 0 reads from the region, anything else writes to it.
     let direction = if command.write == 0 { Direction::Read } else { Direction::Write };
     let local = (command.local_iovec_array, command.local_iovec_nr);
     let remote = (command.remote_cookie, command.remote_offset);
-    Request::new(context, flags, slot)?.inline(local, direction, remote, command.length)
+    let mut request = Request::new(context, flags);
+    request.start(slot)?;
+    request.inline(local, direction, remote, command.length)
 }
 
 /// INIT_ASYNC_RECV (old): reads a region; the slot alone tells the result.
@@ -178,16 +185,18 @@ fn init_async_recv(context: &Context, argument: Argument) -> Result {
     let command: uapi::CmdInitAsyncRecv = argument.read()?;
     let flags = context.masks().async_recv(known(command.flags), slots(context), command.status_index)?;
     let local = (command.recv_iovec_array, command.recv_iovec_nr);
-    let request = Request::new(context, flags, Some(command.status_index))?;
+    let mut request = Request::new(context, flags);
+    request.start(Some(command.status_index))?;
     request.inline(local, Direction::Read, (command.send_cookie, 0), UNBOUNDED).map(|_| ())
 }
 
 /// SYNC_RECV (old): reads a region.
 fn sync_recv(context: &Context, argument: Argument) -> Result {
-    let mut command: uapi::CmdSyncRecv = argument.read()?;
+    let command: uapi::CmdSyncRecv = argument.read()?;
     let flags = context.masks().sync_recv(known(command.flags))?;
     let local = (command.recv_iovec_array, command.recv_iovec_nr);
-    let request = Request::new(context, flags, None)?;
-    command.status = request.inline(local, Direction::Read, (command.send_cookie, 0), UNBOUNDED)?.into();
-    argument.write(command)
+    let mut request = Request::new(context, flags);
+    request.start(None)?;
+    let status = request.inline(local, Direction::Read, (command.send_cookie, 0), UNBOUNDED)?;
+    argument.write_status(offset_of!(uapi::CmdSyncRecv, status), status)
 }

@@ -3,6 +3,7 @@
 
 use crate::glue::completion::Completion;
 use crate::glue::copy;
+use crate::glue::counters::Timer;
 use crate::glue::memory::{Memory, Place, Reach};
 use crate::glue::pin::Stop;
 use crate::glue::regions::Claimed;
@@ -30,9 +31,9 @@ impl Side {
         }
     }
 
-    /// Whether it is a region of another user than the calling task's.
+    /// Whether it is a region of another user than the task's that has claimed it.
     fn is_foreign(&self) -> bool {
-        matches!(self, Self::Region(claimed, _) if claimed.region().is_foreign())
+        matches!(self, Self::Region(claimed, _) if claimed.is_foreign())
     }
 
     /// Where the copy starts in it.
@@ -71,9 +72,9 @@ pub(crate) struct Job {
     /// The job before this one in a file's queue; see `queue`.
     pub(super) next: Option<KBox<Job>>,
     engine: Option<Waits>,
-    /// How it is made, and when the request began, for the statistics.
+    /// How it is made, and its time, for the statistics.
     path: Path,
-    started: u64,
+    timer: Timer,
 }
 
 /// Milliseconds before a blocked copy is tried again.
@@ -91,11 +92,11 @@ pub(crate) enum Waits {
 }
 
 impl Job {
-    /// A copy of at most `bound` bytes, for a request that began at `started`.
+    /// A copy of at most `bound` bytes.
     ///
     /// # Errors
     /// ENOMEM.
-    pub(crate) fn new(source: Side, destination: Side, bound: u64, started: u64) -> Result<Self> {
+    pub(crate) fn new(source: Side, destination: Side, bound: u64, timer: Timer) -> Result<Self> {
         let (from, to) = (source.offset(), destination.offset());
         let foreign = source.is_foreign() || destination.is_foreign();
         let bytes = plan::bytes(source.memory().length(), from, destination.memory().length(), to, bound);
@@ -112,7 +113,7 @@ impl Job {
             next: None,
             engine: None,
             path: Path::Pinned,
-            started,
+            timer,
         })
     }
 
@@ -262,7 +263,7 @@ impl Job {
     /// As [`Job::finish`].
     pub(crate) fn end(mut self, status: u8) {
         let completion = self.completion.take();
-        counters::ended(self.path, self.started, self.bytes, status);
+        self.timer.stop(self.path, self.bytes, status);
         drop(self);
         if let Some(completion) = completion {
             completion.publish(status);

@@ -21,16 +21,37 @@ pub(crate) enum Memory {
 }
 
 impl Memory {
-    /// The memory of segments of the calling process, for reading or also for writing. It is pinned unless RLIMIT_MEMLOCK, the user's
-    /// ceiling, the machine's, or the kind of memory forbids that (a shared mapping of a file that the file system writes
-    /// back); then it is checked, and not pinned, and the segments are taken.
+    /// The memory of segments of the calling process, as [`Memory::fill`].
+    ///
+    /// # Errors
+    /// As [`Memory::fill`].
+    pub(crate) fn new(account: &Account, segments: &mut Segments, writable: bool) -> Result<Self> {
+        let mut memory = Self::none(account, writable)?;
+        memory.fill(account, segments)?;
+        Ok(memory)
+    }
+
+    /// No memory yet, of the calling process, for reading or also for writing. It is filled where it is.
+    ///
+    /// # Errors
+    /// EFAULT for a task without user memory.
+    #[inline]
+    pub(crate) fn none(account: &Account, writable: bool) -> Result<Self> {
+        Pinned::none(account, writable).map(Self::Pinned)
+    }
+
+    /// Takes the memory of segments of the calling process. It is pinned unless RLIMIT_MEMLOCK, the user's ceiling, the machine's, or the
+    /// kind of memory forbids that (a shared mapping of a file that the file system writes back); then it is checked, and not pinned,
+    /// and the segments are taken.
     ///
     /// # Errors
     /// EFAULT if a page cannot be used so; ENOMEM; EINTR if the caller is killed; ENOMEM for a limit if the parameter
     /// `unpinned` is 0.
-    pub(crate) fn new(account: &Account, segments: &mut Segments, writable: bool) -> Result<Self> {
-        let refused = match Pinned::new(account, segments, writable) {
-            Ok(pinned) => return Ok(Self::Pinned(pinned)),
+    pub(crate) fn fill(&mut self, account: &Account, segments: &mut Segments) -> Result {
+        let Self::Pinned(pinned) = self else { return Err(EINVAL) };
+        let writable = pinned.writable();
+        let refused = match pinned.fill(segments) {
+            Ok(()) => return Ok(()),
             Err(refused) => refused,
         };
         match refused {
@@ -38,7 +59,9 @@ impl Memory {
             Refused::Error(error) if !params::unpinned() || error != EFAULT => return Err(error),
             Refused::Limit(_) | Refused::Error(_) => {}
         }
-        Unpinned::new(account, core::mem::replace(segments, Segments::none()), writable).map(Self::Unpinned)
+        let segments = core::mem::replace(segments, Segments::none());
+        *self = Self::Unpinned(Unpinned::new(account, segments, writable)?);
+        Ok(())
     }
 
     /// Number of bytes.
@@ -94,7 +117,7 @@ impl Unpinned {
     /// EFAULT if a page cannot be used so; ENOMEM; EINTR if the caller is killed.
     fn new(account: &Account, segments: Segments, writable: bool) -> Result<KBox<Self>> {
         let payer = Payer::calling(account)?;
-        let mut room = Pages::new(segments.measure().pages)?;
+        let mut room = Pages::new()?;
         let mut walk = Walk::new(Cursor::default(), Some(payer.clone()), Terms::calling());
         let mut left = segments.measure().bytes;
         while left != 0 {
@@ -145,7 +168,7 @@ impl Reach {
             Memory::Pinned(_) => None,
             Memory::Unpinned(unpinned) => {
                 let at = Cursor::default().after(unpinned.segments.as_slice(), offset);
-                let room = Pages::new(unpinned.segments.measure().pages)?;
+                let room = Pages::new()?;
                 Some((Walk::new(at, Some(unpinned.payer.clone()), unpinned.terms), room))
             }
         };

@@ -6,11 +6,12 @@ use crate::glue::charge::{Charge, Payer, Terms};
 use crate::glue::extents::Extents;
 use crate::glue::segments::Segments;
 use crate::glue::{ffi, task};
-use crate::logic::extent;
+use crate::logic::extent::{self, Extent};
 use crate::logic::plan::Piece;
 use crate::logic::refusal::Refusal;
 use crate::logic::segment::{self, Cursor, Measure};
 use crate::uapi::ParamIovec;
+use core::mem::MaybeUninit;
 use kernel::bindings;
 use kernel::mm::Mm;
 use kernel::page::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE};
@@ -19,11 +20,19 @@ use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 
 /// As many pages are pinned at a time, 2 MiB; between batches the scheduler and signals are looked at.
 pub(crate) const BATCH: usize = 512;
+/// As many pages that follow each other are a long run.
+const LONG: usize = 8;
 /// Pointers to as many pages are kept on the stack; buffers of up to 128 KiB need no other place.
 pub(crate) const SMALL: usize = 32;
 
-/// Room for pointers to pages.
-pub(crate) struct Pages(KVec<*mut bindings::page>);
+/// Room for a pointer to a page. The kernel writes it before it is read.
+pub(crate) type Slot = MaybeUninit<*mut bindings::page>;
+
+/// Room for pointers to pages, on the stack.
+pub(crate) const FEW: [Slot; SMALL] = [Slot::uninit(); SMALL];
+
+/// Room for a batch.
+pub(crate) struct Pages(KBox<MaybeUninit<[*mut bindings::page; BATCH]>>);
 
 // SAFETY: The pointers are numbers, which may be used in any task.
 unsafe impl Send for Pages {}
@@ -31,22 +40,16 @@ unsafe impl Send for Pages {}
 unsafe impl Sync for Pages {}
 
 impl Pages {
-    /// Room for a batch, or for `pages` pages if that is less.
-    ///
     /// # Errors
     /// ENOMEM.
-    pub(crate) fn new(pages: u64) -> Result<Self> {
-        let count = usize::try_from(pages).unwrap_or(BATCH).min(BATCH);
-        let mut room = KVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
-        for _ in 0..count {
-            room.push_within_capacity(core::ptr::null_mut()).map_err(|_| ENOMEM)?;
-        }
-        Ok(Self(room))
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(KBox::new_uninit(GFP_KERNEL_ACCOUNT)?))
     }
 
     /// The room.
-    pub(crate) fn as_mut(&mut self) -> &mut [*mut bindings::page] {
-        self.0.as_mut_slice()
+    pub(crate) fn as_mut(&mut self) -> &mut [Slot] {
+        // SAFETY: The box has memory for as many pointers, and slots need no initialisation. It is borrowed exclusively.
+        unsafe { core::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), BATCH) }
     }
 }
 
@@ -81,18 +84,19 @@ impl Stop {
 }
 
 impl How<'_> {
-    /// Pins pages from an address on, as many as `pages` holds, and returns how many were pinned: at least one.
-    fn pin(self, address: u64, writable: bool, pages: &mut [*mut bindings::page]) -> Result<usize, Stop> {
+    /// Pins pages from an address on, as many as `pages` holds, and returns how many were pinned, at least one: as many slots are
+    /// initialised.
+    fn pin(self, address: u64, writable: bool, pages: &mut [Slot]) -> Result<usize, Stop> {
         let start = usize::try_from(address).map_err(|_| Stop::Error(EFAULT))? & PAGE_MASK;
         let count = c_int::try_from(pages.len()).unwrap_or(0);
         let got = match self {
             // SAFETY: `pages` has room for `count` pointers; the kernel checks the address.
-            Self::Long => unsafe { ffi::knem_pin(start, count, writable, true, pages.as_mut_ptr()) },
+            Self::Long => unsafe { ffi::knem_pin(start, count, writable, true, pages.as_mut_ptr().cast()) },
             // SAFETY: As above.
-            Self::Calling => unsafe { ffi::knem_pin(start, count, writable, false, pages.as_mut_ptr()) },
+            Self::Calling => unsafe { ffi::knem_pin(start, count, writable, false, pages.as_mut_ptr().cast()) },
             // SAFETY: As above; the reference keeps the structure, and C checks whether its memory is still there.
             Self::Of { mm, wait } => unsafe {
-                ffi::knem_pin_remote(mm.as_raw(), start, count, writable, wait, pages.as_mut_ptr())
+                ffi::knem_pin_remote(mm.as_raw(), start, count, writable, wait, pages.as_mut_ptr().cast())
             },
         };
         match usize::try_from(got) {
@@ -111,12 +115,11 @@ impl How<'_> {
 /// # Invariants
 /// `pages` are the pages that the segments touch from `from` on, in that order, for `bytes` bytes; each is pinned as often as it
 /// is in there.
-#[derive(Clone, Copy)]
 pub(crate) struct Batch<'a> {
     segments: &'a [ParamIovec],
     from: Cursor,
     bytes: u64,
-    pages: &'a [*mut bindings::page],
+    pages: &'a mut [*mut bindings::page],
 }
 
 impl<'a> Batch<'a> {
@@ -128,7 +131,7 @@ impl<'a> Batch<'a> {
         from: Cursor,
         bytes: u64,
         writable: bool,
-        pages: &'a mut [*mut bindings::page],
+        pages: &'a mut [Slot],
     ) -> Result<Self, Stop> {
         let (mut count, mut covered) = (0usize, 0u64);
         'all: for mut piece in segment::pieces_from(segments, from, bytes) {
@@ -145,11 +148,14 @@ impl<'a> Batch<'a> {
                 let len = reach(piece, got);
                 count = count.saturating_add(got);
                 covered = covered.saturating_add(len);
-                piece = Piece { addr: piece.addr.wrapping_add(len), len: piece.len.saturating_sub(len) };
+                piece = after(piece, len);
             }
         }
+        let pages = pages.get_mut(..count).unwrap_or(&mut []);
+        // SAFETY: As many slots were initialised; they have the layout of a pointer.
+        let pages = unsafe { core::slice::from_raw_parts_mut(pages.as_mut_ptr().cast(), pages.len()) };
         // INVARIANT: Just pinned.
-        Ok(Self { segments, from, bytes: covered, pages: pages.get(..count).unwrap_or(&[]) })
+        Ok(Self { segments, from, bytes: covered, pages })
     }
 
     /// Number of bytes.
@@ -162,10 +168,10 @@ impl<'a> Batch<'a> {
         self.pages.len() as u64
     }
 
-    /// The memory, as addresses of the direct map, each with the number of pages that it is on.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = (Piece, usize)> + 'a {
+    /// The memory, as addresses of the direct map.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
         let (mut user, mut current) = (segment::pieces_from(self.segments, self.from, self.bytes), Piece::default());
-        let mut pages = self.pages;
+        let mut pages: &[*mut bindings::page] = self.pages;
         core::iter::from_fn(move || {
             if current.len == 0 {
                 current = user.next()?;
@@ -177,16 +183,22 @@ impl<'a> Batch<'a> {
             // SAFETY: A pinned page, of ordinary memory.
             let address = unsafe { ffi::knem_shim_page_address(first) } as u64;
             let piece = Piece { addr: address | (current.addr & (PAGE_SIZE as u64 - 1)), len };
-            current = Piece { addr: current.addr.wrapping_add(len), len: current.len.saturating_sub(len) };
+            current = after(current, len);
             pages = pages.get(run.len()..).unwrap_or(&[]);
-            Some((piece, run.len()))
+            Some(piece)
         })
     }
 
-    /// Unpins the pages, as changed ones if they are `dirty`.
-    pub(crate) fn unpin(self, dirty: bool) {
-        release(self.pages, dirty);
+    /// Unpins the pages, as changed ones if they are `dirty`. To be called once, at the end.
+    pub(crate) fn unpin(&mut self, dirty: bool) {
+        // SAFETY: Each was pinned, and is unpinned here once. The function does not change the array.
+        unsafe { ffi::knem_unpin(self.pages.as_mut_ptr(), self.pages.len() as c_ulong, dirty) };
     }
+}
+
+/// What is left of a piece after its first `len` bytes.
+fn after(piece: Piece, len: u64) -> Piece {
+    Piece { addr: piece.addr.wrapping_add(len), len: piece.len.saturating_sub(len) }
 }
 
 /// How many bytes of a piece are on its first `pages` pages.
@@ -223,70 +235,143 @@ pub(crate) struct Pinned {
 }
 
 impl Pinned {
-    /// Pins the memory of all segments, for reading or also for writing, and accounts it to the calling process.
+    /// No memory yet, for reading or also for writing, which the calling process pays for.
+    ///
+    /// # Errors
+    /// As [`Payer::calling`].
+    #[inline]
+    pub(crate) fn none(account: &Account, writable: bool) -> Result<Self> {
+        let charge = Charge::new(Some(Payer::calling(account)?));
+        // INVARIANT: Nothing is pinned, and there are no extents.
+        Ok(Self { extents: Extents::new(), writable, written: (Atomic::new(u64::MAX), Atomic::new(0)), charge })
+    }
+
+    /// Pins the memory of all segments and accounts it to the calling process, which is the one that pays. To be called once.
     ///
     /// # Errors
     /// [`Refused::Limit`] as [`Charge::add`]; ENOMEM; EFAULT if a page cannot be pinned so; EINTR if the caller is killed;
     /// others as the kernel's `pin_user_pages_fast()`. Nothing stays pinned then.
-    pub(crate) fn new(account: &Account, segments: &Segments, writable: bool) -> Result<Self, Refused> {
+    pub(crate) fn fill(&mut self, segments: &Segments) -> Result<(), Refused> {
+        let filled = self.pin(segments);
+        if filled.is_err() {
+            self.unpin();
+        }
+        filled
+    }
+
+    /// As [`Pinned::fill`], but that what is pinned stays so after an error.
+    fn pin(&mut self, segments: &Segments) -> Result<(), Refused> {
         let mut terms = Terms::calling();
         let Measure { bytes, pages } = segments.measure();
-        if terms.forbid(pages) {
+        // A single batch is refused where it is charged.
+        if pages > BATCH as u64 && terms.forbid(pages) {
             return Err(Refused::Limit(Refusal::PinLimit));
         }
-        // INVARIANT: Nothing is pinned, and there are no extents.
-        let mut pinned = Self {
-            extents: Extents::new(),
-            writable,
-            written: (Atomic::new(u64::MAX), Atomic::new(0)),
-            charge: Charge::new(Some(Payer::calling(account)?)),
-        };
-        let mut small = [core::ptr::null_mut(); SMALL];
+        let mut small = FEW;
         let mut large;
-        let room: &mut [*mut bindings::page] = if pages <= SMALL as u64 {
+        let room = if pages <= SMALL as u64 {
             &mut small
         } else {
-            large = Pages::new(pages)?;
+            large = Pages::new()?;
             large.as_mut()
         };
         let (mut from, mut left) = (Cursor::default(), bytes);
         while left != 0 {
-            let pieces = segment::pieces_from(segments.as_slice(), from, left);
-            let expected = segment::touched_by(pieces, PAGE_SHIFT as u32, room.len() as u64);
-            pinned.charge.add(&mut terms, expected).map_err(Refused::Limit)?;
-            let batch = Batch::pin(How::Long, segments.as_slice(), from, left, writable, room);
+            let most = room.len() as u64;
+            let expected = if left == bytes {
+                pages.min(most)
+            } else {
+                let pieces = segment::pieces_from(segments.as_slice(), from, left);
+                segment::touched_by(pieces, PAGE_SHIFT as u32, most)
+            };
+            self.charge.add(&mut terms, expected).map_err(Refused::Limit)?;
+            let batch = Batch::pin(How::Long, segments.as_slice(), from, left, self.writable, room);
             let batch = batch.map_err(|stop| match stop {
                 Stop::Busy => EAGAIN,
                 Stop::Error(error) => error,
             })?;
-            pinned.charge.remove(expected.saturating_sub(batch.count()));
-            pinned.take(batch)?;
+            if batch.count() < expected {
+                self.charge.remove(expected.saturating_sub(batch.count()));
+            }
             let covered = batch.bytes();
-            from = from.after(segments.as_slice(), covered);
+            self.take(batch)?;
             left = left.saturating_sub(covered);
             if left != 0 {
+                from = from.after(segments.as_slice(), covered);
                 if task::killed() {
                     return Err(EINTR.into());
                 }
                 task::resched();
             }
         }
-        pinned.extents.trim();
-        Ok(pinned)
+        self.extents.trim();
+        Ok(())
+    }
+
+    /// Unpins all.
+    fn unpin(&mut self) {
+        let written = (self.written.0.load(Relaxed), self.written.1.load(Relaxed));
+        // INVARIANT: There are no extents any more.
+        let gone = core::mem::replace(&mut self.extents, Extents::new());
+        unpin_all(gone.as_slice(), written);
+        self.charge.remove(u64::MAX);
     }
 
     /// Takes over freshly pinned pages.
     fn take(&mut self, batch: Batch<'_>) -> Result {
-        let mut taken = 0usize;
-        for (piece, pages) in batch.pieces() {
+        let Batch { segments, from, bytes, pages: mut pointers } = batch;
+        let (mut pieces, mut piece) = (segment::pieces_from(segments, from, bytes), Piece::default());
+        // Long runs, as huge pages give them, take no look at each address.
+        loop {
+            if piece.len == 0 {
+                let Some(next) = pieces.next() else { return Ok(()) };
+                piece = next;
+            }
+            let touched = usize::try_from(segment::touched(piece, PAGE_SHIFT as u32)).unwrap_or(usize::MAX);
+            let Some(run) = contiguous(pointers.get(..touched.min(pointers.len())).unwrap_or(&[])) else {
+                return Ok(());
+            };
+            let (Some(first), count) = (run.first().copied(), run.len()) else { return Ok(()) };
+            if count < LONG {
+                break;
+            }
+            // SAFETY: A pinned page, of ordinary memory.
+            let address = unsafe { ffi::knem_shim_page_address(first) } as u64;
+            let memory = Piece { addr: address | (piece.addr & (PAGE_SIZE as u64 - 1)), len: reach(piece, count) };
             // INVARIANT: The pages of the piece follow each other, and each is pinned once, for the extent that gets them.
-            if let Err(error) = self.extents.append(piece) {
-                release(batch.pages.get(taken..).unwrap_or(&[]), false);
+            if let Err(error) = self.extents.append(memory, 1) {
+                release(addresses(pointers), false);
                 return Err(error);
             }
-            taken = taken.saturating_add(pages);
+            piece = after(piece, memory.len);
+            pointers = pointers.get_mut(count..).unwrap_or(&mut []);
+        }
+        let mut pages = addresses(pointers);
+        for mut piece in Iterator::chain(core::iter::once(piece), pieces) {
+            while piece.len != 0 {
+                let taken = self.take_some(piece, pages).inspect_err(|_| release(pages, false))?;
+                piece = after(piece, reach(piece, taken));
+                pages = pages.get_mut(taken..).unwrap_or(&mut []);
+            }
         }
         Ok(())
+    }
+
+    /// Takes over pages from the start of a piece of user memory, which are at these addresses. Returns how many.
+    fn take_some(&mut self, piece: Piece, pages: &[u64]) -> Result<usize> {
+        let within = piece.addr & (PAGE_SIZE as u64 - 1);
+        let whole = usize::try_from(piece.len >> PAGE_SHIFT).unwrap_or(usize::MAX).min(pages.len());
+        if within == 0 && whole != 0 && self.extents() != 0 {
+            // INVARIANT: Each page is pinned once, for the extent that gets it.
+            return match self.extents.append_pages(pages.get(..whole).unwrap_or(&[])) {
+                0 => Err(ENOMEM),
+                taken => Ok(taken),
+            };
+        }
+        let first = pages.first().copied().ok_or(EFAULT)?;
+        // INVARIANT: As in `take`.
+        self.extents.append(Piece { addr: first | within, len: reach(piece, 1) }, pages.len())?;
+        Ok(1)
     }
 
     /// Number of extents.
@@ -320,15 +405,38 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        let written = (self.written.0.load(Relaxed), self.written.1.load(Relaxed));
-        let mut offset = 0u64;
-        for piece in extent::pieces(self.extents.as_slice(), 0) {
-            for (pages, dirty) in extent::by_dirt(piece, offset, written, PAGE_SIZE as u64) {
-                unpin(pages, dirty);
-            }
-            offset = offset.saturating_add(piece.len);
-        }
+        unpin_all(self.extents.as_slice(), (self.written.0.load(Relaxed), self.written.1.load(Relaxed)));
     }
+}
+
+/// Unpins the pages of a list's extents, whose owner lets go of it. `written` as for [`extent::by_dirt`].
+fn unpin_all(extents: &[Extent], written: (u64, u64)) {
+    if written.0 >= written.1 {
+        unpin_part(extents, 0, written, false);
+        return;
+    }
+    let mut offset = 0u64;
+    // By reference: an array's own iterator brings a panic along.
+    for &(part, dirty) in &extent::by_written(extents, written) {
+        offset = unpin_part(part, offset, written, dirty);
+    }
+}
+
+/// Unpins extents of which each has bytes that were written, if they are `dirty`, or none has. Returns the offset after them.
+fn unpin_part(mut extents: &[Extent], mut offset: u64, written: (u64, u64), dirty: bool) -> u64 {
+    while !extents.is_empty() {
+        // SAFETY: By the invariant of `Pinned` each page was pinned once for its extent; no request uses the pages any more, as
+        // their owner lets go of them. C looks at as many extents only.
+        let count = unsafe { ffi::knem_unpin_singles(extents.as_ptr(), extents.len() as c_ulong, offset, dirty) };
+        offset = count.checked_sub(1).and_then(|last| extents.get(last)).map_or(offset, Extent::end);
+        extents = extents.get(count..).unwrap_or(&[]);
+        let Some((first, rest)) = extents.split_first() else { break };
+        for (pages, dirty) in extent::by_dirt(first.piece(offset), offset, written, PAGE_SIZE as u64) {
+            unpin(pages, dirty);
+        }
+        (extents, offset) = (rest, first.end());
+    }
+    offset
 }
 
 /// The longest run of pages at the start of `pages` that follow each other in memory; `None` if there are no pages.
@@ -346,10 +454,24 @@ fn contiguous(pages: &[*mut bindings::page]) -> Option<&[*mut bindings::page]> {
     pages.get(..count)
 }
 
-/// Unpins pages that no extent has.
-fn release(pages: &[*mut bindings::page], dirty: bool) {
-    // SAFETY: Each was pinned, and is unpinned here once. The function does not change the array.
-    unsafe { ffi::knem_unpin(pages.as_ptr().cast_mut(), pages.len() as c_ulong, dirty) };
+/// The addresses in the direct map of pinned pages, in the place of the pointers.
+fn addresses<'a>(pages: &'a mut [*mut bindings::page]) -> &'a mut [u64] {
+    let places: *mut u64 = pages.as_mut_ptr().cast();
+    if !pages.is_empty() {
+        // SAFETY: As many places with pointers to pages of ordinary memory, which are as large as a number.
+        unsafe { ffi::knem_pages_to_addresses(places, pages.len() as c_ulong) };
+    }
+    // SAFETY: C has made numbers of them.
+    unsafe { core::slice::from_raw_parts_mut(places, pages.len()) }
+}
+
+/// Unpins pages by their addresses, which are lost.
+fn release(pages: &mut [u64], dirty: bool) {
+    if !pages.is_empty() {
+        // SAFETY: Each was pinned, and is unpinned here once.
+        unsafe { ffi::knem_unpin_addresses(pages.as_mut_ptr(), pages.len() as c_ulong, dirty) };
+        task::resched();
+    }
 }
 
 /// Changes a bound, where `beyond` says that the new one is.

@@ -10,12 +10,11 @@ use crate::logic::access::{Rule, Want};
 use crate::logic::claim::{self, Slot};
 use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
-use core::mem::replace;
+use core::mem::{replace, ManuallyDrop};
 use core::ops::Deref;
 use core::ptr::NonNull;
 use kernel::new_spinlock;
 use kernel::prelude::*;
-use kernel::rbtree::{RBTree, RBTreeNode};
 use kernel::sync::atomic::{ordering, Atomic};
 use kernel::sync::{Arc, SpinLock};
 use kernel::types::Opaque;
@@ -55,6 +54,7 @@ impl Slot for Use {
 
 impl Region {
     /// A region that belongs to `set`, not listed yet.
+    #[inline(always)]
     pub(crate) fn new(set: Arc<Set>, rule: Rule, single_use: bool, memory: Memory) -> Self {
         Self {
             node: Opaque::new(ffi::Node::new()),
@@ -104,20 +104,15 @@ impl Region {
         core::ptr::eq(&raw const *self.set, set)
     }
 
-    /// Checks whether the calling task may use the region as `want` says.
+    /// Checks whether the calling task may use the region as `want` says; returns whether it is another user's.
     ///
     /// # Errors
     /// EPERM in another namespace with `strict_ns`; EPERM, then EACCES, as [`Rule::check`].
-    pub(crate) fn check(&self, want: Want) -> Result {
+    pub(crate) fn check(&self, want: Want) -> Result<bool> {
         if params::strict_ns() && self.set.namespaces != task::namespaces() {
             return Err(Refusal::OtherUser.into());
         }
         Ok(self.rule.check(task::identity(), want)?)
-    }
-
-    /// Whether the calling task is another user's.
-    pub(crate) fn is_foreign(&self) -> bool {
-        self.rule.is_foreign(task::identity())
     }
 
     /// Whether the region goes with its first use.
@@ -135,6 +130,11 @@ impl Region {
         if let Some(state) = &self.single_use {
             claim::give_back(state);
         }
+    }
+
+    /// The memory of a region that is not listed yet.
+    pub(crate) fn memory_mut(&mut self) -> &mut Memory {
+        &mut self.memory
     }
 
     /// The region's memory.
@@ -173,7 +173,58 @@ pub(crate) struct Set {
 }
 
 /// Regions, each by its number, in the order of their creation.
-pub(crate) type Tree = RBTree<u64, RegionRef>;
+///
+/// # Invariants
+/// C's tree has listed nodes of regions, and owns a reference of each.
+pub(crate) struct Tree(ffi::Root);
+
+// SAFETY: A tree owns references, which any task may use and drop.
+unsafe impl Send for Tree {}
+// SAFETY: As for `Send`; a shared tree is only looked at.
+unsafe impl Sync for Tree {}
+
+impl Tree {
+    const fn new() -> Self {
+        Self(ffi::Root::new())
+    }
+
+    fn insert(&mut self, region: RegionRef) {
+        let region = ManuallyDrop::new(region);
+        // SAFETY: The node was listed, is in no tree, and stays as long as the reference, which the tree owns from here on. The tree is
+        // borrowed exclusively, and numbers are not used twice.
+        unsafe { ffi::knem_tree_insert(&raw mut self.0, region.node(), region.ordinal()) };
+    }
+
+    /// Takes a region of this tree's set out, if it is in the tree.
+    fn remove(&mut self, region: &Region) -> Option<RegionRef> {
+        // SAFETY: The node was listed, and the tree is borrowed exclusively. A set's regions are in its tree, or, when that was taken
+        // away and is empty for good, in the one that was.
+        let removed = unsafe { ffi::knem_tree_remove(&raw mut self.0, region.node()) };
+        // SAFETY: The tree's reference, which it has no more.
+        removed.then(|| NonNull::new(region.node()).map(|node| unsafe { RegionRef::from_node(node) })).flatten()
+    }
+
+    /// The first region with a number from `from` on.
+    pub(crate) fn at(&self, from: u64) -> Option<&Region> {
+        // SAFETY: The tree is borrowed, so that it does not change.
+        let node = unsafe { ffi::knem_tree_from(&raw const self.0, from) };
+        // SAFETY: The node is a region's first member, and the tree's reference keeps that as long as the tree is borrowed.
+        unsafe { node.cast::<Region>().as_ref() }
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        loop {
+            // SAFETY: As in `at`; the tree is borrowed exclusively.
+            let Some(node) = NonNull::new(unsafe { ffi::knem_tree_from(&raw const self.0, 0) }) else { break };
+            // SAFETY: The node is in the tree.
+            unsafe { ffi::knem_tree_remove(&raw mut self.0, node.as_ptr()) };
+            // SAFETY: The tree's reference, which it has no more.
+            drop(unsafe { RegionRef::from_node(node) });
+        }
+    }
+}
 
 struct State {
     /// Each region has one reference here, which counts for the table as well.
@@ -193,7 +244,7 @@ impl Set {
     /// # Errors
     /// ENOMEM.
     pub(crate) fn new() -> Result<Arc<Self>> {
-        let state = State { tree: RBTree::new(), count: 0, listed: 0, bytes: 0, next: 0 };
+        let state = State { tree: Tree::new(), count: 0, listed: 0, bytes: 0, next: 0 };
         Arc::pin_init(
             pin_init!(Self { namespaces: task::namespaces(), state <- new_spinlock!(state, "knem::Set::state") }),
             gfp::no_wait(),
@@ -222,30 +273,26 @@ impl Set {
     }
 
     /// Adds a region, which was counted, and has this many bytes.
-    pub(crate) fn insert(&self, node: RBTreeNode<u64, RegionRef>, bytes: u64) {
+    pub(crate) fn insert(&self, region: RegionRef, bytes: u64) {
         let mut state = self.state.lock();
-        let replaced = state.tree.insert(node);
+        state.tree.insert(region);
         state.listed = state.listed.saturating_add(1);
         state.bytes = state.bytes.saturating_add(bytes);
-        drop(state);
-        // Numbers are not used twice, so there was none to replace.
-        drop(replaced);
     }
 
-    /// Takes a region out.
+    /// Takes a region of this set out.
     pub(crate) fn take(&self, region: &Region) -> Option<RegionRef> {
         let mut state = self.state.lock();
-        let node = state.tree.remove_node(&region.ordinal())?;
+        let taken = state.tree.remove(region)?;
         state.count = state.count.saturating_sub(1);
         state.listed = state.listed.saturating_sub(1);
         state.bytes = state.bytes.saturating_sub(region.memory().length());
-        drop(state);
-        Some(node.to_key_value().1)
+        Some(taken)
     }
 
-    /// Takes all regions out, when no more are added.
+    /// Takes all regions out, when no more are added. From here on none is taken out by itself.
     pub(crate) fn take_all(&self) -> Tree {
-        replace(&mut self.state.lock().tree, RBTree::new())
+        replace(&mut self.state.lock().tree, Tree::new())
     }
 
     /// The regions with numbers from `from` to less than `end`, as many as `batch` holds. Returns how many were stored there.
@@ -253,14 +300,10 @@ impl Set {
         let state = self.state.lock();
         let mut stored = 0usize;
         for place in batch.iter_mut() {
-            let Some(cursor) = state.tree.cursor_lower_bound(&from) else { break };
-            let (ordinal, region) = cursor.current();
-            if *ordinal >= end {
-                break;
-            }
+            let Some(region) = state.tree.at(from).filter(|region| region.ordinal() < end) else { break };
             *place = region.listed();
             stored = stored.saturating_add(1);
-            from = ordinal.saturating_add(1);
+            from = region.ordinal().saturating_add(1);
         }
         stored
     }

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The regions of a context: how they are published under a cookie, found, listed and withdrawn.
 
+use crate::glue::account::Account;
 use crate::glue::memory::Memory;
 use crate::glue::region::{Listed, Region, RegionRef, Set, Tree};
+use crate::glue::segments::Segments;
 use crate::glue::{counters, table, task};
 use crate::logic::access::{Rule, Want};
 use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
-use crate::uapi::Cookie;
+use crate::uapi::{self, Cookie};
 use kernel::prelude::*;
-use kernel::rbtree::RBTreeNodeReservation;
 use kernel::sync::Arc;
 
 /// The regions of a context.
@@ -24,14 +25,23 @@ impl Regions {
         Ok(Self(Set::new()?))
     }
 
-    /// Makes a region of this memory, lists it and returns its cookie.
+    /// Makes a region of segments of the calling process, lists it and returns its cookie. It is built where it stays.
     ///
     /// # Errors
-    /// ENOMEM, EINTR as [`table::insert`]; EBUSY if the context has as many as it may have (parameter `max_regions`).
-    pub(crate) fn publish(&self, rule: Rule, single_use: bool, memory: Memory) -> Result<Cookie> {
-        let mut region = KBox::new(Region::new(self.0.clone(), rule, single_use, memory), GFP_KERNEL_ACCOUNT)?;
+    /// As [`Memory::fill`]; ENOMEM, EINTR as [`table::insert`]; EBUSY if the context has as many as it may have (parameter
+    /// `max_regions`).
+    pub(crate) fn publish(
+        &self,
+        rule: Rule,
+        single_use: bool,
+        account: &Account,
+        segments: &mut Segments,
+    ) -> Result<Cookie> {
+        let home = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
+        let memory = Memory::none(account, rule.protection & uapi::PROT_WRITE != 0)?;
+        let mut region = KBox::write(home, Region::new(self.0.clone(), rule, single_use, memory));
+        region.memory_mut().fill(account, segments)?;
         let unpinned = region.memory().pinned().is_none();
-        let place = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let ordinal = self.0.reserve()?;
         region.set_ordinal(ordinal);
         let (cookie, region) = table::insert(region).inspect_err(|_| self.0.cancel())?;
@@ -41,7 +51,7 @@ impl Regions {
         }
         // From here on a request may find the region, if it guesses the cookie, which is not returned yet.
         let bytes = region.memory().length();
-        self.0.insert(place.into_node(ordinal, region), bytes);
+        self.0.insert(region, bytes);
         Ok(cookie)
     }
 
@@ -78,8 +88,10 @@ impl Regions {
     /// Withdraws all, when no more are published, and returns them to be dropped.
     pub(crate) fn close(&self) -> Tree {
         let tree = self.0.take_all();
-        for region in tree.values() {
+        let mut next = 0u64;
+        while let Some(region) = tree.at(next) {
             table::remove(region);
+            next = region.ordinal().saturating_add(1);
             task::resched();
         }
         tree
@@ -96,6 +108,7 @@ fn withdraw(region: &Region) {
 /// gets it, and given back if this is dropped.
 pub(crate) struct Claimed {
     region: RegionRef,
+    foreign: bool,
     accepted: bool,
 }
 
@@ -104,18 +117,24 @@ impl Claimed {
     ///
     /// # Errors
     /// EINVAL if there is none; as [`Region::check`]; EINVAL if another request has claimed it.
+    #[inline]
     pub(crate) fn new(cookie: Cookie, want: Want) -> Result<Self> {
         let region = table::get(cookie)?;
-        region.check(want)?;
+        let foreign = region.check(want)?;
         if !region.claim() {
             return Err(Refusal::NoSuchCookie.into());
         }
-        Ok(Self { region, accepted: false })
+        Ok(Self { region, foreign, accepted: false })
     }
 
     /// The region.
     pub(crate) fn region(&self) -> &Region {
         &self.region
+    }
+
+    /// Whether the task that has claimed the region is another user's.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.foreign
     }
 
     /// Whether the request is accepted.

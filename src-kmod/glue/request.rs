@@ -6,10 +6,11 @@ use crate::glue::charge::{Payer, Terms};
 use crate::glue::completion::Completion;
 use crate::glue::context::Context;
 use crate::glue::copy::{self, Direction};
+use crate::glue::counters::Timer;
 use crate::glue::dma;
 use crate::glue::job::{Job, Side, Waits};
 use crate::glue::memory::{Memory, Reach, View};
-use crate::glue::pin::{How, Pages, Stop, BATCH, SMALL};
+use crate::glue::pin::{How, Pages, Stop, BATCH, FEW, SMALL};
 use crate::glue::regions::Claimed;
 use crate::glue::segments::{Failure, Segments};
 use crate::glue::window::Walk;
@@ -23,8 +24,7 @@ use crate::logic::profile::Path;
 use crate::logic::refusal::Refusal;
 use crate::logic::segment::{self, Cursor};
 use crate::uapi::{Cookie, ParamIovec, STATUS_FAILED, STATUS_PENDING, STATUS_SUCCESS};
-use core::mem::MaybeUninit;
-use kernel::bindings;
+use core::mem::{replace, MaybeUninit};
 use kernel::page::PAGE_SHIFT;
 use kernel::prelude::*;
 
@@ -47,26 +47,43 @@ enum Carrier {
     Engine(Home, Waits),
 }
 
-/// A request that has passed the first checks, and counts.
+/// A request.
 pub(crate) struct Request<'a> {
     context: &'a Context,
-    /// When it began, for the statistics.
-    started: u64,
+    /// Its time, for the statistics. `None`: the calling task copies, and whether the time is taken depends on how much.
+    timer: Option<Timer>,
     flags: flags::Copy,
     completion: Option<Completion>,
     carrier: Carrier,
 }
 
 impl<'a> Request<'a> {
-    /// Takes a request whose flags are valid. `slot` is where its result goes, if it goes to the status array.
+    /// A request whose flags are valid, and which still has to [`start`](Request::start). It is built where it is, and stays there.
+    pub(crate) const fn new(context: &'a Context, flags: flags::Copy) -> Self {
+        Self { context, timer: None, flags, completion: None, carrier: Carrier::Caller }
+    }
+
+    /// Takes the request. `slot` is where its result goes, if it goes to the status array.
     ///
     /// # Errors
     /// EINVAL if a DMA engine is requested and there is none; EAGAIN, ERESTARTNOINTR and EINTR as [`Context::start_thread`]; EBUSY if the
     /// queue of events or of requests is full; ENOMEM.
-    pub(crate) fn new(context: &'a Context, flags: flags::Copy, slot: Option<u32>) -> Result<Self> {
-        let started = counters::now();
-        context.mark_used();
-        let no_engine = flags.dma && !dma::available();
+    #[inline]
+    pub(crate) fn start(&mut self, slot: Option<u32>) -> Result {
+        self.context.mark_used();
+        if slot.is_some() || self.flags.outlives_call() {
+            return self.find_help(slot);
+        }
+        counters::count(Counter::Submitted);
+        Ok(())
+    }
+
+    /// Takes a request that has a slot, or is for an engine or the thread.
+    #[inline(never)]
+    fn find_help(&mut self, slot: Option<u32>) -> Result {
+        let (context, flags) = (self.context, self.flags);
+        self.timer = Some(Timer::start());
+        let no_engine = flags.dma() && !dma::available();
         // Before the request counts: with a signal to be handled the call is repeated.
         let thread = match flags.worker() {
             Worker::Thread if !no_engine => context.start_thread(),
@@ -84,28 +101,25 @@ impl<'a> Request<'a> {
             counters::count(if *error == EAGAIN { Counter::RejectedThread } else { Counter::RejectedMemory });
         })?;
         let threaded = flags.worker() == Worker::Thread;
-        let completion = match (slot, context.offload()) {
-            (Some(slot), Some(offload)) => {
-                Some(Completion::new(offload.reports().clone(), slot, flags.notify, threaded)?)
-            }
+        if let (Some(slot), Some(offload)) = (slot, context.offload()) {
             // The flags' check has found the status array, so that there is an offload for each slot.
-            _ => None,
-        };
-        let engine = flags.dma.then_some(if flags.detached { Waits::No } else { Waits::Yes });
+            self.completion = Some(Completion::new(offload.reports().clone(), slot, flags.notify(), threaded)?);
+        }
+        let engine = flags.dma().then_some(if flags.detached() { Waits::No } else { Waits::Yes });
         let home = || KBox::new_uninit(GFP_KERNEL_ACCOUNT).inspect_err(|_| counters::count(Counter::RejectedMemory));
-        let carrier = match (threaded, engine) {
+        self.carrier = match (threaded, engine) {
             (true, engine) => Carrier::Thread(home()?, engine),
             (false, Some(waits)) => Carrier::Engine(home()?, waits),
             (false, None) => Carrier::Caller,
         };
-        Ok(Self { context, started, flags, completion, carrier })
+        Ok(())
     }
 
     /// Copies between regions, `bound` bytes at most. Returns the status for the caller.
     ///
     /// # Errors
     /// EINVAL, EPERM, EACCES.
-    pub(crate) fn copy(self, source: Start, destination: Start, bound: u64) -> Result<u8> {
+    pub(crate) fn copy(&mut self, source: Start, destination: Start, bound: u64) -> Result<u8> {
         let from = find(source.0, Want::Read)?;
         let to = find(destination.0, Want::Write)?;
         counters::count(Counter::Processed);
@@ -114,7 +128,8 @@ impl<'a> Request<'a> {
             return Ok(self.run_regions((from, source.1), (to, destination.1), bound));
         }
         let (from, to) = (Side::Region(from, source.1), Side::Region(to, destination.1));
-        let job = Job::new(from, to, bound, self.started).inspect_err(|_| counters::count(Counter::RejectedMemory))?;
+        let timer = self.timer.unwrap_or_else(Timer::start);
+        let job = Job::new(from, to, bound, timer).inspect_err(|_| counters::count(Counter::RejectedMemory))?;
         Ok(self.run(job))
     }
 
@@ -122,9 +137,9 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// EFAULT or EINVAL for the segments, ENOMEM; EINVAL, EPERM, EACCES for the region; what pinning gives.
-    pub(crate) fn inline(self, local: (u64, u32), direction: Direction, remote: Start, bound: u64) -> Result<u8> {
+    pub(crate) fn inline(&mut self, local: (u64, u32), direction: Direction, remote: Start, bound: u64) -> Result<u8> {
         let mut segments = Segments::none();
-        segments.read(local.0, local.1).inspect_err(|failure| {
+        segments.fill(local.0, local.1).inspect_err(|failure| {
             counters::count(match failure {
                 Failure::NoMemory(_) => Counter::RejectedMemory,
                 Failure::Argument(_) => Counter::RejectedArgument,
@@ -133,15 +148,18 @@ impl<'a> Request<'a> {
         let write = direction == Direction::Write;
         let region = find(remote.0, if write { Want::Write } else { Want::Read })?;
         counters::count(Counter::Processed);
-        let (foreign, pins) = (region.region().is_foreign(), self.flags.pins(write, params::pin_reads()));
+        let (foreign, pins) = (region.is_foreign(), self.flags.pins(write, params::pin_reads()));
+        let bytes = plan::bytes(region.region().memory().length(), remote.1, segments.measure().bytes, 0, bound);
+        let path = if pins && !foreign { Path::Pinned } else { Path::Mapped };
+        let timer = *self.timer.get_or_insert_with(|| Timer::of(path, bytes));
         if foreign && matches!(self.carrier, Carrier::Caller) {
-            return self.run_foreign(region, remote, &segments, direction, bound, pins);
+            return self.run_foreign(region, remote, &segments, direction, bytes, pins);
         }
         if !pins {
-            return self.run_mapped(region, remote.1, &segments, direction, bound);
+            return self.run_mapped(region, remote.1, &segments, direction, bytes);
         }
         if matches!(self.carrier, Carrier::Caller) {
-            return self.run_windows(region, remote.1, &segments, direction, bound);
+            return self.run_windows(region, remote.1, &segments, direction, bytes);
         }
         // Pinning may wait, and must not keep the memory of another user meanwhile.
         let held = (!foreign).then_some(region);
@@ -154,8 +172,8 @@ impl<'a> Request<'a> {
         };
         let region = Side::Region(region, remote.1);
         let job = match direction {
-            Direction::Read => Job::new(region, local, bound, self.started),
-            Direction::Write => Job::new(local, region, bound, self.started),
+            Direction::Read => Job::new(region, local, bound, timer),
+            Direction::Write => Job::new(local, region, bound, timer),
         };
         let job = job.inspect_err(|_| counters::count(Counter::RejectedPin))?;
         counters::count(Counter::ProcessedPinned);
@@ -173,10 +191,10 @@ impl<'a> Request<'a> {
 
     /// Ends a request that the calling task has carried out: gives back what it has of regions, and then reports. Returns the status
     /// for the caller.
-    fn settle<Held>(self, held: Held, path: Path, bytes: u64, status: u8) -> u8 {
-        counters::ended(path, self.started, bytes, status);
+    fn settle<Held>(&mut self, held: Held, path: Path, bytes: u64, status: u8) -> u8 {
+        self.timer.unwrap_or_else(Timer::start).stop(path, bytes, status);
         drop(held);
-        if let Some(completion) = self.completion {
+        if let Some(completion) = self.completion.take() {
             completion.publish(status);
             return if bytes == 0 { STATUS_PENDING } else { status };
         }
@@ -191,17 +209,15 @@ impl<'a> Request<'a> {
     /// EFAULT if `pins` and the first page cannot be used so; EINVAL if the region is destroyed before it begins; ENOMEM for a
     /// region that is not pinned.
     fn run_foreign(
-        self,
+        &mut self,
         region: Claimed,
         remote: Start,
         local: &Segments,
         way: Direction,
-        bound: u64,
+        bytes: u64,
         pins: bool,
     ) -> Result<u8> {
         let want = if way == Direction::Write { Want::Write } else { Want::Read };
-        let memory = region.region().memory();
-        let bytes = plan::bytes(memory.length(), remote.1, local.measure().bytes, 0, bound);
         let once = region.region().is_single_use();
         let mut region = if once || pins {
             drop(region);
@@ -258,10 +274,11 @@ impl<'a> Request<'a> {
     }
 
     /// Accepts a copy between regions that stay pinned, and does it.
-    fn run_regions(self, source: (Claimed, u64), destination: (Claimed, u64), bound: u64) -> u8 {
+    fn run_regions(&mut self, source: (Claimed, u64), destination: (Claimed, u64), bound: u64) -> u8 {
         let ((mut from, source), (mut to, destination)) = (source, destination);
         let lengths = (from.region().memory().length(), to.region().memory().length());
         let bytes = plan::bytes(lengths.0, source, lengths.1, destination, bound);
+        self.timer.get_or_insert_with(|| Timer::of(Path::Pinned, bytes));
         from.accept();
         self.accept(&mut to, bytes);
         let places = (from.region().memory().place(source), to.region().memory().place(destination));
@@ -277,9 +294,15 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// ENOMEM for a region that is not pinned.
-    fn run_mapped(self, mut region: Claimed, offset: u64, local: &Segments, way: Direction, bound: u64) -> Result<u8> {
+    fn run_mapped(
+        &mut self,
+        mut region: Claimed,
+        offset: u64,
+        local: &Segments,
+        way: Direction,
+        bytes: u64,
+    ) -> Result<u8> {
         let memory = region.region().memory();
-        let bytes = plan::bytes(memory.length(), offset, local.measure().bytes, 0, bound);
         if memory.pinned().is_some() {
             self.accept(&mut region, bytes);
         }
@@ -303,11 +326,17 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// EFAULT if the first page cannot be used so, EINTR if the caller is killed before it begins; ENOMEM.
-    fn run_windows(self, mut region: Claimed, offset: u64, local: &Segments, way: Direction, bound: u64) -> Result<u8> {
+    fn run_windows(
+        &mut self,
+        mut region: Claimed,
+        offset: u64,
+        local: &Segments,
+        way: Direction,
+        bytes: u64,
+    ) -> Result<u8> {
         let memory = region.region().memory();
-        let bytes = plan::bytes(memory.length(), offset, local.measure().bytes, 0, bound);
         let mut done = 0u64;
-        if let Some(place) = memory.place(offset).filter(|_| !self.flags.pin_local) {
+        if let Some(place) = memory.place(offset).filter(|_| !self.flags.pin_local()) {
             done = copy::through(place, local.as_slice(), way, bytes, false);
         }
         if done != 0 || bytes == 0 {
@@ -354,12 +383,12 @@ impl<'a> Request<'a> {
         // What is no longer than the shortest window is not worth the counting.
         let payer = if pages <= FLOOR { None } else { Some(Payer::calling(self.context.account())?) };
         let mut walk = Walk::new(start, payer, Terms::calling());
-        let mut small = [core::ptr::null_mut(); SMALL];
+        let mut small = FEW;
         let mut large;
-        let room: &mut [*mut bindings::page] = if pages <= SMALL as u64 {
+        let room = if pages <= SMALL as u64 {
             &mut small
         } else {
-            large = Pages::new(pages)?;
+            large = Pages::new()?;
             large.as_mut()
         };
         while left != 0 {
@@ -383,7 +412,7 @@ impl<'a> Request<'a> {
     }
 
     /// Accepts a copy, and does it or gives it to the one that does.
-    fn run(mut self, job: Job) -> u8 {
+    fn run(&mut self, job: Job) -> u8 {
         let asynchronous = self.completion.is_some();
         let mut job = job.reporting(self.completion.take());
         job.accept();
@@ -394,7 +423,7 @@ impl<'a> Request<'a> {
             return if asynchronous { STATUS_PENDING } else { STATUS_SUCCESS };
         }
         // Engines only get memory that stays pinned.
-        let carrier = match self.carrier {
+        let carrier = match replace(&mut self.carrier, Carrier::Caller) {
             Carrier::Thread(home, Some(_)) if job.places().is_none() => Carrier::Thread(home, None),
             Carrier::Engine(..) if job.places().is_none() => Carrier::Caller,
             carrier => carrier,
@@ -419,7 +448,7 @@ impl<'a> Request<'a> {
             }
         };
         // The answer must not depend on who is faster, or on who copies in the engine's place.
-        if self.flags.dma && self.flags.detached {
+        if self.flags.dma() && self.flags.detached() {
             STATUS_PENDING
         } else {
             status
@@ -461,6 +490,7 @@ impl<'a> Request<'a> {
 ///
 /// # Errors
 /// EINVAL, EPERM, EACCES.
+#[inline(always)]
 fn find(cookie: Cookie, want: Want) -> Result<Claimed> {
     Claimed::new(cookie, want).inspect_err(|_| counters::count(Counter::RejectedCookie))
 }

@@ -6,6 +6,7 @@ use crate::glue::{params, task};
 use crate::logic::refusal::Refusal;
 use crate::logic::segment::Measure;
 use crate::uapi::ParamIovec;
+use core::mem::MaybeUninit;
 use kernel::prelude::*;
 
 /// As many segments are kept without an allocation, and read at a time.
@@ -16,10 +17,10 @@ const STRIDE: usize = 1024;
 /// A list of segments and what it adds up to. It is filled where it is: it is too large to be moved for nothing.
 ///
 /// # Invariants
-/// `measure` is that of the segments, which are all within user memory.
+/// `measure` is that of the segments, which are all within user memory. The first `count` of `few` are initialised.
 pub(crate) struct Segments {
     /// The segments, `count` of them, unless there are more.
-    few: [ParamIovec; INLINE],
+    few: [MaybeUninit<ParamIovec>; INLINE],
     count: usize,
     many: Option<KVVec<ParamIovec>>,
     measure: Measure,
@@ -45,23 +46,16 @@ impl Segments {
     /// No segments.
     pub(crate) const fn none() -> Self {
         // INVARIANT: Nothing adds up to nothing.
-        Self {
-            few: [ParamIovec { base: 0, len: 0 }; INLINE],
-            count: 0,
-            many: None,
-            measure: Measure { bytes: 0, pages: 0 },
-        }
+        Self { few: [MaybeUninit::uninit(); INLINE], count: 0, many: None, measure: Measure { bytes: 0, pages: 0 } }
     }
 
-    /// Copies `count` segments from address `array` of the caller, which is not looked at if there are none. After an error there are
-    /// no segments.
+    /// Copies `count` segments from address `array` of the caller, which is not looked at if there are none. For a list that has none yet;
+    /// after an error it still has none.
     ///
     /// # Errors
     /// ENOMEM for too many segments; EFAULT if the array cannot be read or a segment leaves user memory; EINVAL if
     /// the lengths do not add up.
-    pub(crate) fn read(&mut self, array: u64, count: u32) -> Result<(), Failure> {
-        // INVARIANT: There are none until they are measured.
-        (self.count, self.many, self.measure) = (0, None, Measure::default());
+    pub(crate) fn fill(&mut self, array: u64, count: u32) -> Result<(), Failure> {
         if count > params::max_segments() {
             return Err(Failure::NoMemory(Refusal::TooManySegments.into()));
         }
@@ -70,9 +64,8 @@ impl Segments {
             task::space().measure(segments).map_err(|refusal| Failure::Argument(refusal.into()))
         };
         if let Some(few) = self.few.get_mut(..count) {
-            read_block(array, 0, few)?;
             // INVARIANT: Just measured, and never changed.
-            self.measure = measured(few)?;
+            self.measure = measured(read_block(array, 0, few)?)?;
             self.count = count;
             return Ok(());
         }
@@ -86,7 +79,8 @@ impl Segments {
     /// The segments.
     pub(crate) fn as_slice(&self) -> &[ParamIovec] {
         match &self.many {
-            None => self.few.get(..self.count).unwrap_or(&[]),
+            // SAFETY: As many are initialised, by the invariant.
+            None => unsafe { initialised(self.few.get(..self.count).unwrap_or(&[])) },
             Some(many) => many.as_slice(),
         }
     }
@@ -98,7 +92,11 @@ impl Segments {
 }
 
 /// Reads `count` segments by way of `block`.
-fn read_many(array: u64, count: usize, block: &mut [ParamIovec; INLINE]) -> Result<KVVec<ParamIovec>, Failure> {
+fn read_many(
+    array: u64,
+    count: usize,
+    block: &mut [MaybeUninit<ParamIovec>; INLINE],
+) -> Result<KVVec<ParamIovec>, Failure> {
     let mut many =
         KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN).map_err(|_| Failure::NoMemory(ENOMEM))?;
     while many.len() < count {
@@ -110,8 +108,7 @@ fn read_many(array: u64, count: usize, block: &mut [ParamIovec; INLINE]) -> Resu
         }
         let next = block.len().min(count.saturating_sub(many.len()));
         let next = block.get_mut(..next).unwrap_or(&mut []);
-        read_block(array, many.len(), next)?;
-        for segment in next {
+        for segment in read_block(array, many.len(), next)? {
             many.push_within_capacity(*segment).map_err(|_| Failure::NoMemory(ENOMEM))?;
         }
     }
@@ -119,12 +116,19 @@ fn read_many(array: u64, count: usize, block: &mut [ParamIovec; INLINE]) -> Resu
 }
 
 /// Reads segments of the caller's array from number `first` on.
-fn read_block(array: u64, first: usize, block: &mut [ParamIovec]) -> Result<(), Failure> {
+fn read_block(array: u64, first: usize, block: &mut [MaybeUninit<ParamIovec>]) -> Result<&[ParamIovec], Failure> {
     if block.is_empty() {
-        return Ok(());
+        return Ok(&[]);
     }
     let address =
         usize::try_from(array).ok().and_then(|array| array.checked_add(first.checked_mul(size_of::<ParamIovec>())?));
     let address = address.ok_or(Failure::Argument(EFAULT))?;
     Argument::new(address).read_array(block).map_err(Failure::Argument)
+}
+
+/// # Safety
+/// The segments are initialised.
+unsafe fn initialised(segments: &[MaybeUninit<ParamIovec>]) -> &[ParamIovec] {
+    // SAFETY: The caller's promise; both have the same layout.
+    unsafe { core::slice::from_raw_parts(segments.as_ptr().cast(), segments.len()) }
 }

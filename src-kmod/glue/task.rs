@@ -11,7 +11,9 @@ use kernel::page::PAGE_SHIFT;
 
 /// Who the task is, in the initial user namespace.
 pub(crate) fn identity() -> Identity {
-    Identity { uid: ffi::knem_shim_uid(), euid: ffi::knem_shim_euid() }
+    let ids = ffi::knem_shim_ids();
+    // Each half is an id.
+    Identity { uid: ids as u32, euid: (ids >> 32) as u32 }
 }
 
 /// Which namespaces a task lives in: numbers that the kernel does not use twice.

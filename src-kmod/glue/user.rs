@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Arguments in user memory: read once, written back whole.
+//! Arguments in user memory: read once, results written back.
 
+use crate::glue::ffi;
 use crate::uapi;
+use core::mem::MaybeUninit;
 use kernel::prelude::*;
-use kernel::transmute::{AsBytes, FromBytes};
+use kernel::transmute::AsBytes;
 use kernel::uaccess::{UserPtr, UserSlice};
 
 /// A structure of the interface.
 ///
 /// # Safety
 /// Implementers have no padding and allow every bit pattern.
-pub(crate) unsafe trait Plain: Copy {}
+pub(crate) unsafe trait Plain: Copy + Default {}
 
-/// A structure of the interface as the `kernel` crate reads and writes it.
+/// A structure of the interface as the `kernel` crate writes it.
 #[repr(transparent)]
 struct Wire<T>(T);
 
-// SAFETY: `T` allows every bit pattern, by the contract of `Plain`.
-unsafe impl<T: Plain> FromBytes for Wire<T> {}
 // SAFETY: `T` has no padding, by the contract of `Plain`.
 unsafe impl<T: Plain> AsBytes for Wire<T> {}
 
@@ -43,6 +43,9 @@ plain!(
     uapi::CmdInlineCopyBounded,
 );
 
+/// Most words of a structure.
+const MOST: usize = 8;
+
 /// The argument of an ioctl, a structure in the caller's memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Argument(usize);
@@ -61,19 +64,52 @@ impl Argument {
     ///
     /// # Errors
     /// EFAULT.
+    #[inline]
     pub(crate) fn read<T: Plain>(self) -> Result<T> {
-        Ok(self.slice::<T>().reader().read::<Wire<T>>()?.0)
+        self.read_to(&mut MaybeUninit::uninit()).copied()
+    }
+
+    /// Reads it to a place, from which it need not be moved.
+    ///
+    /// # Errors
+    /// EFAULT.
+    #[inline]
+    pub(crate) fn read_to<T: Plain>(self, place: &mut MaybeUninit<T>) -> Result<&T> {
+        let words = const {
+            assert!(size_of::<T>() % 8 == 0 && size_of::<T>() <= 8 * MOST && align_of::<T>() == 8);
+            size_of::<T>() / 8
+        };
+        // SAFETY: The place has as many words, and C checks the user's address.
+        if !unsafe { ffi::knem_shim_read_words(place.as_mut_ptr().cast(), self.0 as c_ulong, words as c_ulong) } {
+            return Err(EFAULT);
+        }
+        // SAFETY: All words were read, and `T` allows every bit pattern, by the contract of `Plain`.
+        Ok(unsafe { place.assume_init_ref() })
     }
 
     /// Reads an array of structures, as many as `to` has.
     ///
     /// # Errors
     /// EFAULT.
-    pub(crate) fn read_array<T: Plain>(self, to: &mut [T]) -> Result {
+    #[inline]
+    pub(crate) fn read_array<T: Plain>(self, to: &mut [MaybeUninit<T>]) -> Result<&[T]> {
+        match to {
+            [one] => Ok(core::slice::from_ref(self.read_to(one)?)),
+            many => self.read_many(many),
+        }
+    }
+
+    fn read_many<T: Plain>(self, to: &mut [MaybeUninit<T>]) -> Result<&[T]> {
         let length = size_of_val(to);
-        // SAFETY: The memory of the slice, as bytes: `T` has no padding and allows every bit pattern, by the contract of `Plain`.
+        for place in to.iter_mut() {
+            place.write(T::default());
+        }
+        // SAFETY: The memory of the slice as bytes, which were just initialised; `T` has no padding and allows every bit pattern, by the
+        // contract of `Plain`.
         let bytes = unsafe { core::slice::from_raw_parts_mut(to.as_mut_ptr().cast::<u8>(), length) };
-        UserSlice::new(UserPtr::from_addr(self.0), length).reader().read_slice(bytes)
+        UserSlice::new(UserPtr::from_addr(self.0), length).reader().read_slice(bytes)?;
+        // SAFETY: Initialised above, and the same layout.
+        Ok(unsafe { core::slice::from_raw_parts(to.as_ptr().cast(), to.len()) })
     }
 
     /// Writes it.
@@ -82,5 +118,31 @@ impl Argument {
     /// EFAULT.
     pub(crate) fn write<T: Plain>(self, value: T) -> Result {
         self.slice::<T>().writer().write(&Wire(value))
+    }
+
+    /// Writes the status that starts `offset` bytes after the structure does.
+    ///
+    /// # Errors
+    /// EFAULT.
+    #[inline]
+    pub(crate) fn write_status(self, offset: usize, status: u8) -> Result {
+        if ffi::knem_shim_write_u32(self.0.wrapping_add(offset) as c_ulong, status.into()) {
+            Ok(())
+        } else {
+            Err(EFAULT)
+        }
+    }
+
+    /// Writes the cookie that starts `offset` bytes after the structure does.
+    ///
+    /// # Errors
+    /// EFAULT.
+    #[inline]
+    pub(crate) fn write_cookie(self, offset: usize, cookie: uapi::Cookie) -> Result {
+        if ffi::knem_shim_write_u64(self.0.wrapping_add(offset) as c_ulong, cookie) {
+            Ok(())
+        } else {
+            Err(EFAULT)
+        }
     }
 }

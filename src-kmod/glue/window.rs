@@ -2,12 +2,11 @@
 //! Memory that is pinned window by window, each for as long as it is copied.
 
 use crate::glue::charge::{Charge, Payer, Terms};
-use crate::glue::pin::{Batch, How, Stop};
+use crate::glue::pin::{Batch, How, Slot, Stop};
 use crate::logic::memlock::FLOOR;
 use crate::logic::plan::Piece;
 use crate::logic::segment::{self, Cursor};
 use crate::uapi::ParamIovec;
-use kernel::bindings;
 use kernel::page::PAGE_SHIFT;
 
 /// How far a copy has come in segments, and the account of its windows.
@@ -33,7 +32,7 @@ impl Walk {
         segments: &'a [ParamIovec],
         writable: bool,
         bytes: u64,
-        room: &'a mut [*mut bindings::page],
+        room: &'a mut [Slot],
     ) -> Result<Window<'a>, Stop> {
         let pieces = segment::pieces_from(segments, self.at, bytes);
         let mut pages = segment::touched_by(pieces, PAGE_SHIFT as u32, room.len() as u64);
@@ -75,7 +74,7 @@ impl Window<'_> {
 
     /// The memory, as addresses of the direct map.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
-        self.batch.pieces().map(|(piece, _)| piece)
+        self.batch.pieces()
     }
 
     /// The memory is about to be written.

@@ -54,6 +54,5 @@ unsafe extern "C" {
 
     // Exported by every kernel.
     pub(crate) unsafe fn rb_insert_color(node: *mut Links, root: *mut Root);
-    pub(crate) unsafe fn rb_next(node: *const Links) -> *mut Links;
     pub(crate) unsafe fn rb_erase(node: *mut Links, root: *mut Root);
 }

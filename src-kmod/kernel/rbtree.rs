@@ -67,14 +67,6 @@ impl<K, V> RBTreeNodeReservation<K, V> {
     }
 }
 
-impl<K, V> RBTreeNode<K, V> {
-    /// Frees the node, but for its key and value.
-    pub fn to_key_value(self) -> (K, V) {
-        let Node { key, value, .. } = KBox::into_inner(self.0);
-        (key, value)
-    }
-}
-
 /// Where a search ends.
 enum Position<K, V> {
     Occupied(*mut Node<K, V>),
@@ -90,24 +82,6 @@ impl<K, V> RBTree<K, V> {
     pub const fn new() -> Self {
         // INVARIANT: The only link is null.
         Self { root: Root(null_mut()), _nodes: PhantomData }
-    }
-}
-
-impl<K, V> RBTree<K, V> {
-    /// All values, in the order of their keys.
-    pub fn values(&self) -> impl Iterator<Item = &V> + '_ {
-        let mut next = self.root.0;
-        // SAFETY: A link that is not null is to a node of this tree, which is borrowed as long as the iterator.
-        while let Some(left) = unsafe { next.as_ref() }.map(|links| links.left).filter(|left| !left.is_null()) {
-            next = left;
-        }
-        core::iter::from_fn(move || {
-            // SAFETY: As above.
-            let node = unsafe { next.cast::<Node<K, V>>().as_ref() }?;
-            // SAFETY: As above; the tree does not change while it is borrowed.
-            next = unsafe { ffi::rb_next(next) };
-            Some(&node.value)
-        })
     }
 }
 

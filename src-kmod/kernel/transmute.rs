@@ -1,11 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Types that can be copied from and to user memory as bytes.
-
-/// A type whose values can be read as bytes.
-///
-/// # Safety
-/// Every bit pattern is a value of the type.
-pub unsafe trait FromBytes {}
+//! Types that can be copied to user memory as bytes.
 
 /// A type whose values can be written as bytes.
 ///

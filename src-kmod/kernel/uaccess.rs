@@ -3,8 +3,7 @@
 
 use crate::error::{code::*, Result};
 use crate::ffi::{self, c_void};
-use crate::transmute::{AsBytes, FromBytes};
-use core::mem::MaybeUninit;
+use crate::transmute::AsBytes;
 
 /// An address in user memory.
 #[derive(Clone, Copy)]
@@ -71,18 +70,6 @@ impl UserSliceReader {
             0 => Ok(()),
             _ => Err(EFAULT),
         }
-    }
-
-    /// Reads a value.
-    ///
-    /// # Errors
-    /// EFAULT if the range is too short or cannot be read.
-    pub fn read<T: FromBytes>(&mut self) -> Result<T> {
-        let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: The memory is as large as the value.
-        unsafe { self.read_raw(value.as_mut_ptr().cast(), size_of::<T>()) }?;
-        // SAFETY: All bytes were written, and every bit pattern is a `T` by the contract of `FromBytes`.
-        Ok(unsafe { value.assume_init() })
     }
 
     /// Fills a slice.

@@ -46,14 +46,15 @@ impl Rule {
         !(same(caller, self.owner) && same(caller, self.creator))
     }
 
-    /// Whether `caller` may use the region as `want` says.
+    /// Checks whether `caller` may use the region as `want` says; returns whether it is another user.
     ///
     /// There is no privilege that overrides the rule, and ownership is looked at before protection.
     ///
     /// # Errors
     /// [`Refusal::OtherUser`] (EPERM), then [`Refusal::Protection`] (EACCES).
-    pub const fn check(&self, caller: Identity, want: Want) -> Result<(), Refusal> {
-        if self.is_foreign(caller) && !self.any_user {
+    pub const fn check(&self, caller: Identity, want: Want) -> Result<bool, Refusal> {
+        let foreign = self.is_foreign(caller);
+        if foreign && !self.any_user {
             return Err(Refusal::OtherUser);
         }
         let needed = match want {
@@ -63,7 +64,7 @@ impl Rule {
         if self.protection & needed == 0 {
             return Err(Refusal::Protection);
         }
-        Ok(())
+        Ok(foreign)
     }
 }
 
@@ -112,12 +113,13 @@ mod tests {
                     {
                         let rule = Rule { owner: *owner, creator: *creator, any_user, protection };
                         for (want, bit) in [(Want::Read, 1), (Want::Write, 2)] {
-                            let expected = if !any_user && (caller != owner || caller != creator) {
+                            let foreign = caller != owner || caller != creator;
+                            let expected = if !any_user && foreign {
                                 Err(Refusal::OtherUser)
                             } else if protection & bit == 0 {
                                 Err(Refusal::Protection)
                             } else {
-                                Ok(())
+                                Ok(foreign)
                             };
                             assert_eq!(rule.check(*caller, want), expected, "{rule:?} {caller:?} {want:?}");
                         }

@@ -5,11 +5,13 @@
 //! [`Extent`]s in the order of the region's bytes, without gaps.
 
 use crate::logic::plan::Piece;
+use core::mem::MaybeUninit;
 
-/// One extent, in 16 bytes. Where it starts in the region is where its predecessor ends.
+/// One extent, in 16 bytes, which C knows as `struct knem_extent`. Where it starts in the region is where its predecessor ends.
 ///
 /// # Invariants
 /// `end` is greater than the predecessor's `end` (than 0 for the first).
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     /// Address of the region's byte 0, if the extent reached back to there: the address of the region's
@@ -22,8 +24,17 @@ pub struct Extent {
 const _: () = assert!(core::mem::size_of::<Extent>() == 16);
 
 impl Extent {
-    /// No extent: what fills unused places of a list.
-    pub const EMPTY: Self = Self { bias: 0, end: 0 };
+    /// Offset of the first byte after it.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Its memory from byte `offset` of the list on, which is in it.
+    #[must_use]
+    pub const fn piece(&self, offset: u64) -> Piece {
+        Piece { addr: self.bias.wrapping_add(offset), len: self.end.saturating_sub(offset) }
+    }
 }
 
 /// What becomes of a list when memory is added at its end.
@@ -51,6 +62,58 @@ pub fn append(last: Option<Extent>, piece: Piece, page_size: u64) -> Option<Appe
         Some(last) if last.bias == bias && on_page => Append::Grow(Extent { bias, end }),
         _ => Append::Push(Extent { bias, end }),
     })
+}
+
+/// A place for an extent.
+pub trait Slot {
+    /// Stores one there.
+    fn store(&mut self, extent: Extent) -> &mut Extent;
+}
+
+impl Slot for MaybeUninit<Extent> {
+    fn store(&mut self, extent: Extent) -> &mut Extent {
+        self.write(extent)
+    }
+}
+
+/// Appends whole pages, by their addresses, to a list that ends with `last`, as [`append`] does: makes that longer, and writes what comes after it to
+/// `slots`, as far as there are any. The bytes of all that there will be fit 63 bits. Returns how many slots were written, and how many
+/// pages appended.
+pub fn append_pages<'a>(
+    mut last: &'a mut Extent,
+    pages: &[u64],
+    page_size: u64,
+    slots: &'a mut [impl Slot],
+) -> (usize, usize) {
+    let (mut slots, mut written, mut left) = (slots.iter_mut(), 0usize, pages.len());
+    let Extent { mut bias, mut end } = *last;
+    for page in pages {
+        let next = page.wrapping_sub(end);
+        if next != bias {
+            let Some(slot) = slots.next() else { break };
+            bias = next;
+            last = slot.store(Extent { bias, end });
+            written = written.wrapping_add(1);
+        }
+        end = end.wrapping_add(page_size);
+        last.end = end;
+        left = left.wrapping_sub(1);
+    }
+    (written, pages.len().saturating_sub(left))
+}
+
+/// A list in three parts: extents before the bytes that were written, those with such bytes, and those after. `written` as for [`by_dirt`].
+#[must_use]
+pub fn by_written(extents: &[Extent], written: (u64, u64)) -> [(&[Extent], bool); 3] {
+    let count = extents.len();
+    let (first, last) = match written.1.checked_sub(1) {
+        Some(last) if written.0 <= last => {
+            (first_beyond(extents, written.0), first_beyond(extents, last).saturating_add(1))
+        }
+        _ => (count, count),
+    };
+    let part = |from: usize, to: usize| extents.get(from..to.min(count)).unwrap_or(&[]);
+    [(part(0, first), false), (part(first, last), true), (part(last, count), false)]
 }
 
 /// The pages that an extent touches, in the order of their addresses: those before the bytes that were written, those
@@ -91,6 +154,10 @@ pub fn pieces(extents: &[Extent], offset: u64) -> Pieces<'_> {
 ///
 /// A binary search of our own: that of `core`, compiled with the kernel's overflow checks, brings a panic along.
 fn first_beyond(extents: &[Extent], offset: u64) -> usize {
+    // Most searches are for a region's first bytes, or in one extent.
+    if extents.first().is_some_and(|first| offset < first.end) {
+        return 0;
+    }
     let (mut low, mut high) = (0, extents.len());
     while low < high {
         let middle = low.saturating_add(high.saturating_sub(low) >> 1);
@@ -114,7 +181,7 @@ impl Iterator for Pieces<'_> {
 
     fn next(&mut self) -> Option<Piece> {
         let extent = self.extents.next()?;
-        let piece = Piece { addr: extent.bias.wrapping_add(self.offset), len: extent.end.saturating_sub(self.offset) };
+        let piece = extent.piece(self.offset);
         self.offset = extent.end;
         Some(piece)
     }
@@ -123,7 +190,7 @@ impl Iterator for Pieces<'_> {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{append, by_dirt, length, pieces, Append, Extent};
+    use super::{append, append_pages, by_dirt, by_written, length, pieces, Append, Extent, Slot};
     use crate::logic::plan::Piece;
     use std::vec::Vec;
 
@@ -193,6 +260,58 @@ mod tests {
         );
         assert_eq!(parts((second, second + 1)), [(0x10_0000, 1, false), (0x10_1000, 1, true), (0x10_2000, 3, false)]);
         assert_eq!(parts((1000 + 4 * PAGE, u64::MAX))[1], (0x10_5000, 0, true));
+    }
+
+    #[test]
+    fn whole_pages_are_appended_as_any_others() {
+        let start = list(&[(0x1080, 0xf80)]);
+        for pages in [
+            &[0x2000, 0x3000, 0x7000, 0x8000, 0x5000, 0x5000, 0x6000, 0x9000][..],
+            &[0x2000, 0x3000][..],
+            &[0x9000, 0x5000, 0x1000][..],
+            &[],
+        ] {
+            let mut parts = [(0x1080, 0xf80)].to_vec();
+            parts.extend(pages.iter().map(|&page| (page, PAGE)));
+            let mut extents = list(&[(0, 1)].repeat(9));
+            let (last, slots) = extents.split_at_mut(1);
+            last[0] = start[0];
+            let (stored, appended) = append_pages(&mut last[0], pages, PAGE, slots);
+            assert_eq!(appended, pages.len());
+            extents.truncate(1 + stored);
+            assert_eq!(extents, list(&parts), "{pages:x?}");
+        }
+        let (mut last, pages) = (start[0], [0x2000, 0x5000, 0x6000, 0x9000]);
+        assert_eq!(append_pages(&mut last, &pages, PAGE, &mut [] as &mut [Extent]), (0, 1));
+        assert_eq!([last], *list(&[(0x1080, 0x1f80)]));
+        assert_eq!(append_pages(&mut last, &pages[1..], PAGE, &mut start.clone()), (1, 2));
+    }
+
+    impl Slot for Extent {
+        fn store(&mut self, extent: Extent) -> &mut Extent {
+            *self = extent;
+            self
+        }
+    }
+
+    #[test]
+    fn lists_are_parted_by_what_was_written() {
+        let extents = list(&[(0x1000, PAGE), (0x3800, 0x800), (0x8000, 2 * PAGE), (0x5010, 8)]);
+        let parts = |written| {
+            let parts = by_written(&extents, written);
+            assert_eq!(parts.map(|part| part.1), [false, true, false]);
+            assert_eq!([parts[0].0, parts[1].0, parts[2].0].concat(), extents);
+            (parts[0].0.len(), parts[1].0.len())
+        };
+        assert_eq!(parts((u64::MAX, 0)), (4, 0));
+        assert_eq!(parts((0, 1)), (0, 1));
+        assert_eq!(parts((0, 0x1000)), (0, 1));
+        assert_eq!(parts((0xfff, 0x1001)), (0, 2));
+        assert_eq!(parts((0x1000, 0x1801)), (1, 2));
+        assert_eq!(parts((0x3800, 0x3808)), (3, 1));
+        assert_eq!(parts((0, u64::MAX)), (0, 4));
+        assert_eq!(parts((0x4000, u64::MAX)), (4, 0));
+        assert_eq!(by_written(&[], (0, 1)).map(|part| part.0.len()), [0; 3]);
     }
 
     #[test]

@@ -75,17 +75,17 @@ impl Masks {
 
     /// The flags of a copy, from those given with the request. Unknown ones and those of regions vanish.
     ///
-    /// `slots` is the size of the file's status array, if it is mapped; `index` the slot asked for.
+    /// `slots` gives the size of the file's status array, if it is mapped; `index` is the slot asked for.
     ///
     /// # Errors
     /// [`Refusal::BadFlags`] (EINVAL) for an asynchronous request without a valid slot, or a notification of a
     /// request without a flag for the thread, or of one that completes by itself.
-    pub const fn copy(self, user: u32, slots: Option<u64>, index: u32) -> Result<Copy, Refusal> {
-        let copy = Copy::new(self.effective(user, uapi::FLAG_ANY_COPY_MASK));
-        if copy.asynchronous() && !valid(slots, index) {
+    pub fn copy(self, user: u32, slots: impl FnOnce() -> Option<u64>, index: u32) -> Result<Copy, Refusal> {
+        let copy = Copy(self.effective(user, uapi::FLAG_ANY_COPY_MASK));
+        if copy.asynchronous() && !valid(slots(), index) {
             return Err(Refusal::BadFlags);
         }
-        if copy.notify && (!(copy.dma_thread || copy.copy_thread) || copy.detached) {
+        if copy.notify() && (copy.0 & uapi::FLAG_ANY_THREAD_MASK == 0 || copy.detached()) {
             return Err(Refusal::BadFlags);
         }
         Ok(copy)
@@ -96,8 +96,8 @@ impl Masks {
     /// # Errors
     /// [`Refusal::BadFlags`] (EINVAL) without a valid slot, or for a notification of a request that completes by itself.
     pub const fn async_recv(self, user: u32, slots: Option<u64>, index: u32) -> Result<Copy, Refusal> {
-        let copy = Copy::new(self.effective(user, uapi::FLAG_ANY_COPY_MASK));
-        if !valid(slots, index) || (copy.notify && copy.detached) {
+        let copy = Copy(self.effective(user, uapi::FLAG_ANY_COPY_MASK));
+        if !valid(slots, index) || (copy.notify() && copy.detached()) {
             return Err(Refusal::BadFlags);
         }
         Ok(copy)
@@ -108,11 +108,11 @@ impl Masks {
     /// # Errors
     /// [`Refusal::BadFlags`] (EINVAL) for a notification.
     pub const fn sync_recv(self, user: u32) -> Result<Copy, Refusal> {
-        let copy = Copy::new(self.effective(user, uapi::FLAG_ANY_COPY_MASK));
-        if copy.notify {
+        let copy = Copy(self.effective(user, uapi::FLAG_ANY_COPY_MASK));
+        if copy.notify() {
             return Err(Refusal::BadFlags);
         }
-        Ok(Copy { detached: false, dma_thread: false, copy_thread: false, ..copy })
+        Ok(Copy(copy.0 & !uapi::FLAG_ANY_ASYNC_MASK))
     }
 }
 
@@ -133,22 +133,9 @@ pub struct Create {
     pub any_user: bool,
 }
 
-/// Effective flags of a copy.
+/// Effective flags of a copy: bits of the interface, each with its name here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Copy {
-    /// DMA: a DMA engine is to do it.
-    pub dma: bool,
-    /// ASYNCDMACOMPLETE: nobody waits for the engine.
-    pub detached: bool,
-    /// DMATHREAD: the thread drives the engine.
-    pub dma_thread: bool,
-    /// MEMCPYTHREAD: the thread copies, if no engine does.
-    pub copy_thread: bool,
-    /// PINLOCAL: the caller's pages are to be pinned.
-    pub pin_local: bool,
-    /// NOTIFY_FD: completion is an event as well.
-    pub notify: bool,
-}
+pub struct Copy(u32);
 
 /// Who does a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,30 +147,42 @@ pub enum Worker {
 }
 
 impl Copy {
-    /// The effective `flags` taken apart.
-    const fn new(flags: u32) -> Self {
-        Self {
-            dma: flags & uapi::FLAG_DMA != 0,
-            detached: flags & uapi::FLAG_ASYNCDMACOMPLETE != 0,
-            dma_thread: flags & uapi::FLAG_DMATHREAD != 0,
-            copy_thread: flags & uapi::FLAG_MEMCPYTHREAD != 0,
-            pin_local: flags & uapi::FLAG_PINLOCAL != 0,
-            notify: flags & uapi::FLAG_NOTIFY_FD != 0,
-        }
+    /// DMA: a DMA engine is to do it.
+    #[must_use]
+    pub const fn dma(self) -> bool {
+        self.0 & uapi::FLAG_DMA != 0
+    }
+
+    /// ASYNCDMACOMPLETE: nobody waits for the engine.
+    #[must_use]
+    pub const fn detached(self) -> bool {
+        self.0 & uapi::FLAG_ASYNCDMACOMPLETE != 0
+    }
+
+    /// PINLOCAL: the caller's pages are to be pinned.
+    #[must_use]
+    pub const fn pin_local(self) -> bool {
+        self.0 & uapi::FLAG_PINLOCAL != 0
+    }
+
+    /// NOTIFY_FD: completion is an event as well.
+    #[must_use]
+    pub const fn notify(self) -> bool {
+        self.0 & uapi::FLAG_NOTIFY_FD != 0
     }
 
     /// Whether a slot tells the result. That is so for each of the asynchronous flags, also where the request
     /// completes before the call returns: the result is in both places then.
     #[must_use]
     pub const fn asynchronous(self) -> bool {
-        self.detached || self.dma_thread || self.copy_thread
+        self.0 & uapi::FLAG_ANY_ASYNC_MASK != 0
     }
 
     /// Who does the copy, or sees to the engine that does it.
     #[must_use]
     pub const fn worker(self) -> Worker {
-        let thread = if self.dma { self.dma_thread } else { self.copy_thread };
-        if thread {
+        let thread = if self.dma() { uapi::FLAG_DMATHREAD } else { uapi::FLAG_MEMCPYTHREAD };
+        if self.0 & thread != 0 {
             Worker::Thread
         } else {
             Worker::Caller
@@ -193,7 +192,8 @@ impl Copy {
     /// Whether the request needs a home of its own, since somebody else than its caller may complete it.
     #[must_use]
     pub const fn outlives_call(self) -> bool {
-        self.dma || matches!(self.worker(), Worker::Thread)
+        // The thread's own flag is one for engines.
+        self.0 & (uapi::FLAG_DMA | uapi::FLAG_MEMCPYTHREAD) != 0
     }
 
     /// Whether the caller's side of an inline copy is pinned before the copy, rather than copied to or from
@@ -201,7 +201,7 @@ impl Copy {
     /// memory, that is, write to the region.
     #[must_use]
     pub const fn pins(self, write: bool, pin_reads: bool) -> bool {
-        self.outlives_call() || self.pin_local || (write && pin_reads)
+        self.outlives_call() || self.pin_local() || (write && pin_reads)
     }
 }
 
@@ -225,11 +225,11 @@ mod tests {
 
     #[test]
     fn every_bit_outside_the_copy_mask_is_without_effect() {
-        let plain = NONE.copy(0, None, u32::MAX);
+        let plain = NONE.copy(0, || None, u32::MAX);
         assert_eq!(plain, Ok(Copy::default()));
-        assert_eq!(NONE.copy(!uapi::FLAG_ANY_COPY_MASK, None, u32::MAX), plain);
+        assert_eq!(NONE.copy(!uapi::FLAG_ANY_COPY_MASK, || None, u32::MAX), plain);
         for bit in (0..32).filter(|bit| uapi::FLAG_ANY_COPY_MASK & (1 << bit) == 0) {
-            assert_eq!(NONE.copy(1 << bit, None, 7), plain, "bit {bit}");
+            assert_eq!(NONE.copy(1 << bit, || None, 7), plain, "bit {bit}");
         }
     }
 
@@ -249,21 +249,21 @@ mod tests {
     #[test]
     fn asynchronous_requests_need_a_slot() {
         for flag in [uapi::FLAG_ASYNCDMACOMPLETE, uapi::FLAG_DMATHREAD, uapi::FLAG_MEMCPYTHREAD] {
-            assert_eq!(NONE.copy(flag, None, 0), Err(Refusal::BadFlags));
-            assert!(NONE.copy(flag, Some(4096), 4095).is_ok());
-            assert_eq!(NONE.copy(flag, Some(4096), 4096), Err(Refusal::BadFlags));
+            assert_eq!(NONE.copy(flag, || None, 0), Err(Refusal::BadFlags));
+            assert!(NONE.copy(flag, || Some(4096), 4095).is_ok());
+            assert_eq!(NONE.copy(flag, || Some(4096), 4096), Err(Refusal::BadFlags));
             // With every asynchronous flag ignored the same request is synchronous, and needs no slot.
             let sync = Masks { forced: 0, ignored: uapi::FLAG_ANY_ASYNC_MASK };
-            assert!(sync.copy(flag, None, u32::MAX).is_ok());
+            assert!(sync.copy(flag, || None, u32::MAX).is_ok());
         }
     }
 
     #[test]
     fn notification_needs_the_thread_alone() {
         let notify = uapi::FLAG_NOTIFY_FD;
-        assert_eq!(NONE.copy(notify, Some(1), 0), Err(Refusal::BadFlags));
-        assert_eq!(NONE.copy(notify | 0x0c | 0x02, Some(1), 0), Err(Refusal::BadFlags));
-        assert!(NONE.copy(notify | 0x08, Some(1), 0).is_ok());
+        assert_eq!(NONE.copy(notify, || Some(1), 0), Err(Refusal::BadFlags));
+        assert_eq!(NONE.copy(notify | 0x0c | 0x02, || Some(1), 0), Err(Refusal::BadFlags));
+        assert!(NONE.copy(notify | 0x08, || Some(1), 0).is_ok());
     }
 
     #[test]
@@ -310,7 +310,7 @@ mod tests {
             (0x05, Worker::Thread, true, true, true),
             (0x09, Worker::Caller, true, true, true),
         ] {
-            let copy = NONE.copy(flags, Some(1), 0).expect("valid");
+            let copy = NONE.copy(flags, || Some(1), 0).expect("valid");
             assert_eq!(copy.worker(), worker, "{flags:#x}");
             assert_eq!(copy.outlives_call(), outlives, "{flags:#x}");
             assert_eq!((copy.pins(false, true), copy.pins(true, true)), (read, write), "{flags:#x}");

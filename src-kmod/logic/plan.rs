@@ -43,6 +43,19 @@ pub fn bytes(left_len: u64, left_offset: u64, right_len: u64, right_offset: u64,
     left_len.saturating_sub(left_offset).min(right_len.saturating_sub(right_offset)).min(bound)
 }
 
+/// The only step of a copy of `bytes` bytes between two streams, each from its start, if one is enough.
+pub fn single(
+    mut left: impl Iterator<Item = Piece>,
+    mut right: impl Iterator<Item = Piece>,
+    bytes: u64,
+) -> Option<Step> {
+    if bytes == 0 || bytes > MAX_STEP {
+        return None;
+    }
+    let (left, right) = (left.next()?, right.next()?);
+    (bytes <= left.len && bytes <= right.len).then_some(Step { left: left.addr, right: right.addr, len: bytes })
+}
+
 /// Iterator over the steps of a copy.
 #[derive(Debug)]
 pub struct Steps<L, R> {
@@ -104,7 +117,7 @@ impl<I: Iterator<Item = Piece>> Side<I> {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{bytes, next, Piece, Step, Steps, MAX_STEP, WORK};
+    use super::{bytes, next, single, Piece, Step, Steps, MAX_STEP, WORK};
     use std::vec::Vec;
 
     fn steps(left: &[(u64, u64)], right: &[(u64, u64)], bytes: u64) -> Vec<(u64, u64, u64)> {
@@ -134,6 +147,16 @@ mod tests {
         let plan = steps(&[(0, 3 * MAX_STEP + 1)], &[(7, u64::MAX)], u64::MAX);
         assert_eq!(plan.len(), 4);
         assert_eq!(plan.last(), Some(&(3 * MAX_STEP, 7 + 3 * MAX_STEP, 1)));
+    }
+
+    #[test]
+    fn a_single_step_is_the_whole_plan() {
+        let some = |addr, len| [Piece { addr, len }, Piece { addr: 0, len: 1 }].into_iter();
+        assert_eq!(single(some(7, 8), some(9, 10), 8), Some(Step { left: 7, right: 9, len: 8 }));
+        for (left, right, bytes) in [(7, 10, 8), (10, 7, 8), (8, 8, 0), (u64::MAX, u64::MAX, MAX_STEP + 1)] {
+            assert_eq!(single(some(1, left), some(1, right), bytes), None);
+        }
+        assert_eq!(single([].into_iter(), some(1, 8), 8), None);
     }
 
     #[test]

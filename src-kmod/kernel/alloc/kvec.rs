@@ -105,6 +105,16 @@ impl<T, A: Allocator> Vec<T, A> {
         Ok(())
     }
 
+    /// Address of the memory, which dangles if there is none.
+    pub fn as_ptr(&self) -> *const T {
+        self.start.as_ptr()
+    }
+
+    /// The same, to change it.
+    pub fn as_mut_ptr(&mut self) -> *mut T {
+        self.start.as_ptr()
+    }
+
     /// Number of values that there is memory for.
     pub fn capacity(&self) -> usize {
         self.capacity
