@@ -19,6 +19,7 @@ is_installed dkms || apt-get -q install dkms
 [ -e "/usr/src/knem-$V/way.sh" ] || apt-get -q install --reinstall knem2-dkms
 rm -rf /etc/dkms/no-autoinstall /var/lib/dkms/knem "$M"
 cp -a /root/dkms /var/lib/dkms/knem
+mkdir -p "${M%/*}"
 cp -a /root/module "$M"
 rm -rf "$B"
 cp -a /root/build "$B"
