@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: CECILL-B
+//! Unmodified clients of KNEM over `/dev/knem`: Debian's own Open MPI, MPICH, UCX and NetPIPE, with the plug-ins that a site builds with
+//! `knem-mpi-plugins`, on stock kernels. What they move is compared, and the counters of the driver show what went through it.
+
+pub mod case;
+pub mod counters;
+pub mod matrix;
+pub mod site;
+pub mod table;
+pub mod verdict;

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: CECILL-B
+//! What runs: all, and the short form of `make check`.
+
+use crate::case::{Case, Client, User};
+
+/// Everything but what takes a large machine: messages between pages and of some MiB.
+const ALL: &str = "point-to-point vectors alltoallv one-sided";
+
+/// Limits of locked memory.
+const LIMITS: [u64; 3] = [8 << 20, 64 << 10, 0];
+
+fn case(client: Client, checks: &'static str, ranks: u32, rounds: u32) -> Case {
+    Case { client, checks, ranks, rounds, user: User::Root, memlock: None, over_knem: Some(true), must_fail: false }
+}
+
+/// One client set on one kernel, in minutes: Open MPI and MPICH over UCX as a member, a user who is none, and a check of the checks.
+pub fn short() -> Vec<Case> {
+    let member = |client, checks, ranks, rounds| Case { user: User::Member, ..case(client, checks, ranks, rounds) };
+    vec![
+        member(Client::OpenMpi5, ALL, 2, 6),
+        member(Client::Mpich, "point-to-point vectors", 2, 6),
+        Case { user: User::Stranger, over_knem: Some(false), ..case(Client::OpenMpi5, "point-to-point", 2, 6) },
+        Case { must_fail: true, ..member(Client::OpenMpi5, "spoiled", 2, 1) },
+    ]
+}
+
+/// Every client, with every program, user and limit.
+pub fn full() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for client in [Client::OpenMpi5, Client::OpenMpi4, Client::OpenMpi4Ucx, Client::Mpich] {
+        cases.push(case(client, ALL, 2, 20));
+        cases.push(Case { user: User::Member, ..case(client, ALL, 4, 10) });
+        cases.push(Case { user: User::Member, ..case(client, "threads children", 2, 10) });
+        cases.push(Case { user: User::Stranger, over_knem: Some(false), ..case(client, ALL, 2, 6) });
+        for limit in LIMITS {
+            // What does not fit goes by another way.
+            cases.push(Case {
+                user: User::Member,
+                memlock: Some(limit),
+                over_knem: None,
+                ..case(client, "point-to-point alltoallv", 2, 10)
+            });
+        }
+        cases.push(Case { user: User::Member, must_fail: true, ..case(client, "spoiled", 2, 1) });
+    }
+    cases.push(Case { user: User::Namespaces, ..case(Client::OpenMpi5, "point-to-point vectors", 2, 10) });
+    cases.push(Case { user: User::Namespaces, ..case(Client::Mpich, "point-to-point vectors", 2, 10) });
+    for checks in ["-t tag_bw -s 1048576 -n 50", "-t ucp_put_bw -s 1048576 -n 50", "-t ucp_get -s 262144 -n 50"] {
+        cases.push(Case { user: User::Member, ..case(Client::UcxPerftest, checks, 2, 1) });
+    }
+    cases.push(Case { user: User::Member, ..case(Client::NetPipe, "-i -l 5 -u 1048576 -n 5", 2, 1) });
+    cases
+}
+
+/// One message of more than 2 GiB: with Open MPI's ob1 it is pinned on both sides.
+pub fn large() -> Vec<Case> {
+    [Client::OpenMpi5, Client::Mpich].map(|client| case(client, "large", 2, 1)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_client_is_shown_to_use_the_driver() {
+        let full = full();
+        for name in full.iter().map(|case| case.client) {
+            assert!(full.iter().any(|case| case.client == name && case.over_knem == Some(true) && !case.must_fail));
+        }
+        assert!(short().iter().any(|case| case.must_fail));
+    }
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: CECILL-B
+//! The table at the end.
+
+use crate::case::Case;
+use crate::verdict::Shown;
+
+/// Its first line.
+pub fn head() -> String {
+    format!(
+        "{:<7} {:<15} {:<50} {:>5} {:<10} {:<10} {:>9} {:>14} {:>9} {:>14}",
+        "KERNEL",
+        "CLIENT",
+        "PROGRAM",
+        "RANKS",
+        "USER",
+        "MEMLOCK",
+        "MESSAGES",
+        "VERIFIED BYTES",
+        "REQUESTS",
+        "COPIED BYTES"
+    )
+}
+
+/// The line of a run; what failed has a word in the place of its numbers.
+pub fn line(kernel: &str, case: &Case, shown: Option<&Shown>) -> String {
+    let start = format!(
+        "{kernel:<7} {:<15} {:<50} {:>5} {:<10} {:<10}",
+        case.client.name(),
+        case.checks,
+        case.ranks,
+        case.user.name(),
+        case.limit()
+    );
+    let Some(shown) = shown else {
+        return format!("{start} FAILED");
+    };
+    if case.must_fail {
+        return format!("{start} the changed byte was found");
+    }
+    // The client's own program does not say how much it compared.
+    let number = |value: u64| if case.client.is_mpi() { value.to_string() } else { "-".to_owned() };
+    format!(
+        "{start} {:>9} {:>14} {:>9} {:>14}",
+        number(shown.messages),
+        number(shown.bytes),
+        shown.counted.submitted,
+        shown.counted.bytes
+    )
+}
