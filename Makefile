@@ -16,6 +16,7 @@
 #   make check            everything that has to hold: format, lints, tests, packages, and the driver on every supported kernel
 #   make check-all        that, with each kernel in every way and flavour
 #   make drills           what happens to packages in a site's life: installed, upgraded, interrupted, removed
+#   make clients          Debian's own Open MPI, MPICH, UCX and NetPIPE over /dev/knem on stock kernels, every byte compared
 #   make clean            removes what was built here; the cache of kernels and images stays (~/.cache/knem, or $KNEM_CACHE)
 
 # What ./configure was given.
@@ -42,7 +43,7 @@ blank := $() $()
 flags := $(or $(CARGO_ENCODED_RUSTFLAGS),$(subst $(blank),$(unit),$(strip $(RUSTFLAGS))))
 
 .PHONY: all build module install uninstall local-install local-uninstall demo check check-all packages repo dist drills \
-        clean distclean checkout linker
+        clients clean distclean checkout linker
 .DELETE_ON_ERROR:
 
 all: build module
@@ -85,6 +86,9 @@ repo: | checkout linker
 
 drills: | checkout linker
 	$(CARGO) run -p knem-drills -- --jobs 2
+
+clients: | linker checkout
+	$(CARGO) run -p knem-clients -- --large
 
 clean:
 	$(CARGO) clean

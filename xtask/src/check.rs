@@ -277,6 +277,9 @@ fn on_the_kernels(lab: &Lab, packages: &Packages, scope: &Scope, steps: &mut Ste
     }
     if scope.lanes.is_empty() {
         steps.run("instructions of the driver's calls", || budget::check(lab, packages));
+        steps.run("MPI libraries over the driver, the short form", || {
+            run::run(cargo(&lab.workspace).args(["run", "--quiet", "-p", "knem-clients", "--", "--short"]))
+        });
         steps.run("driver on the debug kernel", || debug_kernel(lab, &programs));
     }
 }

@@ -153,7 +153,7 @@ fn a_checkout_may_be_below_a_blank() {
 #[test]
 fn a_rust_that_is_too_old_is_one_line() {
     let checkout = Checkout::new("checkout", "1.63");
-    for target in ["build", "all", "packages", "check", "demo", "drills"] {
+    for target in ["build", "all", "packages", "check", "clients", "demo", "drills"] {
         let (output, text) = run(&mut checkout.make(&[target]));
         assert!(!output.status.success());
         let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("make:")).collect();
@@ -224,7 +224,7 @@ fn nothing_is_installed_unasked() {
     let checkout = Checkout::new("checkout", "1.90");
     checkout.program("cc", "exit 1");
     checkout.program("apt-get", "echo \"$@\" >>\"$0.log\"");
-    for target in ["all", "build", "packages", "repo", "dist", "drills"] {
+    for target in ["all", "build", "packages", "repo", "dist", "drills", "clients"] {
         let (output, text) = run(&mut checkout.make(&[target]));
         assert!(
             !output.status.success() && text.contains("on Debian: apt-get install gcc libc6-dev"),

@@ -46,8 +46,8 @@ pub struct Case {
     pub user: User,
     /// Limit of locked memory in bytes; none: unlimited.
     pub memlock: Option<u64>,
-    /// Whether every process must get through without the driver (false), or must use it (true); what is slower without it may do either.
-    pub over_knem: Option<bool>,
+    /// Whether it must use the driver, or must do without.
+    pub over_knem: bool,
     /// Whether it must fail: a check of the checks.
     pub must_fail: bool,
 }
@@ -128,7 +128,7 @@ impl Case {
         match self.client {
             Client::OpenMpi5 => {
                 // As root and for members nothing else is allowed, so that no other way can take KNEM's place.
-                let only = if self.over_knem == Some(true) { "--mca smsc knem" } else { "" };
+                let only = if self.over_knem { "--mca smsc knem" } else { "" };
                 format!("{openmpi} --mca pml ob1 --mca btl self,sm {only} {wrapper} knem-mpi-check.openmpi 1 {rounds} {checks}")
             }
             Client::OpenMpi4 => {

@@ -10,7 +10,7 @@ const ALL: &str = "point-to-point vectors alltoallv one-sided";
 const LIMITS: [u64; 3] = [8 << 20, 64 << 10, 0];
 
 fn case(client: Client, checks: &'static str, ranks: u32, rounds: u32) -> Case {
-    Case { client, checks, ranks, rounds, user: User::Root, memlock: None, over_knem: Some(true), must_fail: false }
+    Case { client, checks, ranks, rounds, user: User::Root, memlock: None, over_knem: true, must_fail: false }
 }
 
 /// One client set on one kernel, in minutes: Open MPI and MPICH over UCX as a member, a user who is none, and a check of the checks.
@@ -19,7 +19,7 @@ pub fn short() -> Vec<Case> {
     vec![
         member(Client::OpenMpi5, ALL, 2, 6),
         member(Client::Mpich, "point-to-point vectors", 2, 6),
-        Case { user: User::Stranger, over_knem: Some(false), ..case(Client::OpenMpi5, "point-to-point", 2, 6) },
+        Case { user: User::Stranger, over_knem: false, ..case(Client::OpenMpi5, "point-to-point", 2, 6) },
         Case { must_fail: true, ..member(Client::OpenMpi5, "spoiled", 2, 1) },
     ]
 }
@@ -31,13 +31,12 @@ pub fn full() -> Vec<Case> {
         cases.push(case(client, ALL, 2, 20));
         cases.push(Case { user: User::Member, ..case(client, ALL, 4, 10) });
         cases.push(Case { user: User::Member, ..case(client, "threads children", 2, 10) });
-        cases.push(Case { user: User::Stranger, over_knem: Some(false), ..case(client, ALL, 2, 6) });
+        cases.push(Case { user: User::Stranger, over_knem: false, ..case(client, ALL, 2, 6) });
         for limit in LIMITS {
-            // What does not fit goes by another way.
+            // What does not fit is pinned while it is copied.
             cases.push(Case {
                 user: User::Member,
                 memlock: Some(limit),
-                over_knem: None,
                 ..case(client, "point-to-point alltoallv", 2, 10)
             });
         }
@@ -65,7 +64,7 @@ mod tests {
     fn every_client_is_shown_to_use_the_driver() {
         let full = full();
         for name in full.iter().map(|case| case.client) {
-            assert!(full.iter().any(|case| case.client == name && case.over_knem == Some(true) && !case.must_fail));
+            assert!(full.iter().any(|case| case.client == name && case.over_knem && !case.must_fail));
         }
         assert!(short().iter().any(|case| case.must_fail));
     }

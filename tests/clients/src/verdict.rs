@@ -55,8 +55,8 @@ pub fn judge(case: &Case, outcome: &Outcome) -> Result<Shown> {
         bail!("NetPIPE reports no integrity:\n{all}");
     }
     match case.over_knem {
-        Some(true) if counted.bytes == 0 => bail!("the driver counted no request:\n{all}"),
-        Some(false) if counted.submitted > 0 => bail!("the driver counted {} requests", counted.submitted),
+        true if counted.bytes == 0 => bail!("the driver counted no request:\n{all}"),
+        false if counted.submitted > 0 => bail!("the driver counted {} requests", counted.submitted),
         _ => {}
     }
     if counted.failed > 0 {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     fn first(over_knem: bool) -> Case {
-        Case { over_knem: Some(over_knem), ..matrix::short()[0].clone() }
+        Case { over_knem, ..matrix::short()[0].clone() }
     }
 
     #[test]
