@@ -6,12 +6,16 @@
 pub enum Client {
     /// Open MPI 5 of Debian 13: ob1 over btl/sm with smsc/knem.
     OpenMpi5,
+    /// The same from Python: numpy arrays with mpi4py.
+    Mpi4Py,
     /// Open MPI 4 of Debian 12: ob1 over btl/vader with KNEM.
     OpenMpi4,
     /// Open MPI 4 of Debian 12 over UCX.
     OpenMpi4Ucx,
     /// MPICH 4 of Debian 12 over UCX.
     Mpich,
+    /// A program of ours that does what MPICH up to 3.3 did, with its status array and asynchronous copies.
+    Nemesis,
     /// UCX's own benchmark, of Debian 12.
     UcxPerftest,
     /// NetPIPE's check of integrity.
@@ -57,9 +61,11 @@ impl Client {
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenMpi5 => "Open MPI 5 ob1",
+            Self::Mpi4Py => "mpi4py",
             Self::OpenMpi4 => "Open MPI 4 ob1",
             Self::OpenMpi4Ucx => "Open MPI 4 UCX",
             Self::Mpich => "MPICH UCX",
+            Self::Nemesis => "as MPICH 3.3",
             Self::UcxPerftest => "ucx_perftest",
             Self::NetPipe => "NetPIPE",
         }
@@ -68,13 +74,13 @@ impl Client {
     /// The distribution it is of.
     pub fn distribution(self) -> &'static str {
         match self {
-            Self::OpenMpi5 => "trixie",
+            Self::OpenMpi5 | Self::Mpi4Py => "trixie",
             _ => "bookworm",
         }
     }
 
-    /// Whether it has knem-mpi-check compare what it moves, which says how much that was.
-    pub fn is_mpi(self) -> bool {
+    /// Whether a program of ours compares what it moves, and reports how much that was.
+    pub fn reports(self) -> bool {
         !matches!(self, Self::UcxPerftest | Self::NetPipe)
     }
 }
@@ -105,14 +111,15 @@ impl Case {
     pub fn command(&self) -> String {
         let limit = self.memlock.map_or_else(|| "unlimited".to_owned(), |bytes| format!("{bytes}:{bytes}"));
         let user = match self.user {
-            User::Root => "env HOME=/root OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1".to_owned(),
+            User::Root => "env HOME=/root OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
             User::Member | User::Namespaces => {
-                "env HOME=/home/alice setpriv --reuid=1000 --regid=1000 --groups=$(stat -c %g /dev/knem)".to_owned()
+                "env HOME=/home/alice setpriv --reuid=1000 --regid=1000 --groups=$(stat -c %g /dev/knem)"
             }
-            User::Stranger => "env HOME=/home/bob setpriv --reuid=1001 --regid=1001 --clear-groups".to_owned(),
+            User::Stranger => "env HOME=/home/bob setpriv --reuid=1001 --regid=1001 --clear-groups",
         };
-        let distribution = self.client.distribution();
-        format!("cd /tmp; enter-tree /srv/{distribution} {user} prlimit --memlock={limit} {}", self.program())
+        let (tree, program) = (self.client.distribution(), self.program());
+        // Only root may raise a limit.
+        format!("cd /tmp; prlimit --memlock={limit} enter-tree /srv/{tree} {user} {program}")
     }
 
     fn program(&self) -> String {
@@ -126,10 +133,15 @@ impl Case {
         // A user who may not open the device has no such transport to ask for.
         let tls = if self.user == User::Stranger { "posix,self,cma" } else { "posix,self,knem" };
         match self.client {
-            Client::OpenMpi5 => {
+            Client::OpenMpi5 | Client::Mpi4Py => {
                 // As root and for members nothing else is allowed, so that no other way can take KNEM's place.
                 let only = if self.over_knem { "--mca smsc knem" } else { "" };
-                format!("{openmpi} --mca pml ob1 --mca btl self,sm {only} {wrapper} knem-mpi-check.openmpi 1 {rounds} {checks}")
+                let program = if self.client == Client::Mpi4Py {
+                    "python3 /opt/programs/arrays.py"
+                } else {
+                    "knem-mpi-check.openmpi"
+                };
+                format!("{openmpi} --mca pml ob1 --mca btl self,sm {only} {wrapper} {program} 1 {rounds} {checks}")
             }
             Client::OpenMpi4 => {
                 format!(
@@ -147,6 +159,7 @@ impl Case {
                 "env UCX_TLS={tls} sh -c 'knem-mpi ucx_perftest -P 0 >/dev/null & sleep 5; \
                  knem-mpi ucx_perftest -P 0 {checks} 127.0.0.1 && wait $!'"
             ),
+            Client::Nemesis => format!("knem-nemesis {rounds}"),
             Client::NetPipe => format!("NPknem -o /dev/null {checks}"),
         }
     }

@@ -32,7 +32,8 @@ struct Flavour {
     plugins: &'static [&'static str],
     /// MPI libraries that the programs are compiled for, by the endings of their commands.
     libraries: &'static [&'static str],
-    netpipe: bool,
+    /// Whether it has the programs that need no MPI library.
+    without_mpi: bool,
 }
 
 const FLAVOURS: [Flavour; 2] = [
@@ -41,16 +42,20 @@ const FLAVOURS: [Flavour; 2] = [
         packages: &["libmpich-dev", "libopenmpi-dev", "libucx-dev", "mpich", "openmpi-bin", "ucx-utils"],
         plugins: &["openmpi", "ucx"],
         libraries: &["openmpi", "mpich"],
-        netpipe: true,
+        without_mpi: true,
     },
     Flavour {
         distribution: "trixie",
-        packages: &["libopenmpi-dev", "openmpi-bin"],
+        packages: &["libopenmpi-dev", "openmpi-bin", "python3-mpi4py", "python3-numpy"],
         plugins: &["openmpi"],
         libraries: &["openmpi"],
-        netpipe: false,
+        without_mpi: false,
     },
 ];
+
+/// Programs in C for MPI libraries, and one that does what an old MPICH did.
+const PROGRAMS: &str = "tests/clients/programs";
+const NEMESIS: &str = "tests/clients/nemesis";
 
 /// What compiles in the trees.
 const COMPILING: &[&str] = &["dpkg-dev", "gcc", "libc6-dev", "make", "pkgconf", "xz-utils"];
@@ -149,20 +154,22 @@ impl Site {
         for path in ["include/knem_io.h", "include/knem.pc.in", "deploy/mpi/knem-mpi-plugins"] {
             key.push(file_digest(&workspace.file(path))?);
         }
-        let mut programs: Vec<_> = fs::read_dir(workspace.file("tests/clients/programs"))?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<std::io::Result<_>>()?;
-        programs.sort();
-        for path in &programs {
-            key.push(file_digest(path)?);
+        for directory in [PROGRAMS, NEMESIS] {
+            let files = fs::read_dir(workspace.file(directory))?.map(|entry| entry.map(|entry| entry.path()));
+            let mut files = files.collect::<std::io::Result<Vec<_>>>()?;
+            files.sort();
+            for path in &files {
+                key.push(file_digest(path)?);
+            }
         }
         let key: Vec<&str> = key.iter().map(String::as_str).collect();
         let what = format!("clients of {} with KNEM", flavour.distribution);
         userlands.filled(&below, "clients-tree", &what, &key, |tree, chroot| {
             self.header(tree)?;
             plugins(tree, chroot, flavour, &workspace.file("deploy/mpi/knem-mpi-plugins"))?;
-            checks(tree, chroot, flavour, &workspace.file("tests/clients/programs"))?;
-            if flavour.netpipe {
+            checks(tree, chroot, flavour, &workspace.file(PROGRAMS))?;
+            if flavour.without_mpi {
+                nemesis(tree, chroot, &workspace.file(NEMESIS))?;
                 netpipe(tree, chroot)?;
             }
             for (name, number) in [("alice", "1000"), ("bob", "1001")] {
@@ -208,6 +215,13 @@ fn checks(tree: &Path, chroot: &Chroot, flavour: &Flavour, sources: &Path) -> Re
         run::quiet(chroot.command("sh").args(["-c", &line]))?;
     }
     Ok(())
+}
+
+/// Compiles the stand-in for MPICH up to 3.3.
+fn nemesis(tree: &Path, chroot: &Chroot, sources: &Path) -> Result<()> {
+    run::quiet(Command::new("cp").args(["-r", "-T"]).arg(sources).arg(tree.join("opt/nemesis")))?;
+    let line = "gcc -std=gnu11 -Wall -Wextra -Werror -O2 -o /usr/bin/knem-nemesis /opt/nemesis/nemesis.c";
+    run::quiet(chroot.command("sh").args(["-c", line]))
 }
 
 /// Builds NetPIPE for KNEM from the archive's tarball.

@@ -38,7 +38,7 @@ pub fn line(kernel: &str, case: &Case, shown: Option<&Shown>) -> String {
         return format!("{start} the changed byte was found");
     }
     // The client's own program does not say how much it compared.
-    let number = |value: u64| if case.client.is_mpi() { value.to_string() } else { "-".to_owned() };
+    let number = |value: u64| if case.client.reports() { value.to_string() } else { "-".to_owned() };
     format!(
         "{start} {:>9} {:>14} {:>9} {:>14}",
         number(shown.messages),

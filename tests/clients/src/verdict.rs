@@ -50,7 +50,7 @@ pub fn judge(case: &Case, outcome: &Outcome) -> Result<Shown> {
     if outcome.status != 0 {
         bail!("it ended with status {}:\n{all}", outcome.status);
     }
-    let (messages, bytes) = if case.client.is_mpi() { verified(said)? } else { (0, 0) };
+    let (messages, bytes) = if case.client.reports() { verified(said)? } else { (0, 0) };
     if case.client == crate::case::Client::NetPipe && !all.contains("Integrity check passed") {
         bail!("NetPIPE reports no integrity:\n{all}");
     }
