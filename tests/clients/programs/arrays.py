@@ -19,8 +19,11 @@ def pattern(seed, size, kind):
 def demand(received, expected, what):
     """Compares the bytes: a float may be no number."""
     global messages, volume
-    if received.tobytes() != expected.tobytes():
-        print(f"rank {rank}: {what}: wrong data", file=sys.stderr, flush=True)
+    wrong = numpy.flatnonzero(received.view("u1") != expected.view("u1"))
+    if wrong.size:
+        where = f"wrong data at byte {wrong[0]}, in {wrong.size} of {received.nbytes} bytes up to {wrong[-1]}"
+        value = received.view("u1")[wrong[0]]
+        print(f"rank {rank}: {what} of {received.dtype}: {where}, where {value} is", file=sys.stderr, flush=True)
         world.Abort(1)
     messages += 1
     volume += received.nbytes

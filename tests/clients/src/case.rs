@@ -125,7 +125,8 @@ impl Case {
     fn program(&self) -> String {
         let Self { ranks, rounds, checks, .. } = self;
         let wrapper = if self.user == User::Namespaces {
-            "unshare -U --map-user=1000 --map-group=1000 knem-mpi"
+            // Links below another namespace's /proc/PID/fd cannot be followed: UCX's shared memory must have names.
+            "env UCX_POSIX_USE_PROC_LINK=n unshare -U --map-user=1000 --map-group=1000 knem-mpi"
         } else {
             "knem-mpi"
         };
@@ -156,8 +157,8 @@ impl Case {
                 format!("env UCX_TLS={tls} mpiexec.mpich -n {ranks} {wrapper} knem-mpi-check.mpich 1 {rounds} {checks}")
             }
             Client::UcxPerftest => format!(
-                "env UCX_TLS={tls} sh -c 'knem-mpi ucx_perftest -P 0 >/dev/null & sleep 5; \
-                 knem-mpi ucx_perftest -P 0 {checks} 127.0.0.1 && wait $!'"
+                "env UCX_TLS={tls} sh -c 'knem-mpi ucx_perftest >/dev/null & sleep 5; \
+                 knem-mpi ucx_perftest {checks} 127.0.0.1 && wait $!'"
             ),
             Client::Nemesis => format!("knem-nemesis {rounds}"),
             Client::NetPipe => format!("NPknem -o /dev/null {checks}"),
