@@ -142,6 +142,12 @@ impl Case {
                 } else {
                     "knem-mpi-check.openmpi"
                 };
+                // With registrations that are kept, arrays arrived wrong; the cause is not known yet.
+                let only = if self.client == Client::Mpi4Py {
+                    format!("{only} --mca opal_leave_pinned 0")
+                } else {
+                    only.to_owned()
+                };
                 format!("{openmpi} --mca pml ob1 --mca btl self,sm {only} {wrapper} {program} 1 {rounds} {checks}")
             }
             Client::OpenMpi4 => {
