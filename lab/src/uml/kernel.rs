@@ -80,6 +80,14 @@ impl Flavour {
             Self::Debug => &["base.config", "debug.config"],
         }
     }
+
+    /// Directories of tests/uml with its patches.
+    fn patches(self) -> &'static [&'static str] {
+        match self {
+            Self::Plain => &["patches", "patches-plain"],
+            Self::Debug => &["patches"],
+        }
+    }
 }
 
 /// A kernel that can be run and built for.
@@ -106,7 +114,7 @@ impl UmlKernel {
         let toolchain = lab.userlands().with_uml_toolchain()?;
         let ours = lab.workspace.file("tests/uml");
         let configuration = configuration(&ours, flavour)?;
-        let patches = patches(&ours)?;
+        let patches = patches(&ours, flavour)?;
         let mut key = vec![RECIPE, toolchain.key.as_str(), package.as_str(), configuration.as_str()];
         for (_, text) in &patches {
             key.push(text);
@@ -148,12 +156,15 @@ fn configuration(ours: &Path, flavour: Flavour) -> Result<String> {
     Ok(text)
 }
 
-/// Our changes of the kernel's source, in order.
-fn patches(ours: &Path) -> Result<Vec<(String, String)>> {
+/// Our changes of the kernel's source, in order: names below tests/uml, and what they hold.
+fn patches(ours: &Path, flavour: Flavour) -> Result<Vec<(String, String)>> {
     let mut patches = Vec::new();
-    for entry in WalkDir::new(ours.join("patches")).min_depth(1).sort_by_file_name() {
-        let entry = entry?;
-        patches.push((entry.file_name().to_string_lossy().into_owned(), fs::read_to_string(entry.path())?));
+    for directory in flavour.patches() {
+        for entry in WalkDir::new(ours.join(directory)).min_depth(1).sort_by_file_name() {
+            let entry = entry?;
+            let name = format!("{directory}/{}", entry.file_name().to_string_lossy());
+            patches.push((name, fs::read_to_string(entry.path())?));
+        }
     }
     Ok(patches)
 }
@@ -188,7 +199,7 @@ fn build(lab: &Lab, toolchain: &Stack, source: &Path, patches: &[(String, String
         let mut command = workshop.command("patch");
         command.args(["--strip=1", "--fuzz=0", "--forward", "--silent", "--directory", TREE]);
         run::quiet(command.arg(format!("--input={TREE}/wanted.patch")))
-            .with_context(|| format!("tests/uml/patches/{name} does not fit this kernel"))?;
+            .with_context(|| format!("tests/uml/{name} does not fit this kernel"))?;
     }
     let mut configure = make(&workshop);
     configure.env("KCONFIG_ALLCONFIG", format!("{TREE}/wanted.config")).arg("allnoconfig");
@@ -256,7 +267,7 @@ mod tests {
         let ours = Workspace::find().expect("the workspace").file("tests/uml");
         let debug = configuration(&ours, Flavour::Debug).expect("readable");
         assert!(debug.contains("\nCONFIG_KASAN=y\n") && debug.contains("\nCONFIG_RUST=y\n"));
-        for (name, text) in patches(&ours).expect("readable") {
+        for (name, text) in patches(&ours, Flavour::Plain).expect("readable") {
             assert!(text.starts_with("SPDX-License-Identifier: GPL-2.0-only\n"), "{name}");
         }
     }
