@@ -33,6 +33,21 @@ pub enum User {
     Stranger,
     /// A member, each rank in a user namespace of its own.
     Namespaces,
+    /// A member, each rank in a rootless container of bubblewrap.
+    Container,
+}
+
+/// What is special about the machine or the library's settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// Nothing.
+    Usual,
+    /// Open MPI keeps registrations (opal_leave_pinned).
+    LeavePinned,
+    /// In a control group with one processor, of which it gets half (cpuset, cpu.max).
+    Confined,
+    /// /dev/knem disappears after knem-mpi has seen it and before the library opens it.
+    DeviceGone,
 }
 
 /// A run.
@@ -50,6 +65,8 @@ pub struct Case {
     pub user: User,
     /// Limit of locked memory in bytes; none: unlimited.
     pub memlock: Option<u64>,
+    /// In what.
+    pub setting: Setting,
     /// Whether it must use the driver, or must do without.
     pub over_knem: bool,
     /// Whether it must fail: a check of the checks.
@@ -93,9 +110,38 @@ impl User {
             Self::Member => "member",
             Self::Stranger => "no member",
             Self::Namespaces => "user ns",
+            Self::Container => "container",
         }
     }
 }
+
+impl Setting {
+    /// Its name in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Usual => "",
+            Self::LeavePinned => "leave-pinned",
+            Self::Confined => "cgroup",
+            Self::DeviceGone => "device gone",
+        }
+    }
+
+    /// Commands of root before the run and after it.
+    fn around(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Usual | Self::LeavePinned => ("", ""),
+            Self::Confined => (ENTER_GROUP, LEAVE_GROUP),
+            Self::DeviceGone => {
+                ("", "; status=$?; [ -e /dev/knem ] || { rmmod knem && modprobe knem; }; (exit $status)")
+            }
+        }
+    }
+}
+
+/// The run's shell goes into a control group that has a processor for half of the time.
+const ENTER_GROUP: &str = "g=/sys/fs/cgroup; echo '+cpuset +cpu' > $g/cgroup.subtree_control; mkdir -p $g/clients; echo 1 > $g/clients/cpuset.cpus; \
+                           echo '50000 100000' > $g/clients/cpu.max; was=$(sed s/^0::// /proc/self/cgroup); echo $$ > $g/clients/cgroup.procs; ";
+const LEAVE_GROUP: &str = "; status=$?; echo $$ > $g$was/cgroup.procs; (exit $status)";
 
 impl Case {
     /// The limit in the table.
@@ -112,47 +158,52 @@ impl Case {
         let limit = self.memlock.map_or_else(|| "unlimited".to_owned(), |bytes| format!("{bytes}:{bytes}"));
         let user = match self.user {
             User::Root => "env HOME=/root OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
-            User::Member | User::Namespaces => {
+            User::Member | User::Namespaces | User::Container => {
                 "env HOME=/home/alice setpriv --reuid=1000 --regid=1000 --groups=$(stat -c %g /dev/knem)"
             }
             User::Stranger => "env HOME=/home/bob setpriv --reuid=1001 --regid=1001 --clear-groups",
         };
         let (tree, program) = (self.client.distribution(), self.program());
         // Only root may raise a limit.
-        format!("cd /tmp; prlimit --memlock={limit} enter-tree /srv/{tree} {user} {program}")
+        let (before, after) = self.setting.around();
+        format!("cd /tmp; {before}prlimit --memlock={limit} enter-tree /srv/{tree} {user} {program}{after}")
     }
 
     fn program(&self) -> String {
         let Self { ranks, rounds, checks, .. } = self;
-        let wrapper = if self.user == User::Namespaces {
-            // Links below another namespace's /proc/PID/fd cannot be followed: UCX's shared memory must have names.
-            "env UCX_POSIX_USE_PROC_LINK=n unshare -U --map-user=1000 --map-group=1000 knem-mpi"
-        } else {
-            "knem-mpi"
-        };
+        // Links below another namespace's /proc/PID/fd cannot be followed: UCX's shared memory must have names.
+        let mut wrapper = match self.user {
+            User::Namespaces => "env UCX_POSIX_USE_PROC_LINK=n unshare -U --map-user=1000 --map-group=1000 knem-mpi",
+            User::Container => {
+                "env UCX_POSIX_USE_PROC_LINK=n bwrap --unshare-user --uid 1000 --gid 1000 --bind / / --dev-bind /dev /dev knem-mpi"
+            }
+            User::Root | User::Member | User::Stranger => "knem-mpi",
+        }
+        .to_owned();
+        if self.setting == Setting::DeviceGone {
+            wrapper.push_str(" sh -c 'sleep 2; rm -f /dev/knem; sleep 2; exec \"$@\"' sh");
+        }
         let openmpi = format!("mpirun.openmpi -np {ranks} --oversubscribe --bind-to none");
         // A user who may not open the device has no such transport to ask for.
         let tls = if self.user == User::Stranger { "posix,self,cma" } else { "posix,self,knem" };
         match self.client {
             Client::OpenMpi5 | Client::Mpi4Py => {
                 // As root and for members nothing else is allowed, so that no other way can take KNEM's place.
-                let only = if self.over_knem { "--mca smsc knem" } else { "" };
+                let mut only = if self.over_knem { "--mca smsc knem" } else { "" }.to_owned();
+                if self.setting == Setting::LeavePinned {
+                    only.push_str(" --mca opal_leave_pinned 1");
+                }
                 let program = if self.client == Client::Mpi4Py {
                     "python3 /opt/programs/arrays.py"
                 } else {
                     "knem-mpi-check.openmpi"
                 };
-                // With registrations that are kept, arrays arrived wrong; the cause is not known yet.
-                let only = if self.client == Client::Mpi4Py {
-                    format!("{only} --mca opal_leave_pinned 0")
-                } else {
-                    only.to_owned()
-                };
                 format!("{openmpi} --mca pml ob1 --mca btl self,sm {only} {wrapper} {program} 1 {rounds} {checks}")
             }
             Client::OpenMpi4 => {
+                let pinned = if self.setting == Setting::LeavePinned { "--mca mpi_leave_pinned 1" } else { "" };
                 format!(
-                    "{openmpi} --mca pml ob1 --mca btl self,vader {wrapper} knem-mpi-check.openmpi 1 {rounds} {checks}"
+                    "{openmpi} --mca pml ob1 --mca btl self,vader {pinned} {wrapper} knem-mpi-check.openmpi 1 {rounds} {checks}"
                 )
             }
             Client::OpenMpi4Ucx => format!(

@@ -7,4 +7,5 @@ pub mod counters;
 pub mod matrix;
 pub mod site;
 pub mod table;
+pub mod uml;
 pub mod verdict;

@@ -8,10 +8,10 @@ use anyhow::{bail, Result};
 use clap::Parser;
 use knem_clients::case::Case;
 use knem_clients::site::Site;
-use knem_clients::{matrix, table, verdict};
+use knem_clients::{matrix, table, uml, verdict};
 use knem_lab::cache::elapsed;
 use knem_lab::namespace;
-use knem_lab::vm::Options;
+use knem_lab::vm::{Options, Report};
 
 /// Run Debian's own Open MPI, MPICH, UCX and NetPIPE over /dev/knem on stock kernels, and compare every byte they move.
 #[derive(Parser)]
@@ -23,6 +23,9 @@ struct Cli {
     /// Also one message of more than 2 GiB, in a machine of 10 GiB.
     #[arg(long, conflicts_with = "short")]
     large: bool,
+    /// In User Mode Linux instead of stock kernels: minutes for all, to look for faults.
+    #[arg(long, conflicts_with_all = ["short", "large", "kernels"])]
+    uml: bool,
     /// Kernel series [6.12 and the newest that is supported]
     #[arg(long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
@@ -60,6 +63,12 @@ fn run(cli: &Cli) -> Result<bool> {
     let start = Instant::now();
     namespace::enter()?;
     let site = Site::open()?;
+    if cli.uml {
+        let machine = uml::Machine::prepare(&site)?;
+        let mut lines = vec![table::head()];
+        let good = judge("UML", &cases, &mut lines, |commands| machine.run(&site, commands))?;
+        return Ok(finish(&lines, good, start));
+    }
     let mut kernels = cli.kernels.clone();
     if kernels.is_empty() {
         kernels.push(site.lab.workspace.default_series.clone());
@@ -75,12 +84,17 @@ fn run(cli: &Cli) -> Result<bool> {
             good &= on_kernel(&site, series, &chosen(matrix::large()), MEMORY_LARGE, &mut lines)?;
         }
     }
+    Ok(finish(&lines, good, start))
+}
+
+/// Prints the table.
+fn finish(lines: &[String], good: bool, start: Instant) -> bool {
     println!("\nClients");
-    for line in &lines {
+    for line in lines {
         println!("  {line}");
     }
     println!("{} in {}", if good { "all as it must be" } else { "FAILED" }, elapsed(start.elapsed()));
-    Ok(good)
+    good
 }
 
 /// Runs the cases on a kernel, in one boot.
@@ -90,20 +104,30 @@ fn on_kernel(site: &Site, series: &str, cases: &[Case], memory: u32, lines: &mut
     }
     let kernel = site.lab.kernel(Some(series))?;
     let (image, _place) = site.image(kernel)?;
-    let commands: Vec<Vec<String>> = cases.iter().map(verdict::command).collect();
     let options = Options { memory, echo: false, timeout: Duration::from_secs(3600), ..Options::default() };
-    let report = site.lab.boot(&image, &commands, &options)?;
+    judge(series, cases, lines, |commands| site.lab.boot(&image, commands, &options))
+}
+
+/// Runs the cases in one boot and adds their lines.
+fn judge(
+    kernel: &str,
+    cases: &[Case],
+    lines: &mut Vec<String>,
+    boot: impl FnOnce(&[Vec<String>]) -> Result<Report>,
+) -> Result<bool> {
+    let commands: Vec<Vec<String>> = cases.iter().map(verdict::command).collect();
+    let report = boot(&commands)?;
     let mut good = true;
     for (case, outcome) in cases.iter().zip(&report.outcomes) {
         let shown = match verdict::judge(case, outcome) {
             Ok(shown) => Some(shown),
             Err(error) => {
-                eprintln!("{}\n{error:#}", table::line(series, case, None));
+                eprintln!("{}\n{error:#}", table::line(kernel, case, None));
                 good = false;
                 None
             }
         };
-        lines.push(table::line(series, case, shown.as_ref()));
+        lines.push(table::line(kernel, case, shown.as_ref()));
     }
     report.demand_health()?;
     Ok(good)

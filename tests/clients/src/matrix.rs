@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
 //! What runs: all, and the short form of `make check`.
 
-use crate::case::{Case, Client, User};
+use crate::case::{Case, Client, Setting, User};
 
 /// Everything but what takes a large machine: messages between pages and of some MiB.
 const ALL: &str = "point-to-point vectors alltoallv one-sided";
@@ -10,7 +10,17 @@ const ALL: &str = "point-to-point vectors alltoallv one-sided";
 const LIMITS: [u64; 3] = [8 << 20, 64 << 10, 0];
 
 fn case(client: Client, checks: &'static str, ranks: u32, rounds: u32) -> Case {
-    Case { client, checks, ranks, rounds, user: User::Root, memlock: None, over_knem: true, must_fail: false }
+    Case {
+        client,
+        checks,
+        ranks,
+        rounds,
+        user: User::Root,
+        memlock: None,
+        setting: Setting::Usual,
+        over_knem: true,
+        must_fail: false,
+    }
 }
 
 /// One client set on one kernel, in minutes: Open MPI and MPICH over UCX as a member, a user who is none, and a check of the checks.
@@ -40,11 +50,24 @@ pub fn full() -> Vec<Case> {
                 ..case(client, "point-to-point alltoallv", 2, 10)
             });
         }
+        cases.push(Case { user: User::Member, ..case(client, "traffic", 4, 8) });
+        cases.push(Case {
+            user: User::Member,
+            setting: Setting::Confined,
+            ..case(client, "point-to-point traffic", 2, 4)
+        });
+        cases.push(Case { setting: Setting::DeviceGone, over_knem: false, ..case(client, "point-to-point", 2, 4) });
         cases.push(Case { user: User::Member, must_fail: true, ..case(client, "spoiled", 2, 1) });
     }
+    for client in [Client::OpenMpi5, Client::OpenMpi4] {
+        cases.push(Case { user: User::Member, setting: Setting::LeavePinned, ..case(client, ALL, 2, 10) });
+    }
     cases.push(Case { user: User::Member, ..case(Client::Mpi4Py, "arrays", 2, 10) });
-    cases.push(Case { user: User::Namespaces, ..case(Client::OpenMpi5, "point-to-point vectors", 2, 10) });
-    cases.push(Case { user: User::Namespaces, ..case(Client::Mpich, "point-to-point vectors", 2, 10) });
+    for user in [User::Namespaces, User::Container] {
+        for client in [Client::OpenMpi5, Client::Mpich] {
+            cases.push(Case { user, ..case(client, "no-cma point-to-point vectors", 2, 10) });
+        }
+    }
     // Its tests of put and get do not use the driver with this version.
     cases.push(Case { user: User::Member, ..case(Client::UcxPerftest, "-t tag_bw -s 1048576 -n 50 -w 5", 2, 1) });
     cases.push(Case { user: User::Member, ..case(Client::Nemesis, "status array, asynchronous copies", 2, 20) });

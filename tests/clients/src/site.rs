@@ -39,14 +39,14 @@ struct Flavour {
 const FLAVOURS: [Flavour; 2] = [
     Flavour {
         distribution: "bookworm",
-        packages: &["libmpich-dev", "libopenmpi-dev", "libucx-dev", "mpich", "openmpi-bin", "ucx-utils"],
+        packages: &["bubblewrap", "libmpich-dev", "libopenmpi-dev", "libucx-dev", "mpich", "openmpi-bin", "ucx-utils"],
         plugins: &["openmpi", "ucx"],
         libraries: &["openmpi", "mpich"],
         without_mpi: true,
     },
     Flavour {
         distribution: "trixie",
-        packages: &["libopenmpi-dev", "openmpi-bin", "python3-mpi4py", "python3-numpy"],
+        packages: &["bubblewrap", "libopenmpi-dev", "openmpi-bin", "python3-mpi4py", "python3-numpy"],
         plugins: &["openmpi"],
         libraries: &["openmpi"],
         without_mpi: false,
@@ -120,22 +120,33 @@ impl Site {
     /// # Errors
     /// When something of it cannot be made.
     pub fn image(&self, kernel: &Kernel) -> Result<(Image, TempDir)> {
-        let userlands = self.lab.userlands();
-        let trees = FLAVOURS.iter().map(|flavour| self.tree(flavour)).collect::<Result<Vec<_>>>()?;
-        let (below, installed) = userlands.with_packages(kernel, &self.packages, None)?;
+        let (below, installed) = self.lab.userlands().with_packages(kernel, &self.packages, None)?;
         installed.demand_module(&kernel.release)?;
+        let stack = self.with_trees(&below, &format!("clients beside kernel {}", kernel.release))?;
+        let place = self.lab.scratch("clients")?;
+        let image = Image::once(&stack.paths(), kernel, place.path(), Without::Building)?;
+        Ok((image, place))
+    }
+
+    /// Our packages.
+    pub fn packages(&self) -> &Packages {
+        &self.packages
+    }
+
+    /// A userland with all trees below `/srv`.
+    ///
+    /// # Errors
+    /// When a tree cannot be made.
+    pub fn with_trees(&self, below: &Stack, what: &str) -> Result<Stack> {
+        let trees = FLAVOURS.iter().map(|flavour| self.tree(flavour)).collect::<Result<Vec<_>>>()?;
         let mut key = vec![RECIPE, ENTER];
         key.extend(trees.iter().map(|tree| tree.key.as_str()));
-        let what = format!("clients beside kernel {}", kernel.release);
-        let stack = userlands.filled(&below, "clients", &what, &key, |root, _| {
+        self.lab.userlands().filled(below, "clients", what, &key, |root, _| {
             for (flavour, tree) in FLAVOURS.iter().zip(&trees) {
                 copy(&self.lab, tree, &root.join("srv").join(flavour.distribution))?;
             }
             executable(&root.join("usr/local/bin/enter-tree"), ENTER)
-        })?;
-        let place = self.lab.scratch("clients")?;
-        let image = Image::once(&stack.paths(), kernel, place.path(), Without::Building)?;
-        Ok((image, place))
+        })
     }
 
     /// The tree of a distribution, with everything that it is made with.

@@ -7,13 +7,14 @@ use crate::verdict::Shown;
 /// Its first line.
 pub fn head() -> String {
     format!(
-        "{:<7} {:<15} {:<50} {:>5} {:<10} {:<10} {:>9} {:>14} {:>9} {:>14}",
+        "{:<7} {:<15} {:<50} {:>5} {:<10} {:<10} {:<13} {:>9} {:>14} {:>9} {:>14}",
         "KERNEL",
         "CLIENT",
         "PROGRAM",
         "RANKS",
         "USER",
         "MEMLOCK",
+        "SETTING",
         "MESSAGES",
         "VERIFIED BYTES",
         "REQUESTS",
@@ -24,12 +25,13 @@ pub fn head() -> String {
 /// The line of a run; what failed has a word in the place of its numbers.
 pub fn line(kernel: &str, case: &Case, shown: Option<&Shown>) -> String {
     let start = format!(
-        "{kernel:<7} {:<15} {:<50} {:>5} {:<10} {:<10}",
+        "{kernel:<7} {:<15} {:<50} {:>5} {:<10} {:<10} {:<13}",
         case.client.name(),
         case.checks,
         case.ranks,
         case.user.name(),
-        case.limit()
+        case.limit(),
+        case.setting.name()
     );
     let Some(shown) = shown else {
         return format!("{start} FAILED");

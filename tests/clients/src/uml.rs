@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: CECILL-B
+//! The same trees in User Mode Linux: nearly as fast as the machine.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use knem_lab::uml::machine::{run_commands, Setup};
+use knem_lab::uml::{module, Flavour, UmlKernel};
+use knem_lab::userland::Stack;
+use knem_lab::vm::{Options, Report};
+
+use crate::site::Site;
+
+/// The series whose source the kernel is built from, as for `xtask uml`.
+pub const SERIES: &str = "7.2";
+
+/// Memory in MiB: most that the kernel takes.
+const MEMORY: u32 = 2600;
+
+/// A kernel, the driver built for it, and the trees.
+#[derive(Debug)]
+pub struct Machine {
+    kernel: UmlKernel,
+    driver: PathBuf,
+    root: Stack,
+}
+
+impl Machine {
+    /// Makes what is not in the cache.
+    ///
+    /// # Errors
+    /// When something of it cannot be made.
+    pub fn prepare(site: &Site) -> Result<Self> {
+        let kernel = UmlKernel::of(&site.lab, site.lab.kernel(Some(SERIES))?, Flavour::Plain)?;
+        let driver = module::driver(&site.lab, &kernel)?;
+        let below = site.lab.userlands().with_tools(site.packages())?;
+        let root = site.with_trees(&below, "clients in User Mode Linux")?;
+        Ok(Self { kernel, driver, root })
+    }
+
+    /// Runs commands in one boot.
+    ///
+    /// # Errors
+    /// When the kernel does not come up or end as it should.
+    pub fn run(&self, site: &Site, commands: &[Vec<String>]) -> Result<Report> {
+        let setup = Setup { kernel: &self.kernel, root: &self.root, driver: &self.driver, scan: false };
+        let options =
+            Options { memory: MEMORY, cpus: 2, echo: false, timeout: Duration::from_secs(3600), ..Options::default() };
+        run_commands(&setup, commands, &options, &site.lab.workspace.target().join("uml"), &site.lab.cache)
+    }
+}
