@@ -77,6 +77,7 @@ Findings:
   mpi.openmpi           Open MPI: built with KNEM
   mpi.openmpi_choice    Open MPI: whether it would choose KNEM
   mpi.ucx               UCX: built with KNEM, and whether it would choose it
+  mpi.plugins           plug-ins of knem-mpi-plugins: versions, and whether they are loaded
   mpi.mpich             MPICH and MVAPICH
 
 Examples:

@@ -30,7 +30,7 @@ impl State {
 }
 
 /// Every finding there can be: its name for programs, which stays, and what it is about. What stands before the dot is its group.
-pub(super) const KINDS: [(&str, &str); 34] = [
+pub(super) const KINDS: [(&str, &str); 35] = [
     ("machine.kind", "container, virtual machine, Windows"),
     ("module.present", "the module's file for the running kernel"),
     ("module.loaded", "whether the module is loaded"),
@@ -64,6 +64,7 @@ pub(super) const KINDS: [(&str, &str); 34] = [
     ("mpi.openmpi", "Open MPI: built with KNEM"),
     ("mpi.openmpi_choice", "Open MPI: whether it would choose KNEM"),
     ("mpi.ucx", "UCX: built with KNEM, and whether it would choose it"),
+    ("mpi.plugins", "plug-ins of knem-mpi-plugins: versions, and whether they are loaded"),
     ("mpi.mpich", "MPICH and MVAPICH"),
 ];
 

@@ -14,6 +14,7 @@ mod limits;
 mod machine;
 mod module;
 mod mpi;
+mod plugins;
 mod prospect;
 mod text;
 mod usage;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: CECILL-B
-//! Open MPI, UCX and MPICH: those in PATH, whether they were built with KNEM, whether they would choose it, and the options that
-//! make them.
+//! Open MPI, UCX and MPICH: those in PATH, whether they were built with KNEM or have a plug-in for it, whether they would choose it, and
+//! the options that make them.
 
 use super::finding::Finding;
+use super::plugins::{Library, Plugin};
 use crate::machine::{Machine, Ran};
 
 /// The findings of this group.
 pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     let mut findings = open_mpi(machine);
-    findings.push(ucx(machine));
+    findings.extend(ucx(machine));
     findings.extend(mpich(machine));
     findings
 }
@@ -39,7 +40,11 @@ fn open_mpi(machine: &Machine) -> Vec<Finding> {
         _ => return vec![Finding::unknown(ID, format!("Open MPI {version}: ompi_info failed"))],
     };
     let open_mpi = OpenMpi { version, major, all };
-    let mut findings = vec![open_mpi.built()];
+    let plugin = Plugin::find(machine, Library::OpenMpi);
+    let mut findings = vec![open_mpi.built(machine, plugin.as_ref())];
+    if let Some(plugin) = plugin {
+        findings.push(plugin.finding(&open_mpi.version, open_mpi.loads(&plugin)));
+    }
     if open_mpi.has_knem() {
         findings.push(open_mpi.choice());
     }
@@ -67,14 +72,24 @@ impl OpenMpi {
         self.all.lines().find_map(|line| Some(line.split_once(&*key)?.1.trim())).filter(|value| !value.is_empty())
     }
 
-    fn built(&self) -> Finding {
+    /// Whether it looks for components where the plug-in is.
+    fn loads(&self, plugin: &Plugin) -> bool {
+        let path = self.parameter("mca_base_component_path").unwrap_or_default();
+        path.trim_matches('"').split(':').any(|directory| directory == plugin.directory())
+    }
+
+    fn built(&self, machine: &Machine, plugin: Option<&Plugin>) -> Finding {
         const ID: &str = "mpi.openmpi";
         let version = &self.version;
+        if plugin.is_some_and(|plugin| self.loads(plugin) || !self.has_knem()) {
+            return Finding::ok(ID, format!("Open MPI {version} has a plug-in for KNEM: see mpi.plugins"));
+        }
         if self.has_knem() {
             return Finding::ok(ID, format!("Open MPI {version} is built with KNEM"));
         }
         let finding = Finding::note(ID, format!("Open MPI {version} is built without KNEM"))
             .means("it sends between processes of this machine by CMA, XPMEM, or two copies; those of distributions are built so")
+            .remedy_if(builds_plugins(machine).then_some("apt install libopenmpi-dev; knem-mpi-plugins openmpi"))
             .remedy("build Open MPI with: ./configure --with-knem=/usr (knem-tools has knem_io.h)");
         if self.has("pml", "ucx") {
             return finding.remedy("or use KNEM by way of UCX, if that has it: mpirun --mca pml ucx --mca opal_common_ucx_tls any --mca opal_common_ucx_devices any");
@@ -121,11 +136,16 @@ impl OpenMpi {
     }
 }
 
-fn ucx(machine: &Machine) -> Finding {
+/// Whether plug-ins can be built here: for Debian's packages.
+fn builds_plugins(machine: &Machine) -> bool {
+    machine.exists("/etc/debian_version") && machine.find("knem-mpi-plugins").is_some()
+}
+
+fn ucx(machine: &Machine) -> Vec<Finding> {
     const ID: &str = "mpi.ucx";
     if machine.find("ucx_info").is_none() {
-        return Finding::unknown(ID, "UCX is not in PATH")
-            .detail("where a module system has it: module load ucx; knem doctor");
+        return vec![Finding::unknown(ID, "UCX is not in PATH")
+            .detail("where a module system has it: module load ucx; knem doctor")];
     }
     let text = machine.ask("ucx_info", &["-v"]).unwrap_or_default();
     let version = text
@@ -134,6 +154,15 @@ fn ucx(machine: &Machine) -> Finding {
         .map(|(_, rest)| rest.trim_start_matches([':', ' ']))
         .unwrap_or_default();
     let version = version.split_whitespace().next().unwrap_or("of an unknown version");
+    let plugin = Plugin::find(machine, Library::Ucx);
+    let preloaded = machine.variable("LD_PRELOAD").is_some_and(|list| list.contains("libuct_knem.so"));
+    let mut findings = vec![ucx_of(machine, version, plugin.is_some(), preloaded)];
+    findings.extend(plugin.map(|plugin| plugin.finding(version, preloaded)));
+    findings
+}
+
+fn ucx_of(machine: &Machine, version: &str, plugin: bool, preloaded: bool) -> Finding {
+    const ID: &str = "mpi.ucx";
     let build = machine.ask("ucx_info", &["-b"]);
     let transports = match machine.run("ucx_info", &["-d"]) {
         Ran::Ended { success: true, output, .. } => Some(output),
@@ -145,24 +174,26 @@ fn ucx(machine: &Machine) -> Finding {
     let build = build.unwrap_or_default();
     let offers = transports.is_some_and(|text| text.lines().any(|line| line.trim_end().ends_with("Transport: knem")));
     let built = offers
+        || preloaded
         || build.lines().any(|line| line.contains("MODULES") && line.split([':', '"']).any(|module| module == "knem"));
+    if !built && plugin {
+        return Finding::ok(ID, format!("UCX {version} has a plug-in for KNEM: see mpi.plugins"));
+    }
     if !built {
         return Finding::note(ID, format!("UCX {version} is built without KNEM"))
             .means("it sends between processes of this machine by CMA, XPMEM, or two copies; those of distributions are built so")
+            .remedy_if(builds_plugins(machine).then_some("apt install libucx-dev ucx-utils; knem-mpi-plugins ucx"))
             .remedy("build UCX with knem-tools installed: ./contrib/configure-release finds knem.pc (--with-knem)");
     }
+    let has = if preloaded { "loads a plug-in for" } else { "is built with" };
     let variable = machine.variable("UCX_TLS");
     if let Some(list) = variable.as_deref().filter(|list| !allows(list)) {
-        return Finding::note(
-            ID,
-            format!("UCX {version} is built with KNEM, and UCX_TLS={list} keeps it from being used"),
-        )
-        .means("of the transports, only those in the list are used")
-        .remedy(format!("export UCX_TLS={}", with_knem(list)));
+        return Finding::note(ID, format!("UCX {version} {has} KNEM, and UCX_TLS={list} keeps it from being used"))
+            .means("of the transports, only those in the list are used")
+            .remedy(format!("export UCX_TLS={}", with_knem(list)));
     }
     if !offers {
-        let finding =
-            Finding::note(ID, format!("UCX {version} is built with KNEM, and does not offer it to this user"));
+        let finding = Finding::note(ID, format!("UCX {version} {has} KNEM, and does not offer it to this user"));
         return if machine.opened.is_ok() {
             finding
                 .means("it can register no memory, as a rule")
@@ -171,7 +202,7 @@ fn ucx(machine: &Machine) -> Finding {
             finding.means("it cannot open the device").remedy("see device.access")
         };
     }
-    Finding::ok(ID, format!("UCX {version} is built with KNEM, and uses it: it prefers it to CMA"))
+    Finding::ok(ID, format!("UCX {version} {has} KNEM, and uses it: it prefers it to CMA"))
         .detail("to see it: UCX_PROTO_INFO=y, or UCX_LOG_LEVEL=info; to force it: UCX_TLS=posix,knem,self")
 }
 
@@ -326,6 +357,53 @@ mod tests {
         assert_eq!(of(&denied, "mpi.ucx").remedies, ["see device.access"]);
         let silent = Fake::well().fails("ucx_info -b", "", "").answers("ucx_info -d", Ran::TooLong);
         assert_eq!(of(&silent, "mpi.ucx").state, State::Unknown);
+    }
+
+    #[test]
+    fn debian_packages_get_plugins() {
+        let fake = Fake::well()
+            .says(ALL, "mca:smsc:cma:version:\"component:5.0.7\"\n")
+            .says("ucx_info -b", "#define uct_MODULES \":ib:cma\"\n")
+            .says("ucx_info -d", "#      Transport: cma\n");
+        assert!(!of(&fake, "mpi.openmpi").remedies[0].contains("knem-mpi-plugins"));
+        let fake = fake.says("knem-mpi-plugins", "");
+        assert!(of(&fake, "mpi.openmpi").remedies[0].ends_with("knem-mpi-plugins openmpi"));
+        assert!(of(&fake, "mpi.ucx").remedies[0].ends_with("knem-mpi-plugins ucx"));
+        assert!(!check(&fake.machine()).iter().any(|finding| finding.id == "mpi.plugins"));
+    }
+
+    #[test]
+    fn plugins_are_used_by_knem_mpi() {
+        let fake = Fake::well()
+            .says(ALL, "mca:smsc:cma:version:\"component:5.0.7\"\n")
+            .says("ucx_info -b", "#define uct_MODULES \":ib:cma\"\n")
+            .says("ucx_info -d", "#      Transport: cma\n")
+            .file("/usr/local/lib/knem-mpi/openmpi/environment.sh", "# Open MPI 5.0.7: x\n")
+            .file("/usr/local/lib/knem-mpi/ucx/environment.sh", "# UCX 1.18.1: x\n");
+        let plugins = |fake: &Fake| {
+            let findings = check(&fake.machine()).into_iter().filter(|finding| finding.id == "mpi.plugins");
+            findings.map(|finding| (finding.subject.unwrap_or_default(), finding.state)).collect::<Vec<_>>()
+        };
+        let both = |state| vec![("Open MPI".to_owned(), state), ("UCX".to_owned(), state)];
+        assert_eq!(plugins(&fake), both(State::Note));
+        assert!(["mpi.openmpi", "mpi.ucx"].iter().all(|id| of(&fake, id).state == State::Ok));
+        // What knem-mpi sets.
+        let loaded = fake
+            .says(
+                ALL,
+                "mca:mca:base:param:mca_base_component_path:value:\"/usr/local/lib/knem-mpi/openmpi:/usr/lib/openmpi40\"\n\
+                 mca:smsc:knem:version:\"component:5.0.7\"\nmca:smsc:base:param:smsc:value:knem\n",
+            )
+            .says("ucx_info -d", "#      Transport: knem\n")
+            .variable("LD_PRELOAD", "/usr/local/lib/knem-mpi/ucx/libuct_knem.so.0");
+        assert_eq!(plugins(&loaded), both(State::Ok));
+        assert!(of(&loaded, "mpi.ucx").summary.contains("loads a plug-in for KNEM, and uses it"));
+        let upgraded =
+            loaded.says("ompi_info --version", "Open MPI v5.0.8\n").says("ucx_info -v", "# Library version: 1.19.0\n");
+        assert_eq!(plugins(&upgraded), both(State::Note));
+        // Loaded, and the device cannot be opened.
+        let denied = loaded.says("ucx_info -d", "#      Transport: cma\n").absent(Obstacle::NoModule);
+        assert_eq!(of(&denied, "mpi.ucx").remedies, ["see device.access"]);
     }
 
     #[test]

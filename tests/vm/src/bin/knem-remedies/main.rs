@@ -103,7 +103,7 @@ fn remedy(state: &State, id: &str, tried: Option<&str>) -> Result<Option<String>
     let line = format!("knem doctor --json --check {id}");
     let output = match tried {
         None => session(state, &line)?,
-        Some(remedy) if state.in_session => session(state, &format!("{remedy}; {line}"))?,
+        Some(remedy) if state.in_session => session(state, &format!("{}; {line}", command(remedy)))?,
         // The groups of a batch system stay.
         Some(_) if state.by_hand.is_none() && state.groups.is_some() => session(state, &line)?,
         Some(_) => login(state.user, &line)?,
@@ -122,11 +122,17 @@ fn remedy(state: &State, id: &str, tried: Option<&str>) -> Result<Option<String>
     }
 }
 
-/// Runs a remedy as it is printed. What it says to the person around the command is left out.
-fn run(state: &State, remedy: &str) -> Result<(), String> {
-    let command = remedy.strip_prefix("as root: ").or(remedy.strip_prefix("on the host: ")).unwrap_or(remedy);
+/// The command in a remedy: what it says to the person around it is left out.
+fn command(remedy: &str) -> &str {
+    let starts = ["as root: ", "on the host: ", "or: ", "or for one shell: "];
+    let command = starts.iter().find_map(|start| remedy.strip_prefix(start)).unwrap_or(remedy);
     let ends = ["; then log in again", "; then run knem doctor again"];
-    let command = ends.iter().find_map(|end| command.strip_suffix(end)).unwrap_or(command);
+    ends.iter().find_map(|end| command.strip_suffix(end)).unwrap_or(command)
+}
+
+/// Runs a remedy as it is printed.
+fn run(state: &State, remedy: &str) -> Result<(), String> {
+    let command = command(remedy);
     match state.by_hand {
         // The words are done by hand, the command after them is run.
         Some(hand) => {

@@ -10,6 +10,7 @@ same /root/60-knem.rules /usr/lib/udev/rules.d/60-knem.rules
 same /root/knem.conf /usr/lib/modules-load.d/knem.conf
 same /root/sysusers.conf /usr/lib/sysusers.d/knem.conf
 same /root/limits.conf /etc/security/limits.d/20-knem.conf
+rm -rf /usr/local/lib/knem-mpi /usr/local/sbin/ucx_info
 rm -rf "/lib/modules/$K/updates/knem" "/lib/modules/$K/misc" "/lib/modules/$K/extra"
 [ ! -e /var/lib/dpkg/info/knem.list ] || dpkg --purge knem
 [ ! -e /var/lib/dpkg/info/kmod-other.list ] || dpkg --purge kmod-other

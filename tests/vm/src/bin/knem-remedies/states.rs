@@ -209,7 +209,18 @@ pub(crate) const STATES: &[State] = &[
         .by_hand("sed -i '/^alice/d' /etc/security/limits.d/90-site.conf"),
     state("unused", &["use.requests"], "knem stat --clear")
         .by_hand("knem bench --sizes 4K --iterations 1 --no-region-cost"),
+    State { in_session: true, ..state("ucx-plugin-not-loaded", &["mpi.plugins"], UCX_WITH_PLUGIN) },
+    state("plugin-outdated", &["mpi.plugins"], UCX_WITH_OLD_PLUGIN),
 ];
+
+/// A stand-in for UCX, and what knem-mpi-plugins installs for it.
+const UCX_WITH_PLUGIN: &str = r##"mkdir -p /usr/local/lib/knem-mpi/ucx
+    printf '#!/bin/sh\necho "# Library version: 1.18.1"\n' > /usr/local/sbin/ucx_info; chmod 755 /usr/local/sbin/ucx_info
+    printf '# UCX 1.18.1: x\nLD_PRELOAD=/usr/local/lib/knem-mpi/ucx/libuct_knem.so.0\nexport LD_PRELOAD\n' > /usr/local/lib/knem-mpi/ucx/environment.sh"##;
+/// The same after an upgrade of UCX.
+const UCX_WITH_OLD_PLUGIN: &str = r##"mkdir -p /usr/local/lib/knem-mpi/ucx
+    printf '#!/bin/sh\necho "# Library version: 1.18.1"\n' > /usr/local/sbin/ucx_info; chmod 755 /usr/local/sbin/ucx_info
+    printf '# UCX 1.18.0: x\n' > /usr/local/lib/knem-mpi/ucx/environment.sh"##;
 
 /// A program keeps the device open; its node is removed.
 const HOLD_AND_REMOVE: &str = "sleep 3600 3<>/dev/knem > /dev/null 2>&1 & sleep 1; rm /dev/knem";
