@@ -95,7 +95,7 @@ MODULE_PARM_DESC(max_slots_mb, "Most memory of a user's status arrays and events
 
 unsigned int knem_param_strict_ns;
 module_param_named(strict_ns, knem_param_strict_ns, uint, 0644);
-MODULE_PARM_DESC(strict_ns, "Keep regions within the user and pid namespace of their file's opener [0]");
+MODULE_PARM_DESC(strict_ns, "Let regions cross user and pid namespaces [0], keep them within their opener's [1], or refuse the device outside of the initial ones [2]");
 
 unsigned int knem_param_strict_dumpable;
 module_param_named(strict_dumpable, knem_param_strict_dumpable, uint, 0644);
@@ -415,6 +415,11 @@ u64 knem_shim_user_namespace(void)
 u64 knem_shim_pid_namespace(void)
 {
 	return compat_ns_id(&task_active_pid_ns(current)->ns);
+}
+
+bool knem_shim_in_initial_namespaces(void)
+{
+	return current_user_ns() == &init_user_ns && task_active_pid_ns(current) == &init_pid_ns;
 }
 
 bool knem_shim_dumpable(void)

@@ -136,6 +136,8 @@ u64 knem_shim_ids(void);
 /* Numbers of the calling task's namespaces, which the kernel never uses twice. */
 u64 knem_shim_user_namespace(void);
 u64 knem_shim_pid_namespace(void);
+/* Whether the calling task is in the machine's own user and pid namespace, and not in those of a container. */
+bool knem_shim_in_initial_namespaces(void);
 /* Whether the calling task may be looked into by others of its user. */
 bool knem_shim_dumpable(void);
 /* Whether the calling task may exceed limits. */

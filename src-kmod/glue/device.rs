@@ -7,7 +7,7 @@ use crate::glue::context::Context;
 use crate::glue::stats::Reader;
 use crate::glue::user::Argument;
 use crate::glue::wait::{FAULTY, READABLE};
-use crate::glue::{counters, ffi, ioctl, registry, stats};
+use crate::glue::{counters, ffi, ioctl, params, registry, stats, task};
 use crate::logic::access;
 use crate::logic::profile::Call;
 use crate::logic::refusal::Refusal;
@@ -21,9 +21,17 @@ use kernel::uaccess::{UserPtr, UserSlice};
 /// Opens a file for writing.
 ///
 /// # Errors
-/// As [`registry::open`].
+/// EPERM outside of the machine's own namespaces with `strict_ns=2`; as [`registry::open`].
 pub(crate) fn open() -> Result<Arc<Context>> {
-    registry::open().inspect_err(|error| counters::refused(Call::Open, *error))
+    admit().and_then(|()| registry::open()).inspect_err(|error| counters::refused(Call::Open, *error))
+}
+
+/// Refuses at open what `strict_ns` would refuse at the first copy: MPI libraries have another way then.
+fn admit() -> Result {
+    if params::initial_ns() && !task::in_initial_namespaces() {
+        return Err(Refusal::NotPrivileged.into());
+    }
+    Ok(())
 }
 
 /// Closes such a file: its context leaves the registry first.

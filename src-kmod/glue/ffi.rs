@@ -134,6 +134,7 @@ unsafe extern "C" {
     pub(crate) safe fn knem_shim_ids() -> u64;
     pub(crate) safe fn knem_shim_user_namespace() -> u64;
     pub(crate) safe fn knem_shim_pid_namespace() -> u64;
+    pub(crate) safe fn knem_shim_in_initial_namespaces() -> bool;
     pub(crate) safe fn knem_shim_dumpable() -> bool;
     pub(crate) safe fn knem_shim_may_exceed_limits() -> bool;
     pub(crate) safe fn knem_shim_refused(command: c_uint, error: c_int);

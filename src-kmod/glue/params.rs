@@ -112,6 +112,11 @@ pub(crate) fn strict_ns() -> bool {
     read!(knem_param_strict_ns) != 0
 }
 
+/// Whether only processes in the machine's own user and pid namespace may open the device for writing.
+pub(crate) fn initial_ns() -> bool {
+    read!(knem_param_strict_ns) >= 2
+}
+
 /// Whether a process that is not dumpable may not create regions for its own user.
 pub(crate) fn strict_dumpable() -> bool {
     read!(knem_param_strict_dumpable) != 0

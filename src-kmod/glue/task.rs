@@ -28,6 +28,11 @@ pub(crate) fn namespaces() -> Namespaces {
     Namespaces { user: ffi::knem_shim_user_namespace(), pid: ffi::knem_shim_pid_namespace() }
 }
 
+/// Whether the task is in the machine's own user and pid namespace.
+pub(crate) fn in_initial_namespaces() -> bool {
+    ffi::knem_shim_in_initial_namespaces()
+}
+
 /// A process, whether or not it still runs.
 pub(crate) struct Process(*mut bindings::pid);
 

@@ -29,6 +29,11 @@ pub fn refused(call: &str, errno: &str) -> Explanation {
         (_, "ENOSYS") => reason("unknown_command"),
         ("open", "ENOSPC") => reason("too_many_contexts"),
         ("write", "EPERM") => reason("not_privileged"),
+        ("open", "EPERM") => told(
+            "The process is in a container, or another user or pid namespace of its own, and strict_ns=2 keeps the device for the \
+             machine's.",
+            "Start the container in the machine's namespaces (--userns=host --pid=host), or set the parameter strict_ns to 0 or 1.",
+        ),
         ("mmap", "ENOMEM") => told(
             "The status array has more slots than max_slots, the user's arrays and events more memory than max_slots_mb, or the \
              kernel had no memory.",
@@ -149,7 +154,10 @@ pub fn reason(name: &str) -> Explanation {
             "Raise the limit (ulimit -l; a memlock line in /etc/security/limits.d; LimitMEMLOCK= of the batch system's \
              service), or the parameter; or set the parameter unpinned to 1.",
         ),
-        "not_privileged" => told("Only the administrator may clear the statistics.", "sudo knem stat --clear"),
+        "not_privileged" => told(
+            "Only an administrator may clear the statistics; with strict_ns=2 only the machine's own namespaces may open the device.",
+            "sudo knem stat --clear; for containers set the parameter strict_ns to 0 or 1.",
+        ),
         "busy" => told(
             "Too many requests or unread events of one file, too many regions, or its thread is set up already.",
             "Have the program read its events; or raise the parameters max_queued and max_regions.",
@@ -209,6 +217,7 @@ mod tests {
             ("INLINE_COPY", "EPERM", "ANY_USER_ACCESS"),
             ("INLINE_COPY_BOUNDED", "EACCES", "PROT_WRITE"),
             ("open", "ENOSPC", "max_contexts"),
+            ("open", "EPERM", "strict_ns"),
             ("INLINE_COPY", "ENOMEM", "ulimit -l"),
         ] {
             let told = refused(call, errno);

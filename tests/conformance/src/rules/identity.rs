@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use knem_core::uapi;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sched::{unshare, CloneFlags};
 use nix::sys::socket::{
     recvmsg, sendmsg, socketpair, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
@@ -29,6 +30,7 @@ crate::trials![
     "R15" memory_that_is_not_dumpable,
     "4 R16" user_namespaces_make_no_difference,
     "R16" strict_namespaces_are_asked_for,
+    "R16" strictest_namespaces_are_refused_at_open,
     "R44 T22" privileged_writer_is_the_opener_not_the_caller,
     "8.2 R43" verbose_statistics_hide_other_users,
 ];
@@ -246,7 +248,7 @@ fn in_namespaces(work: impl FnOnce(&Knem, &Knem)) {
             panic!("unshare: {errno}");
         }
         // Root here is root there: the ids of the kernel stay the same.
-        let Ok(after) = Knem::open_as(nix::fcntl::OFlag::O_RDWR) else { return };
+        let Ok(after) = Knem::open_as(OFlag::O_RDWR) else { return };
         work(&before, &after);
     });
 }
@@ -296,6 +298,34 @@ fn strict_namespaces_are_asked_for() {
     });
 }
 
+fn strictest_namespaces_are_refused_at_open() {
+    need_namespaces();
+    with_parameter("strict_ns", "2", || {
+        let (knem, memory) = (Knem::open(), Mapping::holding(b"contents"));
+        let region = knem.create(&[memory.segment()], READ, 0).expect("created");
+        let local = Mapping::new(8);
+        assert_eq!(knem.read(region, 0, &[local.segment()], 0), Ok(SUCCESS), "in the machine's own namespaces");
+        let open = |flags| Knem::open_as(flags).map(|_| ());
+        let refused = move || {
+            assert_eq!(open(OFlag::O_RDWR), Err(Errno::EPERM));
+            assert_eq!(open(OFlag::O_WRONLY), Err(Errno::EPERM));
+            assert_eq!(open(OFlag::O_RDONLY), Ok(()), "statistics can be read");
+        };
+        in_child(|| {
+            let before = Knem::open();
+            unshare(CloneFlags::CLONE_NEWUSER).expect("unshare");
+            refused();
+            let local = Mapping::new(8);
+            assert_eq!(before.read(region, 0, &[local.segment()], 0), Err(Errno::EPERM));
+        });
+        in_child(|| {
+            unshare(CloneFlags::CLONE_NEWPID).expect("unshare");
+            assert_eq!(open(OFlag::O_RDWR), Ok(()), "the next process is in the new namespace");
+            in_child(refused);
+        });
+    });
+}
+
 fn privileged_writer_is_the_opener_not_the_caller() {
     need_root();
     // A program of root's whose standard error a stranger has pointed at the device: it must not clear.
@@ -306,7 +336,7 @@ fn privileged_writer_is_the_opener_not_the_caller() {
             socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::empty()).expect("socketpair");
         Child::start(|| {
             become_user(STRANGER);
-            pass(&Knem::open_as(nix::fcntl::OFlag::O_WRONLY).expect("opens"), &there);
+            pass(&Knem::open_as(OFlag::O_WRONLY).expect("opens"), &there);
         })
         .succeeds();
         let theirs = receive(&here);
