@@ -2,6 +2,7 @@
 //! The device node: whether it is there, who may open it, and who gave it its mode.
 
 use knem::{Error, Kind, Obstacle};
+use nix::errno::Errno;
 
 use super::finding::Finding;
 use crate::machine::driver::Manager;
@@ -11,6 +12,8 @@ use crate::machine::{Caller, Machine};
 const GROUP: &str = "rdma";
 /// The package's rule.
 const OURS: &str = "60-knem.rules";
+/// Who may open the device besides.
+const STRICT_NS: &str = "/sys/module/knem/parameters/strict_ns";
 /// Where packages have rules, and where those of the administrator take their place.
 const PACKAGED: [&str; 2] = ["/usr/lib/udev/rules.d", "/lib/udev/rules.d"];
 const HIDING: [&str; 2] = ["/etc/udev/rules.d", "/run/udev/rules.d"];
@@ -180,6 +183,12 @@ fn access(machine: &Machine, members: &Members) -> Finding {
                 .means(format!("{user} is in group {group}, but this session is older than that"))
                 .remedy(format!("log in again, or for one shell: newgrp {group}")),
             Obstacle::OwnerOnly { .. } => finding.remedy(format!("as root: {}", give(machine, members))),
+            Obstacle::Policy { errno: Errno::EPERM } if machine.word(STRICT_NS).as_deref() == Some("2") => finding
+                .means(
+                    "the parameter strict_ns is 2: only the machine's own user and pid namespaces may open the device",
+                )
+                .remedy("run it outside of containers, or in one with --userns=host --pid=host")
+                .remedy("or on the host, for all containers: echo 0 > /sys/module/knem/parameters/strict_ns"),
             other => finding
                 .detail(other.to_string())
                 .remedy("look at security policy: SELinux, AppArmor, a container's device rules"),
@@ -348,7 +357,6 @@ mod tests {
     use crate::doctor::finding::State;
     use crate::doctor::tests::{found, states};
     use crate::machine::fake::Fake;
-    use nix::errno::Errno;
 
     fn of(fake: &Fake, id: &str) -> Finding {
         found(&check(&fake.machine()), id).clone()
@@ -428,6 +436,8 @@ mod tests {
         let owner = Obstacle::OwnerOnly { mode: 0o600, owner: "root".to_owned(), group: "root".to_owned() };
         assert!(of(&Fake::well().denied(owner), "device.access").remedies[0].contains(TRIGGER));
         let policy = Obstacle::Policy { errno: Errno::EPERM };
+        let strict = Fake::well().file(STRICT_NS, "2\n").denied(policy.clone());
+        assert!(of(&strict, "device.access").remedies[1].contains("strict_ns"));
         assert!(of(&Fake::well().denied(policy), "device.access").remedies[0].contains("SELinux"));
         assert!(of(&Fake::well().abi(0xc), "device.access").summary.contains("0xc"));
     }
