@@ -87,7 +87,7 @@ repo: | checkout linker
 drills: | checkout linker
 	$(CARGO) run -p knem-drills -- --jobs 2
 
-clients: | linker checkout
+clients: | checkout linker
 	$(CARGO) run -p knem-clients -- --large
 
 clean:
@@ -102,5 +102,5 @@ checkout:
 
 # What must be there before cargo can run. Only these three commands, and CI, install it.
 linker:
-	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter check check-all demo packages repo dist drills,$(MAKECMDGOALS)),xtask) \
+	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter check check-all demo packages repo dist drills clients,$(MAKECMDGOALS)),xtask) \
 	    $(if $(filter demo check check-all,$(MAKECMDGOALS)),install)
