@@ -32,7 +32,7 @@ pub fn refused(call: &str, errno: &str) -> Explanation {
         ("open", "EPERM") => told(
             "The process is in a container, or another user or pid namespace of its own, and strict_ns=2 keeps the device for the \
              machine's.",
-            "Start the container in the machine's namespaces (--userns=host --pid=host), or set the parameter strict_ns to 0 or 1.",
+            "Start the container as root in the machine's namespaces (--userns=host --pid=host), or set the parameter strict_ns to 0 or 1.",
         ),
         ("mmap", "ENOMEM") => told(
             "The status array has more slots than max_slots, the user's arrays and events more memory than max_slots_mb, or the \

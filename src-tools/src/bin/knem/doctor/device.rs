@@ -187,7 +187,7 @@ fn access(machine: &Machine, members: &Members) -> Finding {
                 .means(
                     "the parameter strict_ns is 2: only the machine's own user and pid namespaces may open the device",
                 )
-                .remedy("run it outside of containers, or in one with --userns=host --pid=host")
+                .remedy("run it outside of containers, or in one of root's with --userns=host --pid=host")
                 .remedy("or on the host, for all containers: echo 0 > /sys/module/knem/parameters/strict_ns"),
             other => finding
                 .detail(other.to_string())
