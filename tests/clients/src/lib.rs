@@ -7,5 +7,6 @@ pub mod counters;
 pub mod matrix;
 pub mod site;
 pub mod table;
+pub mod times;
 pub mod uml;
 pub mod verdict;

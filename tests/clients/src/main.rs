@@ -8,7 +8,7 @@ use anyhow::{bail, Result};
 use clap::Parser;
 use knem_clients::case::Case;
 use knem_clients::site::Site;
-use knem_clients::{matrix, table, uml, verdict};
+use knem_clients::{matrix, table, times, uml, verdict};
 use knem_lab::cache::elapsed;
 use knem_lab::namespace;
 use knem_lab::vm::{Options, Report};
@@ -26,6 +26,9 @@ struct Cli {
     /// In User Mode Linux instead of stock kernels: minutes for all, to look for faults.
     #[arg(long, conflicts_with_all = ["short", "large", "kernels"])]
     uml: bool,
+    /// Time messages with KNEM, with CMA and with neither in User Mode Linux, and write docs/performance.md.
+    #[arg(long, conflicts_with_all = ["short", "large", "kernels", "uml", "clients"])]
+    times: bool,
     /// Kernel series [6.12 and the newest that is supported]
     #[arg(long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
@@ -63,6 +66,9 @@ fn run(cli: &Cli) -> Result<bool> {
     let start = Instant::now();
     namespace::enter()?;
     let site = Site::open()?;
+    if cli.times {
+        return times::run(&site).map(|()| true);
+    }
     if cli.uml {
         let machine = uml::Machine::prepare(&site)?;
         let mut lines = vec![table::head()];
