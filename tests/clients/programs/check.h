@@ -54,6 +54,7 @@ void threads(uint64_t seed, int rounds);
 void children(uint64_t seed, int rounds);
 void large_message(uint64_t seed, int rounds);
 void traffic(uint64_t seed, int rounds);
+void heap(uint64_t seed, int rounds);
 // Not a check: prints times.
 void times(uint64_t seed, int rounds);
 // Fails where a rank may read another's memory.

@@ -17,6 +17,7 @@ static const struct {
     { "point-to-point", point_to_point }, { "vectors", vectors },   { "alltoallv", exchange_all }, { "one-sided", one_sided },
     { "threads", threads },               { "children", children }, { "large", large_message },    { "spoiled", spoiled },
     { "traffic", traffic },               { "no-cma", no_cma },     { "times", times },
+    { "heap", heap },
 };
 
 static void run(const char *name, uint64_t seed, int rounds)

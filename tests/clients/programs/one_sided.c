@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-// Puts into and gets from the window of another rank, at random offsets, between fences and under a lock.
+// Puts into and gets from the window of another rank, at random offsets, between fences or under a lock.
 #include "check.h"
 
 #include <string.h>
@@ -22,10 +22,9 @@ void one_sided(uint64_t seed, int rounds)
         struct buffer put = new_buffer(bytes, next_random(&seed) % 4096), got = new_buffer(bytes, next_random(&seed) % 4096);
 
         fill(put.data, bytes, key + (uint64_t)rank);
-        MPI_Win_fence(0, window);
         memset(window_memory.data, 0x33, PART);
         fill(window_memory.data + PART + offset, bytes, ~key + (uint64_t)rank);
-        MPI_Win_fence(0, window);
+        MPI_Barrier(MPI_COMM_WORLD);
         if (locked) {
             MPI_Win_lock(MPI_LOCK_EXCLUSIVE, to, 0, window);
             MPI_Put(put.data, (int)bytes, MPI_BYTE, to, (MPI_Aint)offset, (int)bytes, MPI_BYTE, window);
@@ -34,10 +33,12 @@ void one_sided(uint64_t seed, int rounds)
             MPI_Get(got.data, (int)bytes, MPI_BYTE, to, (MPI_Aint)(PART + offset), (int)bytes, MPI_BYTE, window);
             MPI_Win_unlock(to, window);
         } else {
+            MPI_Win_fence(MPI_MODE_NOPRECEDE, window);
             MPI_Put(put.data, (int)bytes, MPI_BYTE, to, (MPI_Aint)offset, (int)bytes, MPI_BYTE, window);
             MPI_Get(got.data, (int)bytes, MPI_BYTE, to, (MPI_Aint)(PART + offset), (int)bytes, MPI_BYTE, window);
+            MPI_Win_fence(MPI_MODE_NOSUCCEED, window);
         }
-        MPI_Win_fence(0, window);
+        MPI_Barrier(MPI_COMM_WORLD);
         demand(window_memory.data + offset, bytes, key + (uint64_t)from, "put");
         for (size_t i = 0; i < PART; i++)
             if ((i < offset || i >= offset + bytes) && window_memory.data[i] != 0x33)
@@ -47,6 +48,8 @@ void one_sided(uint64_t seed, int rounds)
         count(bytes);
         end_buffer(&put);
         end_buffer(&got);
+        // Nothing is put before the memory has been compared.
+        MPI_Barrier(MPI_COMM_WORLD);
     }
     MPI_Win_free(&window);
     end_buffer(&window_memory);

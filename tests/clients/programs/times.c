@@ -36,6 +36,7 @@ static void ping_pong(struct buffer *buffers, size_t size, int repeats)
 static void window(struct buffer *buffers, size_t size, int repeats)
 {
     MPI_Request requests[WINDOW];
+    MPI_Status statuses[WINDOW];
 
     for (int done = 0; done < repeats; done += WINDOW) {
         int now = repeats - done < WINDOW ? repeats - done : WINDOW;
@@ -44,7 +45,7 @@ static void window(struct buffer *buffers, size_t size, int repeats)
                 MPI_Isend(buffers[0].data, (int)size, MPI_BYTE, 1, 1, MPI_COMM_WORLD, &requests[i]);
             else
                 MPI_Irecv(buffers[i + 1].data, (int)size, MPI_BYTE, 0, 1, MPI_COMM_WORLD, &requests[i]);
-        MPI_Waitall(now, requests, MPI_STATUSES_IGNORE);
+        MPI_Waitall(now, requests, statuses);
     }
     if (rank == 0)
         MPI_Recv(NULL, 0, MPI_BYTE, 1, 2, MPI_COMM_WORLD, MPI_STATUS_IGNORE);

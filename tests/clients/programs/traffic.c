@@ -24,6 +24,7 @@ static void windows(size_t size, uint64_t key, int both)
     int sends = both || rank % 2 == 0, receives = both || rank % 2 == 1;
     struct buffer out[WINDOW], in[WINDOW];
     MPI_Request requests[2 * WINDOW];
+    MPI_Status statuses[2 * WINDOW];
     int count_of = 0;
 
     if (other >= ranks)
@@ -37,7 +38,7 @@ static void windows(size_t size, uint64_t key, int both)
         MPI_Irecv(in[i].data, (int)size, MPI_BYTE, other, i, MPI_COMM_WORLD, &requests[count_of++]);
     for (int i = 0; sends && i < WINDOW; i++)
         MPI_Isend(out[i].data, (int)size, MPI_BYTE, other, i, MPI_COMM_WORLD, &requests[count_of++]);
-    MPI_Waitall(count_of, requests, MPI_STATUSES_IGNORE);
+    MPI_Waitall(count_of, requests, statuses);
     for (int i = 0; i < WINDOW; i++) {
         if (receives) {
             demand(in[i].data, size, key + (uint64_t)(other * WINDOW + i), "window");
@@ -54,13 +55,14 @@ static void exchange(size_t size, uint64_t key)
     int left = (rank + ranks - 1) % ranks, right = (rank + 1) % ranks;
     struct buffer out = new_buffer(size, 16), in[2] = { new_buffer(size, 24), new_buffer(size, 4000) };
     MPI_Request requests[4];
+    MPI_Status statuses[4];
 
     fill(out.data, size, key + (uint64_t)rank);
     MPI_Irecv(in[0].data, (int)size, MPI_BYTE, left, 1, MPI_COMM_WORLD, &requests[0]);
     MPI_Irecv(in[1].data, (int)size, MPI_BYTE, right, 2, MPI_COMM_WORLD, &requests[1]);
     MPI_Isend(out.data, (int)size, MPI_BYTE, right, 1, MPI_COMM_WORLD, &requests[2]);
     MPI_Isend(out.data, (int)size, MPI_BYTE, left, 2, MPI_COMM_WORLD, &requests[3]);
-    MPI_Waitall(4, requests, MPI_STATUSES_IGNORE);
+    MPI_Waitall(4, requests, statuses);
     demand(in[0].data, size, key + (uint64_t)left, "exchange");
     demand(in[1].data, size, key + (uint64_t)right, "exchange");
     count(2 * size);

@@ -42,7 +42,7 @@ pub enum User {
 pub enum Setting {
     /// Nothing.
     Usual,
-    /// Open MPI keeps registrations (opal_leave_pinned).
+    /// Open MPI keeps registrations (opal_leave_pinned), and sees each return of memory.
     LeavePinned,
     /// In a control group with one processor, of which it gets half (cpuset, cpu.max).
     Confined,
@@ -180,6 +180,10 @@ impl Case {
             User::Root | User::Member | User::Stranger => "knem-mpi",
         }
         .to_owned();
+        if self.setting == Setting::LeavePinned {
+            // Else libucm keeps the shrinking heap from Open MPI: docs/mpi.md.
+            wrapper.insert_str(0, "env UCX_MEM_EVENTS=n ");
+        }
         if self.setting == Setting::DeviceGone {
             wrapper.push_str(" sh -c 'sleep 2; rm -f /dev/knem; sleep 2; exec \"$@\"' sh");
         }

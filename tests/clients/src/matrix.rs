@@ -4,7 +4,11 @@
 use crate::case::{Case, Client, Setting, User};
 
 /// Everything but what takes a large machine: messages between pages and of some MiB.
-const ALL: &str = "point-to-point vectors alltoallv one-sided";
+const ALL: &str = "point-to-point vectors alltoallv one-sided heap";
+
+/// The same for Open MPI over UCX: it emulates one-sided communication by messages without KNEM, and its `get` returns wrong data now and then
+/// with four ranks, also where KNEM is not used (docs/mpi.md).
+const WITHOUT_ONE_SIDED: &str = "point-to-point vectors alltoallv heap";
 
 /// Limits of locked memory.
 const LIMITS: [u64; 3] = [8 << 20, 64 << 10, 0];
@@ -38,10 +42,11 @@ pub fn short() -> Vec<Case> {
 pub fn full() -> Vec<Case> {
     let mut cases = Vec::new();
     for client in [Client::OpenMpi5, Client::OpenMpi4, Client::OpenMpi4Ucx, Client::Mpich] {
-        cases.push(case(client, ALL, 2, 20));
-        cases.push(Case { user: User::Member, ..case(client, ALL, 4, 10) });
+        let all = if client == Client::OpenMpi4Ucx { WITHOUT_ONE_SIDED } else { ALL };
+        cases.push(case(client, all, 2, 20));
+        cases.push(Case { user: User::Member, ..case(client, all, 4, 10) });
         cases.push(Case { user: User::Member, ..case(client, "threads children", 2, 10) });
-        cases.push(Case { user: User::Stranger, over_knem: false, ..case(client, ALL, 2, 6) });
+        cases.push(Case { user: User::Stranger, over_knem: false, ..case(client, all, 2, 6) });
         for limit in LIMITS {
             // What does not fit is pinned while it is copied.
             cases.push(Case {
@@ -63,6 +68,7 @@ pub fn full() -> Vec<Case> {
         cases.push(Case { user: User::Member, setting: Setting::LeavePinned, ..case(client, ALL, 2, 10) });
     }
     cases.push(Case { user: User::Member, ..case(Client::Mpi4Py, "arrays", 2, 10) });
+    cases.push(Case { user: User::Member, setting: Setting::LeavePinned, ..case(Client::Mpi4Py, "arrays", 2, 10) });
     for user in [User::Namespaces, User::Container] {
         for client in [Client::OpenMpi5, Client::Mpich] {
             cases.push(Case { user, ..case(client, "no-cma point-to-point vectors", 2, 10) });

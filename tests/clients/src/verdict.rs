@@ -73,7 +73,8 @@ pub fn judge(case: &Case, outcome: &Outcome) -> Result<Shown> {
 
 /// The numbers of "verified MESSAGES messages, BYTES bytes".
 fn verified(said: &str) -> Result<(u64, u64)> {
-    let line = said.lines().find_map(|line| line.trim().strip_prefix("verified "));
+    // A launcher may have put something before it.
+    let line = said.lines().find_map(|line| line.split_once("verified ")).map(|(_, rest)| rest);
     let line = line.with_context(|| format!("the program does not report what it verified:\n{said}"))?;
     let words: Vec<&str> = line.split_whitespace().collect();
     let [messages, "messages,", bytes, "bytes"] = words.as_slice() else {
