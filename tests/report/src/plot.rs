@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: CECILL-B
 //! Bandwidth over size as a picture for a document.
 
-use anyhow::{anyhow, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 use plotters::coord::combinators::IntoLogRange;
 use plotters::prelude::{
     ChartBuilder, Circle, IntoDrawingArea, IntoFont, LineSeries, PathElement, RGBColor, SVGBackend,
     SeriesLabelPosition, BLACK, WHITE,
 };
-use plotters::style::Color;
+use plotters::style::{register_font, Color, FontStyle};
 
 /// A line of the picture.
 #[derive(Debug, Clone)]
@@ -36,6 +36,10 @@ pub fn bandwidth(title: &str, lines: &[Line]) -> Result<String> {
     let least = points().map(|point| point.0).reduce(f64::min).context("there is nothing to draw")?;
     let most = points().map(|point| point.0).fold(least, f64::max);
     let highest = points().map(|point| point.1).fold(0.0, f64::max) * 1.05;
+    // Letters are measured with it; who looks at the picture may have another one.
+    if register_font("sans-serif", FontStyle::Normal, ttf_noto_sans::REGULAR).is_err() {
+        bail!("the font of the pictures cannot be read");
+    }
     let mut text = String::new();
     {
         let area = SVGBackend::with_string(&mut text, (760, 420)).into_drawing_area();
