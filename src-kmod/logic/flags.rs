@@ -153,7 +153,7 @@ impl Copy {
         self.0 & uapi::FLAG_DMA != 0
     }
 
-    /// ASYNCDMACOMPLETE: nobody waits for the engine.
+    /// ASYNCDMACOMPLETE: the request does not wait for the engine.
     #[must_use]
     pub const fn detached(self) -> bool {
         self.0 & uapi::FLAG_ASYNCDMACOMPLETE != 0

@@ -82,7 +82,7 @@ const LEFT_OUT: &[&str] = &[
     "./var/lib/apt",
 ];
 
-/// Makes a tree the root of a program, and not only of its path names: in a chroot nobody may have a user namespace.
+/// Makes a tree the root of a program, and not only of its path names: a chroot refuses user namespaces.
 const ENTER: &str = r#"#!/bin/sh
 # enter-tree TREE PROGRAM [ARGUMENT]...
 tree=$1
