@@ -542,6 +542,8 @@ static void capacity(void)
 	for (uint32_t n = 0; n < page(); n++)
 		expect(list[n] == n);
 	expect_ok(inline_copy(fd, cookie, local, 8, way, &status));
+	/* Both sides of the copy are on the stack: it has to end before they do. */
+	expect(read(fd, list, sizeof(list[0])) == sizeof(list[0]) && list[0] == 0);
 	close(fd);
 }
 
