@@ -16,6 +16,7 @@
 #   make check            everything that has to hold: format, lints, tests, packages, and the driver on every supported kernel
 #   make check-all        that, with each kernel in every way and flavour
 #   make drills           what happens to packages in a site's life: installed, upgraded, interrupted, removed
+#   make soak             failing memory, storms, random sequences for an hour or HOURS=n; writes the counts into docs/reliability.md
 #   make clients          Debian's own Open MPI, MPICH, UCX and NetPIPE over /dev/knem on stock kernels, every byte compared
 #   make clean            removes what was built here; the cache of kernels and images stays (~/.cache/knem, or $KNEM_CACHE)
 
@@ -43,7 +44,7 @@ blank := $() $()
 flags := $(or $(CARGO_ENCODED_RUSTFLAGS),$(subst $(blank),$(unit),$(strip $(RUSTFLAGS))))
 
 .PHONY: all build module install uninstall local-install local-uninstall demo check check-all packages repo dist drills \
-        clients clean distclean checkout linker
+        clients soak clean distclean checkout linker
 .DELETE_ON_ERROR:
 
 all: build module
@@ -90,6 +91,9 @@ drills: | checkout linker
 clients: | checkout linker
 	$(CARGO) run -p knem-clients -- --large
 
+soak: | checkout linker
+	$(CARGO) run -p knem-soak -- $(if $(HOURS),--hours $(call q,$(HOURS)))
+
 clean:
 	$(CARGO) clean
 	rm -rf $(call q,$(BUILD))
@@ -102,5 +106,5 @@ checkout:
 
 # What must be there before cargo can run. Only these three commands, and CI, install it.
 linker:
-	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter check check-all demo packages repo dist drills clients,$(MAKECMDGOALS)),xtask) \
+	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter check check-all demo packages repo dist drills clients soak,$(MAKECMDGOALS)),xtask) \
 	    $(if $(filter demo check check-all,$(MAKECMDGOALS)),install)

@@ -281,6 +281,9 @@ fn on_the_kernels(lab: &Lab, packages: &Packages, scope: &Scope, steps: &mut Ste
             run::run(cargo(&lab.workspace).args(["run", "--quiet", "-p", "knem-clients", "--", "--short"]))
         });
         steps.run("driver on the debug kernel", || debug_kernel(lab, &programs));
+        steps.run("failing memory and storms on the debug kernel, the short form", || {
+            run::run(cargo(&lab.workspace).args(["run", "--quiet", "-p", "knem-soak", "--", "--short"]))
+        });
     }
 }
 

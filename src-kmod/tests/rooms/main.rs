@@ -6,6 +6,7 @@
 //! asleep.
 
 mod bites;
+mod ceiling;
 mod expressions;
 mod lines;
 mod one_place;

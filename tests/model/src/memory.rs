@@ -3,6 +3,8 @@
 //!
 //! They lie one after the other, so that a byte has one number, its [`Byte`].
 
+use serde::{Deserialize, Serialize};
+
 /// Ordinary arenas.
 pub const ARENAS: usize = 4;
 /// Bytes of each arena: whole pages of any size up to 8 KiB.
@@ -18,7 +20,7 @@ pub type Byte = u32;
 pub const HOLE: Byte = Byte::MAX;
 
 /// Where a segment is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// Memory; the number of its first byte.
     Memory(Byte),
@@ -31,7 +33,7 @@ pub enum Place {
 }
 
 /// A segment of memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// Where.
     pub place: Place,

@@ -63,8 +63,8 @@ pub trait System {
     /// Copies the status array of a file out, which is mapped.
     fn slots(&mut self, file: usize, into: &mut Vec<u8>);
 
-    /// The driver's counters, since the system came to be or since the last clearing.
-    fn counters(&mut self) -> Counters;
+    /// The driver's counters, since the system came to be or since the last clearing; none where others change them too.
+    fn counters(&mut self) -> Option<Counters>;
 
     /// Closes everything, and says what is left behind that should not be.
     fn finish(self) -> Result<(), String>;
