@@ -11,20 +11,20 @@ use knem_core::uapi::{self, CmdCreateRegion, CmdInfo};
 use crate::segments::Segments;
 use crate::{arguments, Backend, Cookie, CopyFlags, Error, KernelDriver, Memory, Region, RegionFlags};
 
-/// An open device. Its regions live no longer than it.
+/// An open device. Its regions cannot outlive it.
 pub struct Device {
     backend: Box<dyn Backend>,
     info: Info,
 }
 
-/// What the driver says about itself.
+/// Information from the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
     /// Version of the interface.
     pub abi: u32,
     /// A DMA engine is available.
     pub has_dma: bool,
-    /// Request flags that the administrator has ignored.
+    /// Request flags that the administrator has disabled.
     pub ignored_flags: u32,
     /// Request flags that the administrator has added to every request.
     pub forced_flags: u32,
@@ -41,18 +41,18 @@ impl From<CmdInfo> for Info {
     }
 }
 
-/// Which part of a region a copy uses, and how.
+/// Part of a region that a copy uses, and its flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CopyOptions {
-    /// First byte of the region to use. At or beyond its end, nothing is copied.
+    /// First byte of the region to use. At or beyond the end of the region, nothing is copied.
     pub offset: u64,
-    /// Most bytes to copy; `None` copies to the end of the shorter side.
+    /// Maximum number of bytes to copy; `None` copies to the end of the shorter side.
     pub bound: Option<u64>,
-    /// How the copy is made.
+    /// Flags of the copy.
     pub flags: CopyFlags,
 }
 
-/// What others may do with a region.
+/// Access of other processes to a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Read it.
@@ -73,7 +73,7 @@ impl Access {
     }
 }
 
-/// Which way an inline copy goes.
+/// Direction of an inline copy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     FromRegion = 0,
@@ -91,7 +91,7 @@ impl Device {
         Self::new(Box::new(KernelDriver::open(path)?))
     }
 
-    /// Uses a driver that is open already, if it speaks this version of the interface.
+    /// Uses a driver that is open already.
     pub fn new(backend: Box<dyn Backend>) -> Result<Self, Error> {
         let info = backend.get_info().map_err(|errno| Error::NotKnem { errno })?;
         if info.abi != uapi::ABI_VERSION {
@@ -104,12 +104,12 @@ impl Device {
         &*self.backend
     }
 
-    /// What the driver said about itself when it was opened.
+    /// Returns the driver's information from the time of opening.
     pub fn info(&self) -> Info {
         self.info
     }
 
-    /// Shares a part of a mapping. A part that is not inside the mapping is a programmer's error, and panics.
+    /// Creates a region of a part of `memory`.
     pub fn share_memory<'a>(
         &'a self,
         memory: &'a Memory,
@@ -118,19 +118,20 @@ impl Device {
         flags: RegionFlags,
     ) -> Result<Region<'a>, Error> {
         let segments = Segments::part(memory, &part);
-        // SAFETY: a `Memory` expects to be changed at any time. If the region outlives it, the kernel's
-        // pages are no longer mapped here. The segments' list lives until the call returns.
+        // SAFETY: the bytes of a `Memory` may change at any time, and there are no references to them. If the region
+        // outlives it, the pages that the kernel uses are no longer mapped in this process. The list of segments lives
+        // until the call returns.
         unsafe { self.create(&segments, part.len() as u64, access.protection(), flags) }
     }
 
-    /// Shares memory for others to read.
+    /// Creates a region that other processes may read.
     pub fn share<'a>(&'a self, memory: &[IoSlice<'a>], flags: RegionFlags) -> Result<Region<'a>, Error> {
         let bytes = total(memory.iter().map(|slice| slice.len()));
-        // SAFETY: nobody may write the region. The segments' list lives until the call returns.
+        // SAFETY: the region may not be written. The list of segments lives until the call returns.
         unsafe { self.create(&Segments::reading(memory), bytes, uapi::PROT_READ, flags) }
     }
 
-    /// Shares memory for others to write, and to read as well. [`Device::share_memory`] does it without `unsafe`.
+    /// Creates a region that other processes may read and write. [`Device::share_memory`] does this without `unsafe`.
     ///
     /// # Safety
     ///
@@ -138,7 +139,7 @@ impl Device {
     ///
     /// - The region is destroyed or dropped, and not forgotten.
     /// - No process is inside a copy into it: destroying a region does not wait for those. As a rule the
-    ///   peer tells when its copy has returned, and only then the region goes.
+    ///   peer reports that its copy has returned, and only then the region is destroyed.
     pub unsafe fn share_writable<'a>(
         &'a self,
         memory: &mut [IoSliceMut<'a>],
@@ -146,8 +147,8 @@ impl Device {
     ) -> Result<Region<'a>, Error> {
         let bytes = total(memory.iter().map(|slice| slice.len()));
         let segments = Segments::writing(memory);
-        // SAFETY: the memory is borrowed for `'a`, exclusively, and nothing writes it beyond that by the
-        // caller's promise. The segments' list lives until the call returns.
+        // SAFETY: the memory is borrowed exclusively for `'a`, and by the function's contract no process writes it
+        // after that. The list of segments lives until the call returns.
         unsafe { self.create(&segments, bytes, uapi::PROT_READ | uapi::PROT_WRITE, flags) }
     }
 
@@ -192,7 +193,7 @@ impl Device {
         succeeded(argument.current_status)
     }
 
-    /// Withdraws a region.
+    /// Destroys a region.
     pub(crate) fn withdraw(&self, region: Cookie) -> Result<(), Error> {
         self.backend.destroy_region(region).map_err(Error::of_destroy)
     }
@@ -214,7 +215,7 @@ impl Device {
             protection,
             ..CmdCreateRegion::default()
         };
-        // SAFETY: address and count are those of a list that is borrowed. Its memory is the caller's duty.
+        // SAFETY: address and count are those of a borrowed list. By this function's contract its memory may be used.
         unsafe { self.backend.create_region(&mut argument) }.map_err(|errno| Error::of_create(errno, bytes))?;
         Ok(Region::new(self, Cookie::from_raw(argument.cookie)))
     }
@@ -230,8 +231,8 @@ impl Device {
         options: CopyOptions,
     ) -> Result<(), Error> {
         let mut argument = arguments::inline(way as u32, region, segments, options)?;
-        // SAFETY: address and count are those of a list that is borrowed. `CopyFlags` has no
-        // asynchronous flag. The segments' memory is the caller's duty.
+        // SAFETY: address and count are those of a borrowed list. `CopyFlags` has no asynchronous flag. By this
+        // function's contract the segments' memory may be used.
         let outcome = unsafe { self.backend.inline_copy_bounded(&mut argument) };
         outcome.map_err(|errno| Error::of_copy(errno, wants_dma(options.flags)))?;
         succeeded(argument.current_status)
@@ -248,7 +249,7 @@ fn wants_dma(flags: CopyFlags) -> bool {
     flags.bits() & uapi::FLAG_DMA != 0
 }
 
-/// Sum of lengths. Slices that exist together cannot exceed the address space, shared ones can repeat.
+/// Returns the sum of lengths. It saturates, because shared slices may overlap.
 fn total(lengths: impl Iterator<Item = usize>) -> u64 {
     lengths.fold(0, |sum, length| sum.saturating_add(length as u64))
 }

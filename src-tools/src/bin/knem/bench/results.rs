@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What a benchmark found: all that outputs tell, computed once. Outputs do not compute.
+//! Results of a benchmark: everything that the outputs show, computed once.
 
 use super::environment::Environment;
 use super::methods::Method;
@@ -8,37 +8,37 @@ use super::times::Summary;
 /// Results for one method and size, as measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
-    /// How it was copied.
+    /// The method.
     pub(crate) method: Method,
-    /// Into the second process, rather than from it.
+    /// Copied into the second process instead of from it.
     pub(crate) into_peer: bool,
-    /// Bytes of each copy.
+    /// Size of each copy.
     pub(crate) size: usize,
-    /// Time of a copy.
+    /// Times of the copies.
     pub(crate) times: Summary,
-    /// The bytes of every copy have been compared.
+    /// Every byte of every copy was compared.
     pub(crate) verified: bool,
 }
 
 /// Results for one method and size, compared with others of that size.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Compared {
-    /// As measured.
+    /// The measured results.
     pub(crate) row: Row,
     /// Bandwidth of the median, in bytes per second.
     pub(crate) bandwidth: u64,
     /// Bandwidth of the best copy, in bytes per second.
     pub(crate) best_bandwidth: u64,
-    /// Bandwidth as thousandths of memcpy's.
+    /// Bandwidth in thousandths of memcpy's.
     pub(crate) of_memcpy_permille: Option<u64>,
-    /// Bandwidth as thousandths of that of the fastest other way between processes.
+    /// Bandwidth in thousandths of that of the fastest peer.
     pub(crate) of_best_peer_permille: Option<u64>,
 }
 
 /// Cost of a region.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RegionCost {
-    /// Its bytes.
+    /// Its size.
     pub(crate) size: usize,
     /// Time to create it.
     pub(crate) create: Summary,
@@ -51,7 +51,7 @@ pub(crate) struct RegionCost {
 pub(crate) struct Skipped {
     /// The method.
     pub(crate) method: Method,
-    /// Why.
+    /// Reason.
     pub(crate) reason: String,
 }
 
@@ -60,18 +60,18 @@ pub(crate) struct Skipped {
 pub(crate) struct LeftOut {
     /// The sizes.
     pub(crate) sizes: Vec<usize>,
-    /// Why.
+    /// Reason.
     pub(crate) reason: String,
 }
 
 /// A whole benchmark.
 #[derive(Clone, Debug)]
 pub(crate) struct Results {
-    /// Where and how it was measured.
+    /// Environment of the measurement.
     pub(crate) environment: Environment,
-    /// Methods that were left out.
+    /// Methods that were skipped.
     pub(crate) skipped: Vec<Skipped>,
-    /// Sizes that were left out.
+    /// Sizes that were skipped.
     pub(crate) left_out: Option<LeftOut>,
     /// By size, then by method.
     pub(crate) rows: Vec<Compared>,
@@ -80,7 +80,7 @@ pub(crate) struct Results {
 }
 
 impl Results {
-    /// Compares what was measured.
+    /// Compares the measured results.
     pub(crate) fn new(
         environment: Environment,
         (skipped, left_out): (Vec<Skipped>, Option<LeftOut>),
@@ -101,7 +101,7 @@ fn compare(row: Row, rows: &[Row]) -> Compared {
     let of_size = || rows.iter().filter(|other| other.size == row.size);
     let memcpy = of_size().find(|other| other.method == Method::Memcpy).map(|other| other.times.median_ns);
     let best_peer = of_size().filter(|other| other.method.is_peer()).map(|other| other.times.median_ns).min();
-    // The same bytes in less time are more bandwidth.
+    // The size is the same, so the ratio of bandwidths is the inverse ratio of times.
     let permille = |reference: u64| reference.saturating_mul(1000) / row.times.median_ns.max(1);
     Compared {
         row,
@@ -112,7 +112,7 @@ fn compare(row: Row, rows: &[Row]) -> Compared {
     }
 }
 
-/// Bandwidth, rounded down.
+/// Returns the bandwidth, rounded down.
 pub(crate) fn bytes_per_second(size: usize, nanoseconds: u64) -> u64 {
     let bytes_seconds = (size as u128).saturating_mul(1_000_000_000);
     u64::try_from(bytes_seconds / u128::from(nanoseconds.max(1))).unwrap_or(u64::MAX)
@@ -120,7 +120,7 @@ pub(crate) fn bytes_per_second(size: usize, nanoseconds: u64) -> u64 {
 
 #[cfg(test)]
 pub(crate) mod samples {
-    //! Results that nobody measured, for tests of outputs.
+    //! Made-up results, for tests of outputs.
 
     use super::*;
     use crate::bench::environment::samples::environment;

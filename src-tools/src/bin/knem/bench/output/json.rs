@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! A benchmark for programs. The keys are a contract, documented in docs/command.md.
+//! Output as JSON. The keys are stable and documented in docs/command.md.
 
 use serde::Serialize;
 
@@ -7,10 +7,10 @@ use crate::bench::environment::Environment;
 use crate::bench::results::{Compared, LeftOut, RegionCost, Results};
 use crate::json::Document;
 
-/// Version of the layout. In version 1 a result had no method, and held the cost of a region.
+/// Version of the schema. In version 1 a result had no method, and included the cost of a region.
 const VERSION: u32 = 2;
 
-/// The document.
+/// Returns the document.
 pub(crate) fn document(results: &Results) -> Document<impl Serialize + '_> {
     Document::new(
         "knem-bench",
@@ -100,7 +100,7 @@ impl From<&Compared> for Copies {
     }
 }
 
-/// Word for a direction: what the first process does.
+/// Returns the word for a direction: what the first process does.
 pub(crate) fn direction(into_peer: bool) -> &'static str {
     if into_peer {
         "write"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! A benchmark as a table for people.
+//! Output as a table for people.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::style::{Styled, FAINT, GOOD, NOTE};
 use crate::table::{Column, Table, MISSING};
 use crate::units::{float, nanoseconds};
 
-/// Everything: where it was measured, what was left out, the copies, and what regions cost.
+/// Returns the whole text: environment, skipped methods and sizes, copies, and the cost of regions.
 pub(crate) fn text(results: &Results) -> String {
     let mut text = head(results);
     text += &left_out(results);
@@ -20,7 +20,7 @@ pub(crate) fn text(results: &Results) -> String {
     text
 }
 
-/// What was not measured, and why: a line for each method, and one for the sizes.
+/// Returns the skipped methods, one per line, and the skipped sizes, with the reasons.
 pub(crate) fn left_out(results: &Results) -> String {
     let mut text = String::new();
     for skipped in &results.skipped {
@@ -41,12 +41,12 @@ fn head(results: &Results) -> String {
     let rounds = if of.rounds == 1 { "1 round".to_owned() } else { format!("{} rounds", of.rounds) };
     let _ = writeln!(text, "Caches {}, {rounds}, --seed {}, {}", of.caches(), of.seed, of.started);
     if of.virtual_machine {
-        let _ = writeln!(text, "This is a virtual machine: its speeds are not those of the hardware below it.");
+        let _ = writeln!(text, "This is a virtual machine: the results are not those of the hardware.");
     }
     text
 }
 
-/// A line for each method and size. The last word of it says whether bytes were compared.
+/// Returns a line for each method and size. The last word shows whether the bytes were compared.
 fn copies(rows: &[Compared]) -> String {
     let mut table = Table::new(&[
         Column::right("SIZE"),

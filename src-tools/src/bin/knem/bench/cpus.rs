@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Where the two processes run: chosen CPUs, and what lies between them.
+//! The CPUs of the two processes, and their topology.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,21 +9,21 @@ use nix::unistd::Pid;
 
 use crate::exit::Failure;
 
-/// Where Linux describes the CPUs.
+/// Directory of the CPUs in sysfs.
 pub(crate) const TOPOLOGY: &str = "/sys/devices/system/cpu";
 
 /// The CPUs of the two processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Placement {
+pub(crate) struct CpuPair {
     /// CPU of the first process.
     pub(crate) first: usize,
     /// CPU of the second process.
     pub(crate) second: usize,
-    /// How near they are to each other, in words.
+    /// Their topology in words.
     pub(crate) relation: String,
 }
 
-/// What Linux says about a CPU.
+/// Topology of a CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cpu {
     number: usize,
@@ -32,14 +32,14 @@ struct Cpu {
     node: Option<usize>,
 }
 
-impl Placement {
-    /// The CPUs that were asked for (`--cpus`), or two cores of one package.
+impl CpuPair {
+    /// Chooses the requested CPUs (`--cpus`), or two cores of one package.
     pub(crate) fn choose(topology: &Path, allowed: &[usize], asked: Option<&str>) -> Result<Self, Failure> {
         let cpus: Vec<Cpu> = allowed.iter().map(|number| Cpu::look_up(topology, *number)).collect();
         let (first, second) = match asked {
             Some(text) => parse(text, &cpus)?,
             None => nearest_cores(&cpus)
-                .ok_or_else(|| Failure::Other("this process may run on no CPU that is known".to_owned()))?,
+                .ok_or_else(|| Failure::Other("this process may not run on any known CPU".to_owned()))?,
         };
         Ok(Self { first: first.number, second: second.number, relation: relation(first, second) })
     }
@@ -55,7 +55,7 @@ impl Cpu {
         Self { number, core: read("core_id"), package: read("physical_package_id"), node }
     }
 
-    /// Whether two threads of the processor share this core.
+    /// Whether both are hardware threads of one core.
     fn shares_core(self, other: Self) -> bool {
         self.core.is_some() && self.core == other.core && self.package == other.package
     }
@@ -67,19 +67,19 @@ fn parse(text: &str, cpus: &[Cpu]) -> Result<(Cpu, Cpu), Failure> {
         let number: usize = text
             .trim()
             .parse()
-            .map_err(|_| wrong(format!("{text:?} is no number of a CPU; write two, such as --cpus 0,1")))?;
+            .map_err(|_| wrong(format!("{text:?} is not a CPU number; use two, such as --cpus 0,1")))?;
         cpus.iter().copied().find(|cpu| cpu.number == number).ok_or_else(|| {
             let allowed: Vec<String> = cpus.iter().map(|cpu| cpu.number.to_string()).collect();
-            wrong(format!("this process may not run on CPU {number}; it may on {}", allowed.join(", ")))
+            wrong(format!("this process may not run on CPU {number}; use {}", allowed.join(", ")))
         })
     };
     match text.split_once(',') {
         Some((first, second)) => Ok((find(first)?, find(second)?)),
-        None => Err(wrong(format!("{text:?} is one CPU: name one for each process, such as --cpus 0,1"))),
+        None => Err(wrong(format!("{text:?} is one CPU: use two, such as --cpus 0,1"))),
     }
 }
 
-/// Two cores of one package and node; else what there is.
+/// Returns two cores of one package and node, if there are; else other CPUs.
 fn nearest_cores(cpus: &[Cpu]) -> Option<(Cpu, Cpu)> {
     let first = *cpus.first()?;
     let others = || cpus.iter().copied().skip(1);
@@ -105,20 +105,20 @@ fn relation(first: Cpu, second: Cpu) -> String {
     format!("two cores{package}{}", words("NUMA node", first.node, second.node))
 }
 
-/// CPUs that this process may run on.
+/// Returns the CPUs that this process may run on.
 pub(crate) fn allowed() -> Vec<usize> {
     let set = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
     (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect()
 }
 
-/// Keeps the calling thread, and those it starts, on this CPU.
+/// Pins the calling thread, and those it starts, to this CPU.
 pub(crate) fn pin(cpu: usize) -> Result<(), Failure> {
     let mut set = CpuSet::new();
     let pinned = set.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
-    pinned.map_err(|errno| Failure::Other(format!("cannot run on CPU {cpu} only: {}", errno.desc())))
+    pinned.map_err(|errno| Failure::Other(format!("cannot pin the process to CPU {cpu}: {}", errno.desc())))
 }
 
-/// Size of the last cache in front of the memory, as this CPU has it.
+/// Returns the size of the CPU's last-level cache.
 pub(crate) fn last_level_cache(topology: &Path, cpu: usize) -> Option<usize> {
     let folder: PathBuf = topology.join(format!("cpu{cpu}/cache"));
     let caches = fs::read_dir(folder).ok()?.filter_map(Result::ok);
@@ -148,22 +148,22 @@ mod tests {
 
     fn chosen(cpus: &[(usize, usize, usize)], asked: Option<&str>) -> (usize, usize, String) {
         let allowed: Vec<usize> = (0..cpus.len()).collect();
-        let Placement { first, second, relation } = Placement::choose(machine(cpus).path(), &allowed, asked).unwrap();
+        let CpuPair { first, second, relation } = CpuPair::choose(machine(cpus).path(), &allowed, asked).unwrap();
         (first, second, relation)
     }
 
     #[test]
     fn two_cores_of_one_package_are_preferred() {
-        let told = chosen(&[(0, 0, 0), (0, 1, 1), (0, 0, 0), (1, 0, 0)], None);
-        assert_eq!(told, (0, 3, "two cores, package 0, NUMA node 0".to_owned()));
+        let chosen_pair = chosen(&[(0, 0, 0), (0, 1, 1), (0, 0, 0), (1, 0, 0)], None);
+        assert_eq!(chosen_pair, (0, 3, "two cores, package 0, NUMA node 0".to_owned()));
     }
 
     #[test]
     fn what_there_is_has_to_do() {
         assert_eq!(chosen(&[(0, 0, 0), (0, 0, 0)], None), (0, 1, "two threads of one core".to_owned()));
         assert_eq!(chosen(&[(0, 0, 0)], None), (0, 0, "the same CPU for both".to_owned()));
-        let told = chosen(&[(0, 0, 0), (0, 1, 1)], None);
-        assert_eq!(told, (0, 1, "two cores, packages 0 and 1, NUMA nodes 0 and 1".to_owned()));
+        let chosen_pair = chosen(&[(0, 0, 0), (0, 1, 1)], None);
+        assert_eq!(chosen_pair, (0, 1, "two cores, packages 0 and 1, NUMA nodes 0 and 1".to_owned()));
     }
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
         for (text, reason) in
             [("0", "each process"), ("0,x", "no number"), ("0,7", "may not run on CPU 7; it may on 0")]
         {
-            let failure = Placement::choose(machine(&[(0, 0, 0)]).path(), &[0], Some(text)).unwrap_err();
+            let failure = CpuPair::choose(machine(&[(0, 0, 0)]).path(), &[0], Some(text)).unwrap_err();
             assert_eq!(failure.status(), 2);
             assert!(failure.to_string().starts_with("--cpus") && failure.to_string().contains(reason), "{failure}");
         }
@@ -185,8 +185,8 @@ mod tests {
     #[test]
     fn nothing_is_known_where_linux_says_nothing() {
         let root = tempfile::tempdir().unwrap();
-        let placement = Placement::choose(root.path(), &[4, 5], None).unwrap();
-        assert_eq!((placement.first, placement.second, &*placement.relation), (4, 5, "two cores"));
+        let cpus = CpuPair::choose(root.path(), &[4, 5], None).unwrap();
+        assert_eq!((cpus.first, cpus.second, &*cpus.relation), (4, 5, "two cores"));
         assert_eq!(last_level_cache(root.path(), 4), None);
     }
 

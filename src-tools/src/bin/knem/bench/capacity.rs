@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What fits here: sizes for which there is memory, and of which a region can be pinned. Found out before anything is measured.
+//! Sizes that fit: there is memory for the buffers, and a region can be created. Checked before anything is measured.
 
 use std::num::NonZeroUsize;
 
@@ -10,16 +10,17 @@ use super::results::LeftOut;
 use crate::exit::Failure;
 use crate::sizes::format_size;
 
-/// What a benchmark may use.
-pub(crate) struct Room<'a> {
-    /// Bytes of memory that programs can still have, where the kernel tells.
+/// The resources of a benchmark.
+pub(crate) struct Capacity<'a> {
+    /// Available memory in bytes, if the kernel reports it.
     pub(crate) available: Option<u64>,
-    /// The driver, if regions are to be made.
+    /// The driver, if regions will be created.
     pub(crate) device: Option<&'a Device>,
 }
 
-impl Room<'_> {
-    /// Those sizes that fit, and why the others do not. If the sizes were named (`--sizes`), one that does not fit is an error.
+impl Capacity<'_> {
+    /// Returns the sizes that fit, and the others with the reason. With `named` sizes (`--sizes`), one that does not
+    /// fit is an error.
     pub(crate) fn choose(
         &self,
         sizes: &[usize],
@@ -28,7 +29,7 @@ impl Room<'_> {
     ) -> Result<(Vec<usize>, Option<LeftOut>), Failure> {
         let mut ascending = sizes.to_vec();
         ascending.sort_unstable();
-        // What does not fit for a size does not for a larger one.
+        // If a size does not fit, no larger one does.
         let mut reason = None;
         while let Some(size) = ascending.last() {
             match self.refused(*size, methods) {
@@ -39,10 +40,9 @@ impl Room<'_> {
         }
         let Some(reason) = reason else { return Ok((sizes.to_vec(), None)) };
         match ascending.last() {
-            Some(largest) if named => Err(Failure::Other(format!(
-                "--sizes: {reason}; sizes of up to {} can be measured as it is",
-                format_size(*largest)
-            ))),
+            Some(largest) if named => {
+                Err(Failure::Other(format!("--sizes: {reason}; sizes up to {} fit", format_size(*largest))))
+            }
             None => Err(Failure::Other(format!("--sizes: {reason}"))),
             Some(largest) => {
                 let (fitting, left_out) = sizes.iter().partition(|size| *size <= largest);
@@ -51,14 +51,14 @@ impl Room<'_> {
         }
     }
 
-    /// Why a size does not fit.
+    /// Returns the reason why a size does not fit.
     fn refused(&self, size: usize, methods: &[Method]) -> Option<String> {
-        // One buffer in each process, and for memcpy another one.
+        // One buffer in each process, and one more for memcpy.
         let buffers = if methods.contains(&Method::Memcpy) { 3 } else { 2 };
         let needed = size.saturating_mul(buffers);
         if let Some(available) = self.available.filter(|available| needed as u64 > *available) {
             return Some(format!(
-                "{} needs {} of memory for its buffers, and {} MiB are available",
+                "{} needs {} of memory for its buffers, but {} MiB are available",
                 format_size(size),
                 format_size(needed),
                 available >> 20
@@ -75,7 +75,7 @@ impl Room<'_> {
     }
 }
 
-/// Memory that programs can have without others being swapped out, as the kernel estimates it.
+/// Returns MemAvailable: the kernel's estimate of memory available without swapping.
 pub(crate) fn available(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -96,39 +96,43 @@ mod tests {
     #[test]
     fn everything_fits_as_a_rule() {
         let device = device(u64::MAX);
-        let room = Room { available: Some(1 << 30), device: Some(&device) };
-        let (sizes, left_out) = room.choose(&SIZES, &Method::ALL, true).unwrap();
+        let capacity = Capacity { available: Some(1 << 30), device: Some(&device) };
+        let (sizes, left_out) = capacity.choose(&SIZES, &Method::ALL, true).unwrap();
         assert_eq!((sizes.as_slice(), left_out.is_none()), (SIZES.as_slice(), true));
     }
 
     #[test]
     fn what_cannot_be_pinned_is_left_out() {
         let device = device(8 << 20);
-        let room = Room { available: None, device: Some(&device) };
-        let (sizes, left_out) = room.choose(&SIZES, &Method::ALL, false).unwrap();
+        let capacity = Capacity { available: None, device: Some(&device) };
+        let (sizes, left_out) = capacity.choose(&SIZES, &Method::ALL, false).unwrap();
         let left_out = left_out.unwrap();
         assert_eq!(
             (sizes.as_slice(), left_out.sizes.as_slice()),
             ([1 << 20, 4096, 64 << 10].as_slice(), [16 << 20].as_slice())
         );
         assert!(left_out.reason.starts_with("cannot pin 16777216 bytes"), "{}", left_out.reason);
-        let failure = room.choose(&SIZES, &Method::ALL, true).unwrap_err().to_string();
+        let failure = capacity.choose(&SIZES, &Method::ALL, true).unwrap_err().to_string();
         assert!(failure.starts_with("--sizes: cannot pin") && failure.contains("up to 1 MiB"), "{failure}");
-        let failure = room.choose(&[16 << 20], &Method::ALL, false).unwrap_err().to_string();
+        let failure = capacity.choose(&[16 << 20], &Method::ALL, false).unwrap_err().to_string();
         assert!(failure.starts_with("--sizes: cannot pin"), "{failure}");
     }
 
     #[test]
     fn memory_must_be_there() {
-        let room = Room { available: Some(40 << 20), device: None };
-        let failure = |methods: &[Method]| room.choose(&SIZES, methods, true).map_err(|failure| failure.to_string());
+        let capacity = Capacity { available: Some(40 << 20), device: None };
+        let failure =
+            |methods: &[Method]| capacity.choose(&SIZES, methods, true).map_err(|failure| failure.to_string());
         assert!(failure(&[Method::Shm]).is_ok());
-        let told = failure(&[Method::Shm, Method::Memcpy]).unwrap_err();
-        assert!(told.contains("16 MiB needs 48 MiB") && told.contains("40 MiB are available"), "{told}");
+        let failure_text = failure(&[Method::Shm, Method::Memcpy]).unwrap_err();
+        assert!(
+            failure_text.contains("16 MiB needs 48 MiB") && failure_text.contains("40 MiB are available"),
+            "{failure_text}"
+        );
     }
 
     #[test]
-    fn the_kernel_tells_in_kilobytes() {
+    fn the_kernel_counts_in_kilobytes() {
         assert_eq!(available("MemTotal:  8 kB\nMemAvailable:    4 kB\n"), Some(4096));
         assert_eq!(available("MemTotal:  8 kB\n"), None);
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! What the line of each method looks like: colour, mark and dashes differ, so that neither has to be told apart alone.
+//! Line styles of the methods. They differ in colour, marker and dashes, so that no single property has to be
+//! distinguished.
 
 use plotters::style::RGBColor;
 
@@ -22,19 +23,19 @@ pub(super) enum Mark {
     Ring,
 }
 
-/// The looks of a line.
+/// The style of a line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Looks {
+pub(super) struct LineStyle {
     /// Its colour.
     pub(super) colour: RGBColor,
     /// Its marks.
     pub(super) mark: Mark,
-    /// It has gaps: all but KNEM's have.
+    /// Dashed: all methods but KNEM's.
     pub(super) dashed: bool,
 }
 
-/// The looks of a method. The colours are those of Okabe and Ito, which can be told apart by the colour-blind.
-pub(super) fn looks(method: Method) -> Looks {
+/// Returns the style of a method. The colours are those of Okabe and Ito, which colour-blind people can distinguish.
+pub(super) fn line_style(method: Method) -> LineStyle {
     let (colour, mark) = match method {
         Method::KnemCached => ((0, 114, 178), Mark::Disc),
         Method::KnemOneshot => ((213, 94, 0), Mark::Square),
@@ -49,7 +50,7 @@ pub(super) fn looks(method: Method) -> Looks {
         Method::Memcpy => ((150, 150, 150), Mark::Ring),
     };
     let (red, green, blue) = colour;
-    Looks { colour: RGBColor(red, green, blue), mark, dashed: !method.is_knem() }
+    LineStyle { colour: RGBColor(red, green, blue), mark, dashed: !method.is_knem() }
 }
 
 #[cfg(test)]
@@ -60,7 +61,7 @@ mod tests {
     fn no_two_methods_look_alike() {
         for one in Method::ALL {
             for other in Method::ALL.into_iter().filter(|other| *other != one) {
-                let (one, other) = (looks(one), looks(other));
+                let (one, other) = (line_style(one), line_style(other));
                 assert!(one.colour.0 != other.colour.0 || one.colour.1 != other.colour.1);
                 assert!((one.mark, one.dashed) != (other.mark, other.dashed));
             }
