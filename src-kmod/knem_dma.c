@@ -27,19 +27,19 @@
 
 unsigned int knem_param_dma = 1;
 module_param_named(dma, knem_param_dma, uint, 0444);
-MODULE_PARM_DESC(dma, "Use DMA engines where a request asks for it [1]; 0 ignores the flag DMA");
+MODULE_PARM_DESC(dma, "Use a DMA channel for requests with the flag DMA (0: ignore the flag) [1]");
 
 unsigned int knem_param_dmamin = 1024;
 module_param_named(dmamin, knem_param_dmamin, uint, 0644);
-MODULE_PARM_DESC(dmamin, "Longest chunk, in bytes, that the processor copies though an engine was asked for [1024]");
+MODULE_PARM_DESC(dmamin, "Copy chunks up to this size on the CPU even for requests with the flag DMA, in bytes [1024]");
 
 unsigned int knem_param_dmachannels;
 module_param_named(dmachannels, knem_param_dmachannels, uint, 0644);
-MODULE_PARM_DESC(dmachannels, "Most channels of DMA engines to claim, when first needed [0: none]");
+MODULE_PARM_DESC(dmachannels, "Claim at most this many DMA channels, on first use (0: none) [0]");
 
 unsigned int knem_param_dmatimeout = 5000;
 module_param_named(dmatimeout, knem_param_dmatimeout, uint, 0644);
-MODULE_PARM_DESC(dmatimeout, "Milliseconds without progress after which a DMA engine is given up [5000]");
+MODULE_PARM_DESC(dmatimeout, "Terminate a DMA channel that makes no progress for this time, in ms [5000]");
 
 /* Where tasks and work items sleep that drive a transfer. */
 

@@ -22,7 +22,7 @@ module! {
     type: Knem,
     name: "knem",
     authors: ["The KNEM in Rust developers"],
-    description: "KNEM: single-copy transfers between the processes of one machine",
+    description: "KNEM: single-copy transfers between processes",
     license: "GPL",
 }
 

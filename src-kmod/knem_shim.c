@@ -43,23 +43,23 @@ const size_t knem_shim_version_len = sizeof(knem_shim_version) - 1;
 
 unsigned int knem_param_memlock = 2;
 module_param_named(memlock, knem_param_memlock, uint, 0644);
-MODULE_PARM_DESC(memlock, "Hold pinned memory against RLIMIT_MEMLOCK: of a user [2], of an address space [1], or only count it [0]");
+MODULE_PARM_DESC(memlock, "Enforce RLIMIT_MEMLOCK on pinned memory (2: per user, 1: per address space, 0: do not enforce) [2]");
 
 unsigned int knem_param_unpinned = 1;
 module_param_named(unpinned, knem_param_unpinned, uint, 0644);
-MODULE_PARM_DESC(unpinned, "Create regions without pinning where a limit forbids that [1]; 0 refuses them");
+MODULE_PARM_DESC(unpinned, "Create regions that exceed a limit without pinning them (0: refuse them) [1]");
 
 unsigned int knem_param_debug;
 module_param_named(debug, knem_param_debug, uint, 0644);
-MODULE_PARM_DESC(debug, "Tell the kernel's log what is refused, and why [0]");
+MODULE_PARM_DESC(debug, "Log refused commands [0]");
 
 unsigned int knem_param_thread = 1;
 module_param_named(thread, knem_param_thread, uint, 0444);
-MODULE_PARM_DESC(thread, "Let requests have the kernel thread [1]; 0 ignores the flags for it");
+MODULE_PARM_DESC(thread, "Enable offloading copies to a kernel thread (0: ignore the flags) [1]");
 
 int knem_param_binding = 1;
 module_param_named(binding, knem_param_binding, int, 0644);
-MODULE_PARM_DESC(binding, "Bind a file's thread to the processors of its process [1], to all others [-1], or not [0]");
+MODULE_PARM_DESC(binding, "Bind the worker thread to the CPUs of its process (-1: to all other CPUs, 0: do not bind) [1]");
 
 unsigned int knem_param_sync;
 module_param_named(sync, knem_param_sync, uint, 0444);
@@ -67,7 +67,7 @@ MODULE_PARM_DESC(sync, "Ignore the asynchronous flags [0]");
 
 unsigned long knem_param_statslen = PAGE_SIZE;
 module_param_named(statslen, knem_param_statslen, ulong, 0644);
-MODULE_PARM_DESC(statslen, "Most bytes of the statistics text [one page]");
+MODULE_PARM_DESC(statslen, "Limit the statistics text, in bytes [page size]");
 
 unsigned int knem_param_statsverbose;
 module_param_named(statsverbose, knem_param_statsverbose, uint, 0644);
@@ -75,27 +75,27 @@ MODULE_PARM_DESC(statsverbose, "List contexts and regions in the statistics [0]"
 
 unsigned int knem_param_max_regions = 1 << 20;
 module_param_named(max_regions, knem_param_max_regions, uint, 0644);
-MODULE_PARM_DESC(max_regions, "Most regions of an open file [1048576]");
+MODULE_PARM_DESC(max_regions, "Limit the regions per context [1048576]");
 
 unsigned int knem_param_max_contexts = 4096;
 module_param_named(max_contexts, knem_param_max_contexts, uint, 0644);
-MODULE_PARM_DESC(max_contexts, "Most open files of a user [4096]");
+MODULE_PARM_DESC(max_contexts, "Limit the contexts per user [4096]");
 
 unsigned int knem_param_max_queued = 65536;
 module_param_named(max_queued, knem_param_max_queued, uint, 0644);
-MODULE_PARM_DESC(max_queued, "Most requests of an open file that wait for its thread [65536]");
+MODULE_PARM_DESC(max_queued, "Limit the requests per context that wait for the worker thread [65536]");
 
 unsigned long knem_param_max_slots = 1 << 24;
 module_param_named(max_slots, knem_param_max_slots, ulong, 0644);
-MODULE_PARM_DESC(max_slots, "Most slots of a status array [16777216]");
+MODULE_PARM_DESC(max_slots, "Limit the slots of a status array [16777216]");
 
 unsigned long knem_param_max_slots_mb;
 module_param_named(max_slots_mb, knem_param_max_slots_mb, ulong, 0644);
-MODULE_PARM_DESC(max_slots_mb, "Most memory of a user's status arrays and events, in MiB [0: 96, or 1/64 of the memory]");
+MODULE_PARM_DESC(max_slots_mb, "Limit the memory of status arrays and events per user, in MiB (0: the larger of 96 MiB and 1/64 of RAM) [0]");
 
 unsigned int knem_param_strict_ns;
 module_param_named(strict_ns, knem_param_strict_ns, uint, 0644);
-MODULE_PARM_DESC(strict_ns, "Let regions cross user and pid namespaces [0], keep them within their opener's [1], or refuse the device outside of the initial ones [2]");
+MODULE_PARM_DESC(strict_ns, "Confine regions to the user and pid namespaces of their opener (0: no, 1: yes, 2: also refuse opening the device outside the initial namespaces) [0]");
 
 unsigned int knem_param_strict_dumpable;
 module_param_named(strict_dumpable, knem_param_strict_dumpable, uint, 0644);
@@ -103,15 +103,15 @@ MODULE_PARM_DESC(strict_dumpable, "Refuse regions of processes that are not dump
 
 unsigned long knem_param_max_pinned_mb;
 module_param_named(max_pinned_mb, knem_param_max_pinned_mb, ulong, 0644);
-MODULE_PARM_DESC(max_pinned_mb, "Most memory that may be pinned through the driver, in MiB [0: half of the memory]");
+MODULE_PARM_DESC(max_pinned_mb, "Limit the memory pinned through the driver, in MiB (0: half of RAM) [0]");
 
 unsigned long knem_param_max_user_pinned_mb;
 module_param_named(max_user_pinned_mb, knem_param_max_user_pinned_mb, ulong, 0644);
-MODULE_PARM_DESC(max_user_pinned_mb, "Most memory that a user may pin through the driver, in MiB [0: four fifths of max_pinned_mb]");
+MODULE_PARM_DESC(max_user_pinned_mb, "Limit the memory pinned through the driver per user, in MiB (0: 4/5 of max_pinned_mb) [0]");
 
 unsigned int knem_param_max_segments = 1 << 20;
 module_param_named(max_segments, knem_param_max_segments, uint, 0644);
-MODULE_PARM_DESC(max_segments, "Most segments in a region or request [1048576]");
+MODULE_PARM_DESC(max_segments, "Limit the segments of a region or request [1048576]");
 
 unsigned int knem_param_pinlocal;
 module_param_named(pinlocal, knem_param_pinlocal, uint, 0444);
@@ -119,15 +119,15 @@ MODULE_PARM_DESC(pinlocal, "Force the flag PINLOCAL on every request [0]");
 
 unsigned int knem_param_pinlocalread = 1;
 module_param_named(pinlocalread, knem_param_pinlocalread, uint, 0444);
-MODULE_PARM_DESC(pinlocalread, "Pin the caller's memory in requests that read it, that is, write to a region [1]");
+MODULE_PARM_DESC(pinlocalread, "Pin the caller's memory in requests that write to a region [1]");
 
 unsigned int knem_param_forceflags;
 module_param_named(forceflags, knem_param_forceflags, uint, 0444);
-MODULE_PARM_DESC(forceflags, "Flags to add to every request [0]");
+MODULE_PARM_DESC(forceflags, "Add these flags to every request [0]");
 
 unsigned int knem_param_ignoreflags;
 module_param_named(ignoreflags, knem_param_ignoreflags, uint, 0444);
-MODULE_PARM_DESC(ignoreflags, "Flags to take away from every request [0]");
+MODULE_PARM_DESC(ignoreflags, "Remove these flags from every request [0]");
 
 /*
  * _copy_to_user() and _copy_from_user() check the user's address as copy_*_user() do, but not whether the kernel's side

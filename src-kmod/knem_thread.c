@@ -373,5 +373,5 @@ void knem_worker_bind(const struct cpumask *mask)
 {
 	compat_choose_cpus(mask);
 	if (set_cpus_allowed_ptr(current, mask))
-		pr_debug("knem: %s: none of its CPUs can be used\n", current->comm);
+		pr_debug("knem: %s: cannot bind the worker thread to its CPUs\n", current->comm);
 }

@@ -64,13 +64,13 @@ impl Presence {
     /// EINVAL if the parameters contradict each other.
     pub(crate) fn new() -> Result<Self> {
         params::settle()?;
-        pr_info!("{}: initialized\n", params::version());
+        pr_info!("{}: loaded\n", params::version());
         Ok(Self(()))
     }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        pr_info!("{}: terminating\n", params::version());
+        pr_info!("{}: unloading\n", params::version());
     }
 }

@@ -163,7 +163,7 @@ impl Files {
     pub(crate) fn new() -> Self {
         // SAFETY: Called once, at load, when all that is shown is there.
         if unsafe { ffi::knem_proc_create(Some(statistics), Some(seek), Some(write), size_of::<Cursor>()) } != 0 {
-            pr_warn!("/proc/driver/knem cannot be made: there are no finer statistics\n");
+            pr_warn!("cannot create /proc/driver/knem: detailed statistics are not available\n");
         }
         Self(())
     }

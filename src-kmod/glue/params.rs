@@ -41,7 +41,7 @@ fn asked_for() -> Result<Masks> {
 /// EINVAL if a flag is both forced and ignored.
 pub(crate) fn settle() -> Result {
     let masks = asked_for().inspect_err(|_| {
-        pr_err!("the parameters both force and ignore a flag: see forceflags, ignoreflags, pinlocal, dma, thread and sync\n");
+        pr_err!("a flag is both forced and ignored: check forceflags, ignoreflags, pinlocal, dma, thread and sync\n");
     })?;
     // SAFETY: The module is being loaded, its only writers are here and the parameters' permissions make them
     // read-only afterwards; each is written as a whole.

@@ -162,9 +162,9 @@ impl Channel {
         // SAFETY: Ours, and nobody hands anything over: we have the lock, and from now on they see the mark.
         let result = unsafe { ffi::knem_dma_terminate(self.raw.as_ptr()) };
         if result == 0 {
-            pr_warn!("a DMA engine made no progress and was stopped; what it had to copy has failed\n");
+            pr_warn!("DMA channel timed out and was terminated; its copies have failed. See dmatimeout in knem(4)\n");
         } else {
-            pr_warn!("a DMA engine makes no progress and cannot be stopped; memory stays pinned until it is done\n");
+            pr_warn!("DMA channel timed out and cannot be terminated; its memory stays pinned until it completes\n");
         }
     }
 }
