@@ -61,7 +61,7 @@ fn local_install(site: &Site) -> Result<()> {
         let make = |target: &str| shell.sh(&format!("make -s -C {HOME}/knem {target} KVERSION={release}"));
         make("local-install")?.demand(2)?.must_say("run make and make install")?;
         make("install")?.demand(0)?.must_say(&format!("{prefix}/sbin/knem_local_install"))?;
-        make("local-install")?.demand(0)?.must_say("made the group rdma")?;
+        make("local-install")?.demand(0)?.must_say("created the group rdma")?;
         make("local-install")?.demand(0)?.must_say("nothing had to be done")?;
         shell.sh(&format!("modinfo -k {release} -n knem"))?.demand(0)?.must_say("/updates/knem/knem.ko")?;
         shell
