@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! debian/control: what the packages are called, described by, and need. dpkg-buildpackage reads it, and the packages of cargo-deb
-//! get the same fields, so that there is one place for them.
+//! debian/control: names, descriptions and relations of the packages. dpkg-buildpackage reads it, and the packages of
+//! cargo-deb get the same fields.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,8 @@ use knem_lab::workspace::Workspace;
 /// A field's name and its value, as it stands in a control file.
 pub(crate) type Field = (String, String);
 
-/// The fields of `package`'s control file that cargo-deb cannot give. What it found out about libraries is in `deb`, its package.
+/// The fields of `package`'s control file that cargo-deb cannot give. What it found out about libraries is in `deb`,
+/// its package.
 pub(crate) fn fields(workspace: &Workspace, package: &str, deb: &Path, version: &str) -> Result<Vec<Field>> {
     let libraries = run::output(Command::new("dpkg-deb").arg("-f").arg(deb).arg("Depends"))?;
     let mut fields = binary(&text(workspace)?, package)?;
@@ -31,7 +32,8 @@ fn text(workspace: &Workspace) -> Result<String> {
     fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// The paragraph of a binary package, with the source package's name instead of its own, and without an architecture that is any machine's own.
+/// The paragraph of a binary package, with the source package's name instead of its own, and without an architecture
+/// that is any machine's own.
 fn binary(control: &str, package: &str) -> Result<Vec<Field>> {
     let paragraphs = paragraphs(control)?;
     let mut fields = paragraphs

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: CECILL-B
-//! cargo-generate-rpm: packs what is staged, as the `[package.metadata.generate-rpm]` sections of src-kmod and src-tools say.
+//! cargo-generate-rpm: packs what is staged, as the `[package.metadata.generate-rpm]` sections of src-kmod and
+//! src-tools say.
 //!
-//! The sections have what people decide: names, relations, texts. The files are those that were staged, so that there is one list
-//! of them; the scriptlets are in rpm/scriptlets. What the tool has no place for is put into its packages afterwards.
+//! The sections have what people decide: names, relations, texts. The files are those that were staged, so that there
+//! is one list of them; the scriptlets are in rpm/scriptlets. What the tool has no place for is put into its packages
+//! afterwards.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -46,7 +48,8 @@ impl<'a> GenerateRpm<'a> {
         Ok(Self { program: cargo_tool::get(workspace, TOOL.0, TOOL.1)?, workspace, epoch })
     }
 
-    /// Packs the package of the crate in `directory` into `dist/` and returns the file. `stage` has the files of all RPM packages.
+    /// Packs the package of the crate in `directory` into `dist/` and returns the file. `stage` has the files of all
+    /// RPM packages.
     pub(crate) fn pack(&self, directory: &str, stage: &Path, architecture: &str) -> Result<PathBuf> {
         let mut section = section(self.workspace, directory)?;
         let name = text(&section, "name")?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
-//! rpm/knem.spec of the release, from rpm/knem.spec.in: with the relations, texts and scriptlets that cargo-generate-rpm's packages have.
-//! rpmbuild takes a spec file out of a tarball alone, where it could not include others.
+//! rpm/knem.spec of the release, from rpm/knem.spec.in: with the relations, texts and scriptlets that
+//! cargo-generate-rpm's packages have. rpmbuild takes a spec file out of a tarball alone, where it could not include
+//! others.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +15,8 @@ use crate::{changelog, finish_rpm};
 use knem_lab::run;
 use knem_lab::workspace::Workspace;
 
-/// The main package of the spec file, which the source package has its name from; others are named where they have sections.
+/// The main package of the spec file, which the source package has its name from; others are named where they have
+/// sections.
 pub(crate) const MAIN: &str = "knem-tools";
 
 /// Relations: how the section calls them, and the spec file.
