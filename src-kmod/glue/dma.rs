@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Copies by DMA engines.
+//! Copies on DMA channels.
 //!
 //! - `pool`: the claimed channels. `channel`: one of them.
 //! - `flight`: what a transfer shares with its callbacks. `transfer`: the rest, which only its driver uses.

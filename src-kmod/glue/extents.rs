@@ -52,7 +52,7 @@ impl Extents {
         extent::length(self.as_slice())
     }
 
-    /// Appends a piece of the direct map. Up to `more` pieces, this one included, are expected to follow.
+    /// Appends a piece of the direct map, the first of up to `more`.
     ///
     /// # Errors
     /// ENOMEM. The list is unchanged then.

@@ -150,7 +150,7 @@ pub(crate) fn pin_reads() -> bool {
     read!(knem_param_pinlocalread) != 0
 }
 
-/// Whether DMA engines may be used.
+/// Whether DMA may be used.
 pub(crate) fn dma() -> bool {
     read!(knem_param_dma) != 0
 }

@@ -27,7 +27,7 @@ pub enum Counter {
     RejectedPin,
     /// Requests that failed on the caller's memory.
     FailedUserCopy,
-    /// Requests that failed on a DMA engine.
+    /// Requests that failed on a DMA channel.
     FailedDma,
     /// Times that a DMA channel was given up because it made no progress.
     DmaTimeout,

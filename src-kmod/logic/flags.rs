@@ -193,7 +193,7 @@ impl Copy {
     /// Whether the request needs an allocation of its own, because another task than its caller may complete it.
     #[must_use]
     pub const fn outlives_call(self) -> bool {
-        // DMATHREAD without DMA has no effect.
+        // DMATHREAD is not tested, since it selects the thread only together with DMA.
         self.0 & (uapi::FLAG_DMA | uapi::FLAG_MEMCPYTHREAD) != 0
     }
 
