@@ -75,23 +75,23 @@ void knem_unpin(struct page **pages, unsigned long count, bool dirty)
  * The direct map is linear, and all page structures are in one array (compat.h), so that addresses are computed from
  * the first page's.
  */
-void knem_pages_to_addresses(u64 *places, unsigned long count)
+void knem_pages_to_addresses(u64 *words, unsigned long count)
 {
-	const struct page *first = (const struct page *)places[0];
+	const struct page *first = (const struct page *)words[0];
 	u64 base = (u64)knem_shim_page_address(first);
 
-	for (; count; count--, places++)
-		*places = base + ((const struct page *)*places - first) * PAGE_SIZE;
+	for (; count; count--, words++)
+		*words = base + ((const struct page *)*words - first) * PAGE_SIZE;
 }
 
-void knem_unpin_addresses(u64 *places, unsigned long count, bool dirty)
+void knem_unpin_addresses(u64 *words, unsigned long count, bool dirty)
 {
-	struct page **pages = (struct page **)places, *first = virt_to_page((void *)places[0]);
-	u64 base = places[0];
+	struct page **pages = (struct page **)words, *first = virt_to_page((void *)words[0]);
+	u64 base = words[0];
 	unsigned long n;
 
 	for (n = 0; n < count; n++)
-		pages[n] = first + ((s64)(places[n] - base) >> PAGE_SHIFT);
+		pages[n] = first + ((s64)(words[n] - base) >> PAGE_SHIFT);
 	unpin_user_pages_dirty_lock(pages, count, dirty);
 }
 

@@ -88,9 +88,9 @@ int knem_pin(unsigned long start, int count, bool write, bool longterm, struct p
 int knem_pin_remote(struct mm_struct *mm, unsigned long start, int count, bool write, bool wait, struct page **pages);
 void knem_unpin(struct page **pages, unsigned long count, bool dirty);
 /* Replaces pointers to page structures, at least one, by the addresses of the pages in the direct map. */
-void knem_pages_to_addresses(u64 *places, unsigned long count);
+void knem_pages_to_addresses(u64 *words, unsigned long count);
 /* Unpins pages by such addresses, at least one, and destroys the list. */
-void knem_unpin_addresses(u64 *places, unsigned long count, bool dirty);
+void knem_unpin_addresses(u64 *words, unsigned long count, bool dirty);
 /*
  * Unpins the pages of the first extents of a list, as long as each is on one page. The list has at least one extent and
  * begins at an offset of a region. Returns the number of these extents. logic/extent.rs declares the same structure.

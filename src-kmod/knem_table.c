@@ -26,7 +26,7 @@ struct knem_node {
 	u64 ordinal;
 	/* The tree holds a reference. */
 	union {
-		struct rb_node place;
+		struct rb_node links;
 		struct rcu_head rcu;
 	};
 };
@@ -84,7 +84,7 @@ int knem_table_insert(struct knem_node *node, u64 cookie)
 {
 	node->cookie = cookie;
 	refcount_set(&node->references, 1);
-	RB_CLEAR_NODE(&node->place);
+	RB_CLEAR_NODE(&node->links);
 	return rhashtable_lookup_insert_fast(&knem_table, &node->hash, knem_params);
 }
 
@@ -125,19 +125,19 @@ void knem_tree_insert(struct rb_root *tree, struct knem_node *node, u64 ordinal)
 	node->ordinal = ordinal;
 	while (*link) {
 		parent = *link;
-		link = ordinal < rb_entry(parent, struct knem_node, place)->ordinal ? &parent->rb_left : &parent->rb_right;
+		link = ordinal < rb_entry(parent, struct knem_node, links)->ordinal ? &parent->rb_left : &parent->rb_right;
 	}
-	rb_link_node(&node->place, parent, link);
-	rb_insert_color(&node->place, tree);
+	rb_link_node(&node->links, parent, link);
+	rb_insert_color(&node->links, tree);
 }
 
 bool knem_tree_remove(struct rb_root *tree, struct knem_node *node)
 {
 	/* A context that is being closed moves its tree away, so that the node may be in that one. */
-	if (!tree->rb_node || RB_EMPTY_NODE(&node->place))
+	if (!tree->rb_node || RB_EMPTY_NODE(&node->links))
 		return false;
-	rb_erase(&node->place, tree);
-	RB_CLEAR_NODE(&node->place);
+	rb_erase(&node->links, tree);
+	RB_CLEAR_NODE(&node->links);
 	return true;
 }
 
@@ -147,7 +147,7 @@ struct knem_node *knem_tree_from(const struct rb_root *tree, u64 ordinal)
 	struct knem_node *found = NULL;
 
 	while (next) {
-		struct knem_node *node = rb_entry(next, struct knem_node, place);
+		struct knem_node *node = rb_entry(next, struct knem_node, links);
 
 		if (node->ordinal < ordinal) {
 			next = next->rb_right;

@@ -135,7 +135,7 @@ impl Account {
         if let Some(mut present) = USERS.lock().as_mut().ok_or(Refusal::Unavailable)?.find_mut(&uid) {
             return Ok(Self::hold(present.get_mut()));
         }
-        let place = RBTreeNodeReservation::new(gfp::no_wait())?;
+        let reservation = RBTreeNodeReservation::new(gfp::no_wait())?;
         let fresh = UserAccount {
             uid,
             holders: Quantity::new(0),
@@ -151,10 +151,10 @@ impl Account {
         let mut spare = None;
         let account = match users.entry(uid) {
             Entry::Occupied(entry) => {
-                spare = Some((place, fresh));
+                spare = Some((reservation, fresh));
                 Self::hold(entry.into_mut())
             }
-            Entry::Vacant(entry) => Self::hold(entry.insert(fresh, place)),
+            Entry::Vacant(entry) => Self::hold(entry.insert(fresh, reservation)),
         };
         drop(guard);
         drop(spare);

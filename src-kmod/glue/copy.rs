@@ -4,7 +4,7 @@
 //! Memory of the direct map is pinned and addressed by number. No Rust reference to its bytes exists here, since user
 //! space may change them at any time.
 
-use crate::glue::memory::{Memory, Place, Reach, View};
+use crate::glue::memory::{Memory, Position, Reach, View};
 use crate::glue::pin::Stop;
 use crate::glue::segments::Segments;
 use crate::glue::{counters, ffi, task};
@@ -25,7 +25,12 @@ pub(crate) enum Direction {
 
 /// Copies `bytes` bytes between pinned memories, which are at least as long, until it is `interrupted`. Returns a
 /// status.
-pub(crate) fn pinned(source: Place<'_>, destination: Place<'_>, bytes: u64, interrupted: impl Fn() -> bool) -> u8 {
+pub(crate) fn pinned(
+    source: Position<'_>,
+    destination: Position<'_>,
+    bytes: u64,
+    interrupted: impl Fn() -> bool,
+) -> u8 {
     // Memory that is pinned only for reading may be shared with other processes, and must not change.
     if bytes == 0 || !destination.memory.writable() {
         return if bytes == 0 { STATUS_SUCCESS } else { STATUS_FAILED };
@@ -88,32 +93,44 @@ pub(crate) fn window(
 /// Returns how many. The copy ends early at a byte of the caller's memory that cannot be used (without `wait`: that is
 /// not present), or when the task is killed.
 #[inline(always)]
-pub(crate) fn through(place: Place<'_>, local: &[ParamIovec], direction: Direction, bytes: u64, wait: bool) -> u64 {
+pub(crate) fn through(
+    position: Position<'_>,
+    local: &[ParamIovec],
+    direction: Direction,
+    bytes: u64,
+    wait: bool,
+) -> u64 {
     if direction == Direction::Write {
-        if !place.memory.writable() {
+        if !position.memory.writable() {
             return 0;
         }
         if bytes != 0 {
-            place.memory.mark_written(place.offset, bytes);
+            position.memory.mark_written(position.offset, bytes);
         }
     }
-    if let Some(step) = plan::single(place.pieces(), segment::pieces(local), bytes) {
+    if let Some(step) = plan::single(position.pieces(), segment::pieces(local), bytes) {
         // SAFETY: By the invariant of `Pinned`, the left side of the step is pinned and mapped. For a write it is
         // pinned for writing, since `writable` was checked above.
         return unsafe { user_step(step, direction, wait) };
     }
     // SAFETY: For a write, `writable` was checked above.
-    unsafe { through_steps(place, local, direction, bytes, wait) }
+    unsafe { through_steps(position, local, direction, bytes, wait) }
 }
 
 /// Copies as [`through`], step by step.
 ///
 /// # Safety
-/// For a write, the memory at `place` must be pinned for writing.
-unsafe fn through_steps(place: Place<'_>, local: &[ParamIovec], direction: Direction, bytes: u64, wait: bool) -> u64 {
+/// For a write, the memory at `position` must be pinned for writing.
+unsafe fn through_steps(
+    position: Position<'_>,
+    local: &[ParamIovec],
+    direction: Direction,
+    bytes: u64,
+    wait: bool,
+) -> u64 {
     let mut copied = 0u64;
     // The result is in `copied`.
-    let _ = run(Steps::new(place.pieces(), segment::pieces(local), bytes), task::killed, |step| {
+    let _ = run(Steps::new(position.pieces(), segment::pieces(local), bytes), task::killed, |step| {
         // SAFETY: By the invariant of `Pinned`, the left side of the step is pinned and mapped. For a write the caller
         // guarantees that it is pinned for writing.
         let now = unsafe { user_step(step, direction, wait) };

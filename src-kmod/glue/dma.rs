@@ -109,7 +109,7 @@ pub(crate) enum Outcome {
 /// has copied as much in the channel's stead as a turn allows.
 pub(crate) fn run(mut job: KBox<Job>, wait: Wait<'_>, in_turns: bool) -> Outcome {
     let mut node = None;
-    if let Some((_, destination)) = job.places() {
+    if let Some((_, destination)) = job.positions() {
         // Memory that is pinned only for reading may be shared with other processes, and must not change.
         if !destination.memory.writable() {
             return Outcome::Done(job, STATUS_FAILED);

@@ -42,7 +42,7 @@ pub(crate) struct Events {
 struct Queue {
     ring: Ring,
     /// An entry for each slot of the status array, once a request has asked for an event.
-    places: KVVec<u32>,
+    entries: KVVec<u32>,
     /// Charges them to the user.
     memory: Option<ArrayMemory>,
 }
@@ -51,8 +51,8 @@ impl Queue {
     fn take(&mut self, batch: &mut [u32; BATCH], most: usize) -> usize {
         let mut count = 0usize;
         for event in batch.iter_mut().take(most) {
-            let Some(place) = self.ring.take() else { break };
-            *event = self.places.get(place as usize).copied().unwrap_or(0);
+            let Some(index) = self.ring.take() else { break };
+            *event = self.entries.get(index as usize).copied().unwrap_or(0);
             count = count.saturating_add(1);
         }
         count
@@ -60,13 +60,13 @@ impl Queue {
 
     fn put_back(&mut self, events: &[u32]) {
         for event in events.iter().rev() {
-            let place = self.ring.put_back();
-            self.store(place, *event);
+            let index = self.ring.put_back();
+            self.store(index, *event);
         }
     }
 
-    fn store(&mut self, place: u64, event: u32) {
-        if let Some(slot) = self.places.as_mut_slice().get_mut(place as usize) {
+    fn store(&mut self, index: u64, event: u32) {
+        if let Some(slot) = self.entries.as_mut_slice().get_mut(index as usize) {
             *slot = event;
         }
     }
@@ -76,11 +76,11 @@ impl Queue {
 ///
 /// # Errors
 /// ENOMEM; EINTR if the caller is killed.
-fn places(slots: u64) -> Result<KVVec<u32>> {
+fn entries(slots: u64) -> Result<KVVec<u32>> {
     let count = usize::try_from(slots).map_err(|_| ENOMEM)?;
-    let mut places = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
+    let mut entries = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
     for n in 0..count {
-        places.push_within_capacity(0).map_err(|_| ENOMEM)?;
+        entries.push_within_capacity(0).map_err(|_| ENOMEM)?;
         if n % STRIDE == 0 {
             if task::killed() {
                 return Err(EINTR);
@@ -88,7 +88,7 @@ fn places(slots: u64) -> Result<KVVec<u32>> {
             task::resched();
         }
     }
-    Ok(places)
+    Ok(entries)
 }
 
 impl Events {
@@ -96,7 +96,7 @@ impl Events {
     pub(crate) fn new(account: Account) -> impl PinInit<Self> {
         pin_init!(Self {
             queue <- new_spinlock!(
-                Queue { ring: Ring::new(0), places: KVVec::new(), memory: None },
+                Queue { ring: Ring::new(0), entries: KVVec::new(), memory: None },
                 "knem::Events::queue"
             ),
             growth <- new_mutex!((), "knem::Events::growth"),
@@ -127,11 +127,11 @@ impl Events {
             return Ok(());
         }
         let memory = ArrayMemory::charge(&self.account, slots.saturating_mul(EVENT as u64))?;
-        let places = places(slots)?;
+        let entries = entries(slots)?;
         let mut queue = self.queue.lock();
         // The queue is empty, and dropping vectors without memory does nothing.
-        queue.ring = Ring::new(places.len() as u64);
-        queue.places = places;
+        queue.ring = Ring::new(entries.len() as u64);
+        queue.entries = entries;
         queue.memory = Some(memory);
         Ok(())
     }
@@ -150,8 +150,8 @@ impl Events {
     pub(crate) fn push(&self, event: u32) {
         {
             let mut queue = self.queue.lock();
-            let place = queue.ring.push();
-            queue.store(place, event);
+            let index = queue.ring.push();
+            queue.store(index, event);
         }
         self.readers.wake();
     }

@@ -38,7 +38,7 @@ impl Extents {
     }
 
     /// Returns all entries, used and spare.
-    fn places(&mut self) -> &mut [MaybeUninit<Extent>] {
+    fn entries(&mut self) -> &mut [MaybeUninit<Extent>] {
         if self.heap.capacity() == 0 {
             return &mut self.inline;
         }
@@ -58,16 +58,16 @@ impl Extents {
     /// ENOMEM. The list is unchanged then.
     pub(crate) fn append(&mut self, piece: Piece, more: usize) -> Result {
         let last = self.as_slice().last().copied();
-        let place = match extent::append(last, piece, PAGE_SIZE as u64).ok_or(ENOMEM)? {
+        let change = match extent::append(last, piece, PAGE_SIZE as u64).ok_or(ENOMEM)? {
             Append::Grow(grown) => self.count.checked_sub(1).map(|last| (last, grown)),
             Append::Push(extent) => {
                 self.reserve(more)?;
                 Some((self.count, extent))
             }
         };
-        if let Some((index, extent)) = place {
-            if let Some(place) = self.places().get_mut(index) {
-                place.write(extent);
+        if let Some((index, extent)) = change {
+            if let Some(entry) = self.entries().get_mut(index) {
+                entry.write(extent);
                 // INVARIANT: The entry `index` was written just now, and those before it were initialised.
                 self.count = index.saturating_add(1);
             }
@@ -81,7 +81,7 @@ impl Extents {
         let mut rest = pages;
         loop {
             let count = self.count;
-            let Some((used, spare)) = self.places().split_at_mut_checked(count) else { break };
+            let Some((used, spare)) = self.entries().split_at_mut_checked(count) else { break };
             let Some(last) = used.last_mut() else { break };
             // SAFETY: `last` is one of the first `count` entries, which are initialised by the invariant.
             let last = unsafe { last.assume_init_mut() };
@@ -106,7 +106,7 @@ impl Extents {
 
     /// Ensures that there is an entry for another extent. If not, grows by as many as one batch of pages can need.
     fn reserve(&mut self, more: usize) -> Result {
-        if self.count < self.places().len() {
+        if self.count < self.entries().len() {
             return Ok(());
         }
         let most = self.count.checked_add(more.max(1)).ok_or(ENOMEM)?;

@@ -103,8 +103,8 @@ unsafe extern "C" {
         pages: *mut *mut bindings::page,
     ) -> c_int;
     pub(crate) unsafe fn knem_unpin(pages: *mut *mut bindings::page, count: c_ulong, dirty: bool);
-    pub(crate) unsafe fn knem_pages_to_addresses(places: *mut u64, count: c_ulong);
-    pub(crate) unsafe fn knem_unpin_addresses(places: *mut u64, count: c_ulong, dirty: bool);
+    pub(crate) unsafe fn knem_pages_to_addresses(words: *mut u64, count: c_ulong);
+    pub(crate) unsafe fn knem_unpin_addresses(words: *mut u64, count: c_ulong, dirty: bool);
     pub(crate) unsafe fn knem_unpin_singles(
         extents: *const Extent,
         count: c_ulong,

@@ -30,26 +30,26 @@ pub(crate) fn dispatch(context: &Context, command: u32, argument: Argument) -> R
         uapi::CMD_CREATE_REGION => create_region(context, argument),
         uapi::CMD_DESTROY_REGION => context.regions().destroy(argument.read()?),
         uapi::CMD_COPY => {
-            let mut place = MaybeUninit::<uapi::CmdCopy>::uninit();
-            let command = argument.read_to(&mut place)?;
+            let mut buffer = MaybeUninit::<uapi::CmdCopy>::uninit();
+            let command = argument.read_to(&mut buffer)?;
             let status = copy(context, &unbounded(command))?;
             argument.write_status(offset_of!(uapi::CmdCopy, current_status), status)
         }
         uapi::CMD_COPY_BOUNDED => {
-            let mut place = MaybeUninit::<uapi::CmdCopyBounded>::uninit();
-            let command = argument.read_to(&mut place)?;
+            let mut buffer = MaybeUninit::<uapi::CmdCopyBounded>::uninit();
+            let command = argument.read_to(&mut buffer)?;
             let status = copy(context, command)?;
             argument.write_status(offset_of!(uapi::CmdCopyBounded, current_status), status)
         }
         uapi::CMD_INLINE_COPY => {
-            let mut place = MaybeUninit::<uapi::CmdInlineCopy>::uninit();
-            let command = argument.read_to(&mut place)?;
+            let mut buffer = MaybeUninit::<uapi::CmdInlineCopy>::uninit();
+            let command = argument.read_to(&mut buffer)?;
             let status = inline_copy(context, &unbounded_inline(command))?;
             argument.write_status(offset_of!(uapi::CmdInlineCopy, current_status), status)
         }
         uapi::CMD_INLINE_COPY_BOUNDED => {
-            let mut place = MaybeUninit::<uapi::CmdInlineCopyBounded>::uninit();
-            let command = argument.read_to(&mut place)?;
+            let mut buffer = MaybeUninit::<uapi::CmdInlineCopyBounded>::uninit();
+            let command = argument.read_to(&mut buffer)?;
             let status = inline_copy(context, command)?;
             argument.write_status(offset_of!(uapi::CmdInlineCopyBounded, current_status), status)
         }

@@ -4,7 +4,7 @@
 use crate::glue::completion::Completion;
 use crate::glue::copy;
 use crate::glue::counters::Timer;
-use crate::glue::memory::{Memory, Place, Reach};
+use crate::glue::memory::{Memory, Position, Reach};
 use crate::glue::pin::Stop;
 use crate::glue::regions::Claimed;
 use crate::glue::{counters, task};
@@ -146,8 +146,8 @@ impl Job {
     }
 
     /// Returns the positions in source and destination, if both sides stay pinned. DMA requires that.
-    pub(crate) fn places(&self) -> Option<(Place<'_>, Place<'_>)> {
-        Some((self.from.place(self.source.memory())?, self.to.place(self.destination.memory())?))
+    pub(crate) fn positions(&self) -> Option<(Position<'_>, Position<'_>)> {
+        Some((self.from.position(self.source.memory())?, self.to.position(self.destination.memory())?))
     }
 
     /// Returns how many bytes the job copies.
@@ -186,7 +186,7 @@ impl Job {
         if left == 0 {
             return Progress::Done(STATUS_SUCCESS);
         }
-        let copied = if let Some((source, destination)) = self.places() {
+        let copied = if let Some((source, destination)) = self.positions() {
             if copy::pinned(source, destination, left, interrupted) != STATUS_SUCCESS {
                 return Progress::Done(STATUS_FAILED);
             }

@@ -97,8 +97,8 @@ impl Memory {
     }
 
     /// Returns the position `offset` in the memory, if that stays pinned.
-    pub(crate) fn place(&self, offset: u64) -> Option<Place<'_>> {
-        self.pinned().map(|memory| Place { memory, offset })
+    pub(crate) fn position(&self, offset: u64) -> Option<Position<'_>> {
+        self.pinned().map(|memory| Position { memory, offset })
     }
 }
 
@@ -140,12 +140,12 @@ impl Unpinned {
 
 /// A position in pinned memory where a copy starts.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Position<'a> {
     pub(crate) memory: &'a Pinned,
     pub(crate) offset: u64,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Position<'a> {
     /// Returns the memory from the position on, as addresses of the direct map.
     pub(crate) fn pieces(self) -> impl Iterator<Item = Piece> + 'a {
         self.memory.pieces(self.offset)
@@ -177,8 +177,8 @@ impl Reach {
     }
 
     /// Returns the position of the copy, in memory that stays pinned.
-    pub(crate) fn place<'a>(&self, memory: &'a Memory) -> Option<Place<'a>> {
-        memory.place(self.offset)
+    pub(crate) fn position<'a>(&self, memory: &'a Memory) -> Option<Position<'a>> {
+        memory.position(self.offset)
     }
 
     /// Returns the next bytes of the memory, pinned, `bytes` bytes at most.
@@ -188,7 +188,7 @@ impl Reach {
     /// its process is gone; EINTR if the calling task is killed.
     pub(crate) fn open<'a>(&'a mut self, memory: &'a Memory, bytes: u64, wait: bool) -> Result<View<'a>, Stop> {
         match (memory, &mut self.walk) {
-            (Memory::Pinned(memory), _) => Ok(View::Pinned(Place { memory, offset: self.offset }, bytes)),
+            (Memory::Pinned(memory), _) => Ok(View::Pinned(Position { memory, offset: self.offset }, bytes)),
             (Memory::Unpinned(memory), Some((walk, room))) => {
                 let how = How::Of { mm: memory.payer.mm(), wait };
                 let segments = memory.segments.as_slice();
@@ -210,7 +210,7 @@ impl Reach {
 /// Memory that is pinned now.
 pub(crate) enum View<'a> {
     /// A number of bytes from a position on, which stay pinned.
-    Pinned(Place<'a>, u64),
+    Pinned(Position<'a>, u64),
     /// Memory that is pinned until this is dropped.
     Window(Window<'a>),
 }
@@ -226,17 +226,17 @@ impl View<'_> {
 
     /// The memory, as addresses of the direct map.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
-        let (place, window) = match self {
-            Self::Pinned(place, _) => (Some(place.pieces()), None),
+        let (position, window) = match self {
+            Self::Pinned(position, _) => (Some(position.pieces()), None),
             Self::Window(window) => (None, Some(window.pieces())),
         };
-        Iterator::chain(place.into_iter().flatten(), window.into_iter().flatten())
+        Iterator::chain(position.into_iter().flatten(), window.into_iter().flatten())
     }
 
     /// Records that the first `bytes` bytes are about to be written.
     pub(crate) fn mark_written(&mut self, bytes: u64) {
         match self {
-            Self::Pinned(place, _) => place.memory.mark_written(place.offset, bytes),
+            Self::Pinned(position, _) => position.memory.mark_written(position.offset, bytes),
             Self::Window(window) => window.mark_written(),
         }
     }

@@ -462,14 +462,14 @@ fn contiguous(pages: &[*mut bindings::page]) -> Option<&[*mut bindings::page]> {
 
 /// Replaces pointers to pinned pages by the pages' addresses in the direct map.
 fn addresses<'a>(pages: &'a mut [*mut bindings::page]) -> &'a mut [u64] {
-    let places: *mut u64 = pages.as_mut_ptr().cast();
+    let words: *mut u64 = pages.as_mut_ptr().cast();
     if !pages.is_empty() {
         // SAFETY: The slice has `len` pointers to pinned pages, which are in the direct map. A pointer is as large as a
         // number.
-        unsafe { ffi::knem_pages_to_addresses(places, pages.len() as c_ulong) };
+        unsafe { ffi::knem_pages_to_addresses(words, pages.len() as c_ulong) };
     }
     // SAFETY: C has replaced all `len` pointers by numbers of the same size, and the slice stays borrowed exclusively.
-    unsafe { core::slice::from_raw_parts_mut(places, pages.len()) }
+    unsafe { core::slice::from_raw_parts_mut(words, pages.len()) }
 }
 
 /// Unpins pages by their addresses, which this destroys.

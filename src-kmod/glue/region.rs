@@ -304,9 +304,9 @@ impl Set {
     pub(crate) fn list(&self, mut from: u64, end: u64, batch: &mut [Listed]) -> usize {
         let state = self.state.lock();
         let mut stored = 0usize;
-        for place in batch.iter_mut() {
+        for entry in batch.iter_mut() {
             let Some(region) = state.tree.at(from).filter(|region| region.ordinal() < end) else { break };
-            *place = region.listed();
+            *entry = region.listed();
             stored = stored.saturating_add(1);
             from = region.ordinal().saturating_add(1);
         }

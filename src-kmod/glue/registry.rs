@@ -56,7 +56,7 @@ impl Drop for Registry {
 /// CAP_SYS_RESOURCE.
 pub(crate) fn open() -> Result<Arc<Context>> {
     let owner = task::identity();
-    let place = RBTreeNodeReservation::new(gfp::no_wait())?;
+    let reservation = RBTreeNodeReservation::new(gfp::no_wait())?;
     let account = Account::of(owner.uid)?;
     let admit = |most| account.contexts().add_unless_over(1, most);
     // The capability is checked only when it matters, since a failed check is recorded in audit logs.
@@ -67,7 +67,7 @@ pub(crate) fn open() -> Result<Arc<Context>> {
         .and_then(|ordinal| Context::new(ordinal, owner, account.clone()))
         .inspect_err(|_| account.contexts().subtract(1))?;
     counters::add(profile::event(Event::ContextOpened), 1);
-    let node = place.into_node(context.ordinal(), context.clone());
+    let node = reservation.into_node(context.ordinal(), context.clone());
     if let Some(contexts) = CONTEXTS.lock().as_mut() {
         // Numbers are not used twice, so that no entry is replaced.
         let _ = contexts.open.insert(node);

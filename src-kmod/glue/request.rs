@@ -286,8 +286,8 @@ impl<'a> Request<'a> {
         self.timer.get_or_insert_with(|| Timer::of(Path::Pinned, bytes));
         from.accept();
         self.accept(&mut to, bytes);
-        let places = (from.region().memory().place(source), to.region().memory().place(destination));
-        let status = match places {
+        let positions = (from.region().memory().position(source), to.region().memory().position(destination));
+        let status = match positions {
             (Some(source), Some(destination)) => copy::pinned(source, destination, bytes, task::killed),
             // The caller has checked that both are pinned.
             _ => STATUS_FAILED,
@@ -311,8 +311,8 @@ impl<'a> Request<'a> {
         if memory.pinned().is_some() {
             self.accept(&mut region, bytes);
         }
-        if let Some(place) = region.region().memory().place(offset) {
-            let copied = copy::through(place, local.as_slice(), way, bytes, true);
+        if let Some(position) = region.region().memory().position(offset) {
+            let copied = copy::through(position, local.as_slice(), way, bytes, true);
             let status = if copied == bytes { STATUS_SUCCESS } else { STATUS_FAILED };
             if status == STATUS_FAILED {
                 counters::count(Counter::FailedUserCopy);
@@ -343,8 +343,8 @@ impl<'a> Request<'a> {
     ) -> Result<u8> {
         let memory = region.region().memory();
         let mut done = 0u64;
-        if let Some(place) = memory.place(offset).filter(|_| !self.flags.pin_local()) {
-            done = copy::through(place, local.as_slice(), way, bytes, false);
+        if let Some(position) = memory.position(offset).filter(|_| !self.flags.pin_local()) {
+            done = copy::through(position, local.as_slice(), way, bytes, false);
         }
         if done != 0 || bytes == 0 {
             counters::count(Counter::ProcessedPinned);
@@ -432,8 +432,8 @@ impl<'a> Request<'a> {
         }
         // DMA channels only get memory that stays pinned.
         let carrier = match replace(&mut self.carrier, Carrier::Caller) {
-            Carrier::Thread(home, Some(_)) if job.places().is_none() => Carrier::Thread(home, None),
-            Carrier::Engine(..) if job.places().is_none() => Carrier::Caller,
+            Carrier::Thread(home, Some(_)) if job.positions().is_none() => Carrier::Thread(home, None),
+            Carrier::Engine(..) if job.positions().is_none() => Carrier::Caller,
             carrier => carrier,
         };
         let status = match (carrier, self.context.offload()) {

@@ -70,22 +70,22 @@ impl Argument {
         self.read_to(&mut MaybeUninit::uninit()).copied()
     }
 
-    /// Reads the structure into `place`, where it can be used without a move.
+    /// Reads the structure into `buffer`, where it can be used without a move.
     ///
     /// # Errors
     /// EFAULT.
     #[inline]
-    pub(crate) fn read_to<T: Plain>(self, place: &mut MaybeUninit<T>) -> Result<&T> {
+    pub(crate) fn read_to<T: Plain>(self, buffer: &mut MaybeUninit<T>) -> Result<&T> {
         let words = const {
             assert!(size_of::<T>() % 8 == 0 && size_of::<T>() <= 8 * MOST && align_of::<T>() == 8);
             size_of::<T>() / 8
         };
-        // SAFETY: `place` has `words` 64-bit words, and C checks the user address.
-        if !unsafe { ffi::knem_shim_read_words(place.as_mut_ptr().cast(), self.0 as c_ulong, words as c_ulong) } {
+        // SAFETY: `buffer` has `words` 64-bit words, and C checks the user address.
+        if !unsafe { ffi::knem_shim_read_words(buffer.as_mut_ptr().cast(), self.0 as c_ulong, words as c_ulong) } {
             return Err(EFAULT);
         }
         // SAFETY: C has written all words, and by the contract of `Plain` `T` allows every bit pattern.
-        Ok(unsafe { place.assume_init_ref() })
+        Ok(unsafe { buffer.assume_init_ref() })
     }
 
     /// Reads an array of structures, as many as `to` holds.
@@ -102,8 +102,8 @@ impl Argument {
 
     fn read_many<T: Plain>(self, to: &mut [MaybeUninit<T>]) -> Result<&[T]> {
         let length = size_of_val(to);
-        for place in to.iter_mut() {
-            place.write(T::default());
+        for element in to.iter_mut() {
+            element.write(T::default());
         }
         // SAFETY: The bytes are the memory of the slice, which was initialised just now and is borrowed exclusively. By
         // the contract of `Plain` `T` has no padding and allows every bit pattern.

@@ -55,19 +55,19 @@ impl Ring {
 
     /// Turns a reservation into an unread event, the newest. Returns the index at which to store it.
     pub fn push(&mut self) -> u64 {
-        let place = self.place(self.unread);
+        let index = self.index(self.unread);
         self.reserved = self.reserved.saturating_sub(1);
         self.unread = self.unread.saturating_add(1);
-        place
+        index
     }
 
     /// Takes the oldest unread event. Returns its index.
     pub fn take(&mut self) -> Option<u64> {
-        let place = self.head;
+        let index = self.head;
         self.unread = self.unread.checked_sub(1)?;
         self.taken = self.taken.saturating_add(1);
-        self.head = self.place(1);
-        Some(place)
+        self.head = self.index(1);
+        Some(index)
     }
 
     /// Frees the entries of `count` events that were taken.
@@ -88,12 +88,12 @@ impl Ring {
     }
 
     /// Returns the index `steps` after the head; `steps <= capacity`.
-    fn place(&self, steps: u64) -> u64 {
-        let place = self.head.saturating_add(steps);
-        if place >= self.capacity {
-            place.saturating_sub(self.capacity)
+    fn index(&self, steps: u64) -> u64 {
+        let index = self.head.saturating_add(steps);
+        if index >= self.capacity {
+            index.saturating_sub(self.capacity)
         } else {
-            place
+            index
         }
     }
 }
@@ -116,7 +116,7 @@ mod tests {
         }
         assert_eq!(ring.reserve(), Err(Refusal::Busy));
         ring.push();
-        assert_eq!(ring.reserve(), Err(Refusal::Busy), "an unread event keeps its place");
+        assert_eq!(ring.reserve(), Err(Refusal::Busy), "an unread event keeps its entry");
         assert_eq!(ring.take(), Some(0));
         assert_eq!(ring.reserve(), Err(Refusal::Busy), "one that is being copied as well");
         ring.free(1);

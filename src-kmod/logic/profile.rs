@@ -286,22 +286,23 @@ mod tests {
 
     #[test]
     fn no_two_things_share_a_counter() {
-        let mut places = Vec::new();
-        places.extend((0..counter::COUNT).collect::<Vec<usize>>());
+        let mut indices = Vec::new();
+        indices.extend((0..counter::COUNT).collect::<Vec<usize>>());
         for (path, _) in PATHS {
-            places.extend([failed(path), bytes(path)]);
+            indices.extend([failed(path), bytes(path)]);
             for n in 0..BUCKETS {
-                places.extend([size(path, least(n)), time(path, least(n))]);
+                indices.extend([size(path, least(n)), time(path, least(n))]);
             }
         }
         for (call, _) in CALLS {
-            places.extend(ERRNOS.map(|(errno, _)| refused(call, errno)));
+            indices.extend(ERRNOS.map(|(errno, _)| refused(call, errno)));
         }
-        places.extend(Refusal::NAMES.map(|(refusal, _)| reason(refusal)));
-        places.extend([Event::RegionCreated, Event::RegionGone, Event::ContextOpened, Event::ContextClosed].map(event));
-        places.extend([Event::UnpinnedCreated, Event::UnpinnedGone, Event::Unpinned].map(event));
-        assert_eq!(places.len(), COUNT);
-        assert_eq!(places.iter().copied().collect::<BTreeSet<_>>(), (0..COUNT).collect());
+        indices.extend(Refusal::NAMES.map(|(refusal, _)| reason(refusal)));
+        indices
+            .extend([Event::RegionCreated, Event::RegionGone, Event::ContextOpened, Event::ContextClosed].map(event));
+        indices.extend([Event::UnpinnedCreated, Event::UnpinnedGone, Event::Unpinned].map(event));
+        assert_eq!(indices.len(), COUNT);
+        assert_eq!(indices.iter().copied().collect::<BTreeSet<_>>(), (0..COUNT).collect());
     }
 
     #[test]
@@ -334,11 +335,11 @@ mod tests {
         let none = text(|_| 0);
         assert!(none.starts_with("version 1\nage_ns 1\npinned_bytes 2\npinned_bytes_peak 3\ncontexts 4\nregions 5\nregions_unpinned 6\nunpinned 0\n"));
         assert!(!none.contains("size") && !none.contains("refused") && !none.contains("reason"), "{none}");
-        let place = size(Path::Thread, 5000);
-        let one = text(|n| u64::from(n == place));
+        let index = size(Path::Thread, 5000);
+        let one = text(|n| u64::from(n == index));
         assert!(one.contains("\npath thread size 4096 1\n"), "{one}");
-        let place = refused(Call::Command(uapi::CMD_COPY), 13);
-        let one = text(|n| u64::from(n == place));
+        let index = refused(Call::Command(uapi::CMD_COPY), 13);
+        let one = text(|n| u64::from(n == index));
         assert!(one.contains("\nrefused COPY EACCES 1\n"), "{one}");
     }
 }

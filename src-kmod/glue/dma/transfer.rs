@@ -145,7 +145,7 @@ impl Transfer {
     /// Submits chunks to the channel and copies others, until the channel has enough, all is done, or `over` is true.
     fn submit(&mut self, over: &dyn Fn() -> bool) {
         // `run` has checked that both sides stay pinned.
-        let Some((source, destination)) = self.job.places() else {
+        let Some((source, destination)) = self.job.positions() else {
             self.end.cut_short = true;
             return;
         };

@@ -10,7 +10,7 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ops::{Deref, DerefMut};
 
-/// A lockdep class: the locks that one place in the source initialises.
+/// A lockdep class: the locks that one location in the source initialises.
 pub struct LockClass {
     name: &'static CStr,
     /// Memory for a `struct lock_class_key`; asserted in C.
@@ -108,9 +108,9 @@ impl<T, B: Backend> Lock<T, B> {
     pub fn new(value: T, class: &'static LockClass) -> impl PinInit<Self> {
         let closure = move |slot: *mut Self| {
             // SAFETY: The slot is memory for the structure, so that both fields are within it.
-            let (lock, place) = unsafe { (&raw mut (*slot).lock, &raw mut (*slot).value) };
-            // SAFETY: `place` is memory for the value.
-            unsafe { place.write(UnsafeCell::new(value)) };
+            let (lock, cell) = unsafe { (&raw mut (*slot).lock, &raw mut (*slot).value) };
+            // SAFETY: `cell` is memory for the value.
+            unsafe { cell.write(UnsafeCell::new(value)) };
             // SAFETY: `lock` is memory for the lock, which stays at its address as the slot does.
             unsafe { B::init(lock.cast(), class) };
             Ok(())

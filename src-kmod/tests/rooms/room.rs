@@ -31,8 +31,8 @@ impl Room {
         room.found
     }
 
-    pub(crate) fn report(&mut self, place: Span, what: impl Into<String>) {
-        self.found.push((place.start().line, what.into()));
+    pub(crate) fn report(&mut self, span: Span, what: impl Into<String>) {
+        self.found.push((span.start().line, what.into()));
     }
 
     fn name(&mut self, ident: &syn::Ident, first: bool) {
