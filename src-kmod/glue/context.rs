@@ -5,9 +5,9 @@
 //! created, which takes the kernel's locks for that.
 
 use crate::glue::account::Account;
+use crate::glue::affinity::CpuSet;
 use crate::glue::events::Events;
 use crate::glue::offload::Offload;
-use crate::glue::placement::Processors;
 use crate::glue::regions::Regions;
 use crate::glue::{gfp, params, task, thread};
 use crate::logic::access::Identity;
@@ -56,7 +56,7 @@ struct Binding {
     /// Whether the status array is mapped or being mapped: from then on the CPUs cannot be changed.
     settled: bool,
     /// The last BIND_OFFLOAD.
-    processors: Option<Arc<Processors>>,
+    cpus: Option<Arc<CpuSet>>,
 }
 
 impl Context {
@@ -80,7 +80,7 @@ impl Context {
                 bytes: Atomic::new(0),
                 process: task::Process::calling(),
                 regions,
-                binding <- new_spinlock!(Binding { settled: false, processors: None }, "knem::Context::binding"),
+                binding <- new_spinlock!(Binding { settled: false, cpus: None }, "knem::Context::binding"),
                 offload: SetOnce::new(),
                 start <- new_mutex!((), "knem::Context::start"),
             }),
@@ -146,18 +146,18 @@ impl Context {
     /// Chooses the CPUs of the worker thread.
     ///
     /// # Errors
-    /// EBUSY once the status array is mapped or while it is being mapped, which is checked before `processors` is
-    /// called; the errors of `processors`.
-    pub(crate) fn bind(&self, processors: impl FnOnce() -> Result<Arc<Processors>>) -> Result {
+    /// EBUSY once the status array is mapped or while it is being mapped, which is checked before `cpus` is
+    /// called; the errors of `cpus`.
+    pub(crate) fn bind(&self, cpus: impl FnOnce() -> Result<Arc<CpuSet>>) -> Result {
         if self.binding.lock().settled {
             return Err(Refusal::Busy.into());
         }
-        let processors = processors()?;
+        let cpus = cpus()?;
         let mut binding = self.binding.lock();
         if binding.settled {
             return Err(Refusal::Busy.into());
         }
-        let former = binding.processors.replace(processors);
+        let former = binding.cpus.replace(cpus);
         drop(binding);
         drop(former);
         Ok(())
@@ -175,7 +175,7 @@ impl Context {
                 return Err(Refusal::Busy.into());
             }
             binding.settled = true;
-            binding.processors.clone()
+            binding.cpus.clone()
         };
         self.mark_used();
         let offload = self.offload_for(chosen, area).inspect_err(|_| self.binding.lock().settled = false)?;
@@ -186,16 +186,16 @@ impl Context {
         Ok(())
     }
 
-    fn offload_for(&self, chosen: Option<Arc<Processors>>, area: &VmaNew) -> Result<Arc<Offload>> {
-        let processors = match chosen {
-            None => Processors::by_default()?,
+    fn offload_for(&self, chosen: Option<Arc<CpuSet>>, area: &VmaNew) -> Result<Arc<Offload>> {
+        let cpus = match chosen {
+            None => CpuSet::by_default()?,
             Some(chosen) => chosen,
         };
         let bytes = area.end().saturating_sub(area.start());
         if bytes as u64 > params::max_slots() {
             return Err(Refusal::SlotLimit.into());
         }
-        let offload = Offload::new(bytes, processors, self.events.clone(), &self.account)?;
+        let offload = Offload::new(bytes, cpus, self.events.clone(), &self.account)?;
         offload.slots().insert(area)?;
         Ok(offload)
     }

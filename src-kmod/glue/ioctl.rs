@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The ioctl commands, one function each. Arguments are read once; outputs are written on success only.
 
+use crate::glue::affinity::CpuSet;
 use crate::glue::context::Context;
 use crate::glue::copy::Direction;
-use crate::glue::placement::Processors;
 use crate::glue::request::Request;
 use crate::glue::segments::Segments;
 use crate::glue::user::Argument;
@@ -78,7 +78,7 @@ fn get_info(context: &Context, argument: Argument) -> Result {
 /// BIND_OFFLOAD. Errors: EFAULT, EBUSY, EINVAL, ENOMEM.
 fn bind_offload(context: &Context, argument: Argument) -> Result {
     let command = argument.read()?;
-    context.bind(|| Processors::asked_for(&command))
+    context.bind(|| CpuSet::asked_for(&command))
 }
 
 /// CREATE_REGION. Errors: those of [`create`], and EFAULT.

@@ -9,7 +9,7 @@
 //! pins them part by part. `registry` lists all contexts for `stats` and `proc`, which print them with the `counters`.
 //!
 //! `offload` holds what a context has once its status array is mapped: `completion` (where requests report: slots in
-//! `status`, and `events` for NOTIFY_FD), `queue` (jobs for the worker thread) and `placement` (the CPUs that the
+//! `status`, and `events` for NOTIFY_FD), `queue` (jobs for the worker thread) and `affinity` (the CPUs that the
 //! worker runs on).
 //!
 //! The locks on a request's path are spinlocks and leaves, held for a few instructions. They protect a context's
@@ -18,6 +18,7 @@
 //! (`context`) and the DMA channels (`dma`). User memory and page tables are touched under no lock.
 
 pub(crate) mod account;
+pub(crate) mod affinity;
 pub(crate) mod charge;
 pub(crate) mod completion;
 pub(crate) mod context;
@@ -37,7 +38,6 @@ pub(crate) mod offload;
 pub(crate) mod operations;
 pub(crate) mod params;
 pub(crate) mod pin;
-pub(crate) mod placement;
 pub(crate) mod proc;
 pub(crate) mod queue;
 pub(crate) mod region;

@@ -3,10 +3,10 @@
 //! report to, and the queue of the worker thread.
 
 use crate::glue::account::Account;
+use crate::glue::affinity::{self, CpuSet};
 use crate::glue::completion::Reports;
 use crate::glue::events::Events;
 use crate::glue::job::Job;
-use crate::glue::placement::{self, Processors};
 use crate::glue::queue::Queue;
 use crate::glue::status::StatusArray;
 use crate::glue::task;
@@ -30,7 +30,7 @@ pub(crate) struct Offload {
     #[pin]
     changed: WaitQueue,
     /// The CPUs that were requested for the worker thread.
-    wanted: Arc<Processors>,
+    wanted: Arc<CpuSet>,
     /// The account of the user that opened the context.
     account: Account,
 }
@@ -45,12 +45,7 @@ impl Offload {
     ///
     /// # Errors
     /// ENOMEM; EINTR if the caller is killed.
-    pub(crate) fn new(
-        bytes: usize,
-        wanted: Arc<Processors>,
-        events: Arc<Events>,
-        account: &Account,
-    ) -> Result<Arc<Self>> {
+    pub(crate) fn new(bytes: usize, wanted: Arc<CpuSet>, events: Arc<Events>, account: &Account) -> Result<Arc<Self>> {
         let reports = Reports::new(bytes, events, account)?;
         Arc::pin_init(
             pin_init!(Self {
@@ -90,8 +85,8 @@ impl Offload {
     ///
     /// # Errors
     /// ENOMEM; EINTR if the caller is killed.
-    pub(crate) fn processors(&self) -> Result<Processors> {
-        placement::choose(&self.wanted, &self.account)
+    pub(crate) fn cpus(&self) -> Result<CpuSet> {
+        affinity::choose(&self.wanted, &self.account)
     }
 
     /// Counts a worker thread that is about to begin.

@@ -7,11 +7,11 @@
 //! reference to its context's `Offload`, and none to the file.
 
 use crate::glue::account::Account;
+use crate::glue::affinity::CpuSet;
 use crate::glue::dma;
 use crate::glue::ffi;
 use crate::glue::job::{Job, Progress, Waits, RETRY};
 use crate::glue::offload::Offload;
-use crate::glue::placement::Processors;
 use crate::glue::task;
 use crate::logic::refusal::Refusal;
 use crate::uapi::STATUS_FAILED;
@@ -47,7 +47,7 @@ impl Drop for Workers {
 struct Worker {
     offload: Arc<Offload>,
     /// The CPUs that it runs on.
-    processors: Processors,
+    cpus: CpuSet,
     /// Whether it is bound to them.
     placed: Atomic<bool>,
     _seat: Seat,
@@ -88,7 +88,7 @@ impl Drop for Seat {
 pub(crate) fn start(offload: &Arc<Offload>, ordinal: u64) -> Result {
     let worker = Worker {
         offload: offload.clone(),
-        processors: offload.processors()?,
+        cpus: offload.cpus()?,
         placed: Atomic::new(false),
         _seat: Seat::take(offload.account())?,
     };
@@ -128,7 +128,7 @@ unsafe extern "C" fn turn(data: *mut c_void) -> bool {
     let offload = &worker.offload;
     if !worker.placed.load(Relaxed) {
         worker.placed.store(true, Relaxed);
-        worker.processors.bind();
+        worker.cpus.bind();
     }
     loop {
         if offload.stopping() {

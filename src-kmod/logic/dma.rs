@@ -56,21 +56,21 @@ impl Limits {
     /// Cuts a chunk off the start of a step.
     #[must_use]
     pub fn cut(&self, step: &Step) -> Chunk {
-        let by_processor = |len: u64| Chunk { len, engine: false };
+        let by_cpu = |len: u64| Chunk { len, engine: false };
         let within = step.left & self.mask;
         if within != step.right & self.mask {
             // The two sides are never aligned at the same offset.
-            return by_processor(step.len);
+            return by_cpu(step.len);
         }
         if within != 0 {
             let head = self.mask.saturating_add(1).saturating_sub(within);
-            return by_processor(head.min(step.len));
+            return by_cpu(head.min(step.len));
         }
         let len = step.len.min(self.max).min(MAX_STEP) & !self.mask;
         if len > self.min && len != 0 {
             Chunk { len, engine: true }
         } else {
-            by_processor(step.len)
+            by_cpu(step.len)
         }
     }
 }

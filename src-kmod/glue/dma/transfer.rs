@@ -26,7 +26,7 @@ pub(super) struct Transfer {
     copied: u64,
     paused: bool,
     /// Whether the CPU copies the rest.
-    by_processor: bool,
+    by_cpu: bool,
     end: End,
     /// Number of outstanding descriptors at its last change, and the time of that.
     progress: (u32, u64),
@@ -49,7 +49,7 @@ impl Transfer {
                 in_turns,
                 copied: 0,
                 paused: false,
-                by_processor: false,
+                by_cpu: false,
                 end: End::default(),
                 progress: (0, now()),
             }),
@@ -94,7 +94,7 @@ impl Transfer {
     /// Returns the rest of the job. All descriptors must have ended.
     fn rest(mut self) -> KBox<Job> {
         self.job.advance(self.submitted);
-        if self.by_processor {
+        if self.by_cpu {
             self.job.forgo_engine();
         }
         self.job
@@ -152,7 +152,7 @@ impl Transfer {
         let left = source.memory.pieces(source.offset.saturating_add(self.submitted));
         let right = destination.memory.pieces(destination.offset.saturating_add(self.submitted));
         let limits = self.channel.limits();
-        let (mut submitted, mut by_processor) = (self.submitted, self.by_processor);
+        let (mut submitted, mut by_cpu) = (self.submitted, self.by_cpu);
         let (mut cut_short, mut paused) = (false, false);
         let (mut since_look, mut copied) = (0u64, self.copied);
         'plan: for mut step in Steps::new(left, right, self.job.left().saturating_sub(submitted)) {
@@ -174,13 +174,13 @@ impl Transfer {
                 }
                 let chunk = limits.cut(&step);
                 let part = Step { len: chunk.len, ..step };
-                let mut engine = chunk.engine && !by_processor;
+                let mut engine = chunk.engine && !by_cpu;
                 if engine {
                     match self.hand_over(part) {
                         Handed::Over => {}
                         Handed::Later => break 'plan,
                         Handed::Never => {
-                            by_processor = true;
+                            by_cpu = true;
                             engine = false;
                         }
                     }
@@ -201,7 +201,7 @@ impl Transfer {
         }
         self.channel.issue();
         self.submitted = submitted;
-        self.by_processor = by_processor;
+        self.by_cpu = by_cpu;
         self.copied = copied;
         self.paused = paused;
         self.end.cut_short |= cut_short;
@@ -278,7 +278,7 @@ impl Transfer {
         }
         if self.end.engine_failed() {
             self.channel.judge(false);
-        } else if !self.by_processor {
+        } else if !self.by_cpu {
             self.channel.judge(true);
         }
     }

@@ -4,16 +4,16 @@
 use crate::glue::account::Account;
 use crate::glue::ffi;
 use crate::glue::params;
-use crate::logic::cpus;
+use crate::logic::cpus as sets;
 use crate::uapi;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::uaccess::{UserPtr, UserSlice};
 
 /// A set of CPUs, as C's `struct cpumask`, with as many words as the machine's CPUs need.
-pub(crate) struct Processors(KVec<usize>);
+pub(crate) struct CpuSet(KVec<usize>);
 
-impl Processors {
+impl CpuSet {
     /// Returns the empty set.
     fn none() -> Result<Self> {
         let words = ffi::knem_shim_cpumask_words();
@@ -81,13 +81,13 @@ impl Processors {
     /// # Errors
     /// EINVAL unless the flags are exactly one of the three; EFAULT; ENOMEM.
     pub(crate) fn asked_for(command: &uapi::CmdBindOffload) -> Result<Arc<Self>> {
-        let processors = match command.flags {
+        let cpus = match command.flags {
             uapi::BIND_FLAG_CUSTOM => Self::custom(command.mask_ptr, command.mask_len),
             uapi::BIND_FLAG_CURRENT => Self::current(false),
             uapi::BIND_FLAG_CURRENT_REVERSED => Self::current(true),
             _ => Err(EINVAL),
         }?;
-        Ok(Arc::new(processors, GFP_KERNEL_ACCOUNT)?)
+        Ok(Arc::new(cpus, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// Returns the CPUs that the parameter `binding` requests.
@@ -95,11 +95,11 @@ impl Processors {
     /// # Errors
     /// ENOMEM.
     pub(crate) fn by_default() -> Result<Arc<Self>> {
-        let processors = match params::binding() {
+        let cpus = match params::binding() {
             0 => Self::online(),
             binding => Self::current(binding < 0),
         }?;
-        Ok(Arc::new(processors, GFP_KERNEL_ACCOUNT)?)
+        Ok(Arc::new(cpus, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// Binds the calling worker thread to these CPUs. If all of them are offline, its affinity does not change.
@@ -115,13 +115,13 @@ impl Processors {
 ///
 /// # Errors
 /// ENOMEM; EINTR if the caller is killed.
-pub(crate) fn choose(wanted: &Processors, account: &Account) -> Result<Processors> {
-    let mut chosen = Processors::online()?;
-    cpus::intersect(&mut chosen.0, &wanted.0);
-    let own = Processors::own()?;
+pub(crate) fn choose(wanted: &CpuSet, account: &Account) -> Result<CpuSet> {
+    let mut chosen = CpuSet::online()?;
+    sets::intersect(&mut chosen.0, &wanted.0);
+    let own = CpuSet::own()?;
     // The cpuset contains all CPUs that the task may use now, and is more expensive to determine.
-    if !cpus::within(&chosen.0, &own.0) {
-        cpus::intersect(&mut chosen.0, &Processors::of_cpuset(account)?.0);
+    if !sets::within(&chosen.0, &own.0) {
+        sets::intersect(&mut chosen.0, &CpuSet::of_cpuset(account)?.0);
     }
-    Ok(if cpus::empty(&chosen.0) { own } else { chosen })
+    Ok(if sets::empty(&chosen.0) { own } else { chosen })
 }
