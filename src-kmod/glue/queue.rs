@@ -16,10 +16,10 @@ use kernel::sync::SpinLock;
 #[pin_data]
 pub(crate) struct Queue {
     #[pin]
-    state: SpinLock<State>,
+    state: SpinLock<QueueState>,
 }
 
-struct State {
+struct QueueState {
     crew: Crew,
     /// The job in progress.
     current: Option<KBox<Job>>,
@@ -32,7 +32,7 @@ struct State {
 impl Queue {
     /// Creates an empty queue without a worker thread.
     pub(crate) fn new() -> impl PinInit<Self> {
-        let state = State { crew: Crew::new(), current: None, turned: Jobs(None), newest: None };
+        let state = QueueState { crew: Crew::new(), current: None, turned: Jobs(None), newest: None };
         pin_init!(Self { state <- new_spinlock!(state, "knem::Queue::state") })
     }
 

@@ -44,7 +44,7 @@ unsafe impl Sync for Region {}
 // SAFETY: No member belongs to a task, so that any task may use and drop the region.
 unsafe impl Send for Region {}
 
-/// State of a single-use region.
+/// SetState of a single-use region.
 struct Use(Atomic<u32>);
 
 impl Slot for Use {
@@ -172,7 +172,7 @@ pub(crate) struct Set {
     /// Numbers of the opener's namespaces.
     namespaces: task::Namespaces,
     #[pin]
-    state: SpinLock<State>,
+    state: SpinLock<SetState>,
 }
 
 /// Regions, each by its number, in the order of their creation.
@@ -230,7 +230,7 @@ impl Drop for Tree {
     }
 }
 
-struct State {
+struct SetState {
     /// The tree's reference to each region also counts for the table.
     tree: Tree,
     /// Number of regions, including those that are about to be listed.
@@ -248,7 +248,7 @@ impl Set {
     /// # Errors
     /// ENOMEM.
     pub(crate) fn new() -> Result<Arc<Self>> {
-        let state = State { tree: Tree::new(), count: 0, listed: 0, bytes: 0, next: 0 };
+        let state = SetState { tree: Tree::new(), count: 0, listed: 0, bytes: 0, next: 0 };
         Arc::pin_init(
             pin_init!(Self { namespaces: task::namespaces(), state <- new_spinlock!(state, "knem::Set::state") }),
             gfp::no_wait(),

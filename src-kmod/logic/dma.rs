@@ -108,7 +108,7 @@ pub enum Driver {
 
 /// The state of a transfer, in one word, so that it changes atomically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State {
+struct TransferState {
     /// Number of descriptors that the channel has.
     outstanding: u32,
     /// The driver is woken when no more than this number are outstanding.
@@ -127,7 +127,7 @@ const BY_WORK: u64 = 1 << 61;
 const MARK_SHIFT: u32 = 32;
 const MARK: u64 = 0xff_ffff;
 
-impl State {
+impl TransferState {
     const fn unpack(word: u64) -> Self {
         Self {
             outstanding: word as u32,
@@ -162,10 +162,10 @@ pub trait Word {
 }
 
 /// Changes the state atomically, and returns what `change` returns.
-fn update<T>(word: &impl Word, change: impl Fn(&mut State) -> T) -> T {
+fn update<T>(word: &impl Word, change: impl Fn(&mut TransferState) -> T) -> T {
     loop {
         let old = word.get();
-        let mut state = State::unpack(old);
+        let mut state = TransferState::unpack(old);
         let outcome = change(&mut state);
         if word.change(old, state.pack()) {
             return outcome;
@@ -216,7 +216,7 @@ pub fn wake(word: &impl Word) {
 /// Whether the driver sleeps and has not been woken yet.
 #[must_use]
 pub fn asleep(word: &impl Word) -> bool {
-    State::unpack(word.get()).asleep
+    TransferState::unpack(word.get()).asleep
 }
 
 /// Records that the driving task leaves the transfer to the work item. Must be called while the driver is awake.
@@ -227,13 +227,13 @@ pub fn hand_over(word: &impl Word) {
 /// Returns how many descriptors the channel has.
 #[must_use]
 pub fn outstanding(word: &impl Word) -> u32 {
-    State::unpack(word.get()).outstanding
+    TransferState::unpack(word.get()).outstanding
 }
 
 /// Whether a descriptor has failed.
 #[must_use]
 pub fn failed(word: &impl Word) -> bool {
-    State::unpack(word.get()).failed
+    TransferState::unpack(word.get()).failed
 }
 
 /// Returns the mark for a driver that cannot submit more: half of the outstanding descriptors, so that the channel
@@ -339,7 +339,7 @@ mod tests {
     extern crate std;
     use super::{
         after, choose, failed, full, full_for_now, hand_over, land, launch, outstanding, overdue, refill_mark, retract,
-        sleep, wake, worth_claiming, Attempt, Candidate, Driver, End, Limits, Nature, State, Word,
+        sleep, wake, worth_claiming, Attempt, Candidate, Driver, End, Limits, Nature, TransferState, Word,
     };
     use crate::logic::plan::{Step, MAX_STEP};
     use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -422,12 +422,17 @@ mod tests {
     fn the_word_holds_the_state() {
         for bits in 0..8 {
             for (outstanding, mark) in [(0, 0), (1, 0), (u32::MAX, 0xff_ffff), (77, 33)] {
-                let state =
-                    State { outstanding, mark, failed: bits & 1 != 0, asleep: bits & 2 != 0, by_work: bits & 4 != 0 };
-                assert_eq!(State::unpack(state.pack()), state);
+                let state = TransferState {
+                    outstanding,
+                    mark,
+                    failed: bits & 1 != 0,
+                    asleep: bits & 2 != 0,
+                    by_work: bits & 4 != 0,
+                };
+                assert_eq!(TransferState::unpack(state.pack()), state);
             }
         }
-        assert_eq!(State::unpack(0).outstanding, 0);
+        assert_eq!(TransferState::unpack(0).outstanding, 0);
     }
 
     #[test]

@@ -20,7 +20,7 @@ const LOOK: u32 = 50;
 /// The descriptor count of a transfer, and what wakes its driver.
 #[pin_data]
 pub(crate) struct Flight {
-    state: State,
+    state: StateWord,
     /// Where the driving task sleeps.
     #[pin]
     queue: Opaque<ffi::WaitQueueHead>,
@@ -38,9 +38,9 @@ unsafe impl Send for Flight {}
 unsafe impl Sync for Flight {}
 
 /// The descriptor count, and who must be woken.
-struct State(Atomic<u64>);
+struct StateWord(Atomic<u64>);
 
-impl Word for State {
+impl Word for StateWord {
     fn get(&self) -> u64 {
         self.0.load(ordering::Acquire)
     }
@@ -58,7 +58,7 @@ impl Flight {
     pub(super) fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
-                state: State(Atomic::new(0)),
+                state: StateWord(Atomic::new(0)),
                 // SAFETY: `slot` is memory for the structure, which is pinned and does not move after it is
                 // initialised.
                 queue <- Opaque::ffi_init(|slot| unsafe { ffi::knem_dma_wait_init(slot) }),
