@@ -74,27 +74,27 @@ pub(crate) fn available() -> bool {
 
 /// Who waits for the end of a transfer.
 #[derive(Clone, Copy)]
-pub(crate) enum Wait<'a> {
+pub(crate) enum Waiter<'a> {
     /// The caller of an ioctl, until it is killed.
     Caller,
     /// A worker thread, until this function returns that it must stop.
     Thread(&'a dyn Fn() -> bool),
     /// No task: a work item drives it.
-    No,
+    None,
 }
 
-impl Wait<'_> {
+impl Waiter<'_> {
     /// Whether the driving task must stop.
     fn over(self) -> bool {
         match self {
-            Self::Caller | Self::No => task::killed(),
+            Self::Caller | Self::None => task::killed(),
             Self::Thread(stopping) => stopping(),
         }
     }
 }
 
 /// The outcome of [`run`].
-pub(crate) enum Outcome {
+pub(crate) enum RunResult {
     /// The job has ended with this status.
     Done(KBox<Job>, u8),
     /// The job ends later, and the caller gets no result: it was killed or stopped, or the channel was given up and the
@@ -107,12 +107,12 @@ pub(crate) enum Outcome {
 /// Executes a job of at least one byte on a DMA channel. If no channel is available any more, the job is returned for
 /// the CPU. Channels only get memory that stays pinned. A task that works `in_turns` gets the rest back once the CPU
 /// has copied as much in the channel's stead as a turn allows.
-pub(crate) fn run(mut job: KBox<Job>, wait: Wait<'_>, in_turns: bool) -> Outcome {
+pub(crate) fn run(mut job: KBox<Job>, waiter: Waiter<'_>, in_turns: bool) -> RunResult {
     let mut node = None;
     if let Some((_, destination)) = job.positions() {
         // Memory that is pinned only for reading may be shared with other processes, and must not change.
         if !destination.memory.writable() {
-            return Outcome::Done(job, STATUS_FAILED);
+            return RunResult::Done(job, STATUS_FAILED);
         }
         destination.memory.mark_written(destination.offset, job.left());
         let first = destination.pieces().next();
@@ -121,12 +121,12 @@ pub(crate) fn run(mut job: KBox<Job>, wait: Wait<'_>, in_turns: bool) -> Outcome
     }
     if let Some(channel) = node.and_then(pool::acquire) {
         match Transfer::new(job, channel, in_turns) {
-            Ok(transfer) => return transfer.drive(wait),
+            Ok(transfer) => return transfer.drive(waiter),
             Err(back) => job = back,
         }
     }
     job.forgo_engine();
-    Outcome::Rest(job)
+    RunResult::Rest(job)
 }
 
 /// The kernel's NUMA_NO_NODE.

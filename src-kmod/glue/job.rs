@@ -71,7 +71,7 @@ pub(crate) struct Job {
     completion: Option<Completion>,
     /// The next job in a list of the queue; see `queue`.
     pub(super) next: Option<KBox<Job>>,
-    engine: Option<Waits>,
+    engine: Option<DmaMode>,
     /// By which path it is copied, and its time, for the statistics.
     path: Path,
     timer: Timer,
@@ -84,11 +84,11 @@ const MOST_BLOCKED: u32 = 2000;
 
 /// Whether a task waits for the DMA channel.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waits {
+pub(crate) enum DmaMode {
     /// The task that executes the job waits.
-    Yes,
+    Attached,
     /// No task waits (ASYNCDMACOMPLETE).
-    No,
+    Detached,
 }
 
 impl Job {
@@ -123,8 +123,8 @@ impl Job {
     }
 
     /// Assigns the job to a DMA channel.
-    pub(crate) fn set_engine(&mut self, waits: Waits) {
-        self.engine = Some(waits);
+    pub(crate) fn set_engine(&mut self, mode: DmaMode) {
+        self.engine = Some(mode);
         self.path = Path::Engine;
     }
 
@@ -141,7 +141,7 @@ impl Job {
     }
 
     /// Returns whether a DMA channel executes the job, and if so, whether a task waits for that.
-    pub(crate) fn engine(&self) -> Option<Waits> {
+    pub(crate) fn engine(&self) -> Option<DmaMode> {
         self.engine
     }
 

@@ -8,7 +8,7 @@ use crate::glue::context::Context;
 use crate::glue::copy::{self, Direction};
 use crate::glue::counters::Timer;
 use crate::glue::dma;
-use crate::glue::job::{Job, Side, Waits};
+use crate::glue::job::{DmaMode, Job, Side};
 use crate::glue::memory::{Memory, Reach, View};
 use crate::glue::pin::{How, Pages, Stop, BATCH, FEW, SMALL};
 use crate::glue::regions::Claimed;
@@ -42,9 +42,9 @@ enum Carrier {
     /// The calling task, before the call returns.
     Caller,
     /// The context's worker thread, with or without a DMA channel.
-    Thread(Home, Option<Waits>),
+    Thread(Home, Option<DmaMode>),
     /// A DMA channel, driven by the calling task.
-    Engine(Home, Waits),
+    Engine(Home, DmaMode),
 }
 
 /// A request.
@@ -108,11 +108,11 @@ impl<'a> Request<'a> {
             // The check of the flags has found the status array, so that a request with a slot has an offload.
             self.completion = Some(Completion::new(offload.reports().clone(), slot, flags.notify(), threaded)?);
         }
-        let engine = flags.dma().then_some(if flags.detached() { Waits::No } else { Waits::Yes });
+        let engine = flags.dma().then_some(if flags.detached() { DmaMode::Detached } else { DmaMode::Attached });
         let home = || KBox::new_uninit(GFP_KERNEL_ACCOUNT).inspect_err(|_| counters::count(Counter::RejectedMemory));
         self.carrier = match (threaded, engine) {
             (true, engine) => Carrier::Thread(home()?, engine),
-            (false, Some(waits)) => Carrier::Engine(home()?, waits),
+            (false, Some(mode)) => Carrier::Engine(home()?, mode),
             (false, None) => Carrier::Caller,
         };
         Ok(())
@@ -444,9 +444,9 @@ impl<'a> Request<'a> {
                 offload.submit(KBox::write(home, job));
                 STATUS_PENDING
             }
-            (Carrier::Engine(home, waits), _) => {
-                Self::prepare(&mut job, Some(waits));
-                Self::drive(KBox::write(home, job), waits)
+            (Carrier::Engine(home, mode), _) => {
+                Self::prepare(&mut job, Some(mode));
+                Self::drive(KBox::write(home, job), mode)
             }
             // The check of the flags has found the status array, so that there is an offload for the worker thread.
             (Carrier::Caller | Carrier::Thread(..), _) => {
@@ -465,32 +465,32 @@ impl<'a> Request<'a> {
     }
 
     /// Assigns the job to DMA, if it was requested.
-    fn prepare(job: &mut Job, engine: Option<Waits>) {
-        if let Some(waits) = engine {
+    fn prepare(job: &mut Job, engine: Option<DmaMode>) {
+        if let Some(mode) = engine {
             counters::count(Counter::ProcessedDma);
-            job.set_engine(waits);
+            job.set_engine(mode);
         }
     }
 
     /// Executes the job on a DMA channel for the calling task.
-    fn drive(job: KBox<Job>, waits: Waits) -> u8 {
-        let wait = match waits {
-            Waits::Yes => dma::Wait::Caller,
-            Waits::No => dma::Wait::No,
+    fn drive(job: KBox<Job>, mode: DmaMode) -> u8 {
+        let waiter = match mode {
+            DmaMode::Attached => dma::Waiter::Caller,
+            DmaMode::Detached => dma::Waiter::None,
         };
-        match dma::run(job, wait, false) {
-            dma::Outcome::Done(job, status) => {
+        match dma::run(job, waiter, false) {
+            dma::RunResult::Done(job, status) => {
                 job.finish(status);
                 status
             }
-            dma::Outcome::Rest(mut job) => {
+            dma::RunResult::Rest(mut job) => {
                 let status = job.copy(task::killed);
                 job.finish(status);
                 status
             }
             // Either the caller is killed and does not read the status; or the channel was given up, and still has some
             // of the memory; or the request is detached, and its caller gets PENDING.
-            dma::Outcome::InFlight => STATUS_FAILED,
+            dma::RunResult::InFlight => STATUS_FAILED,
         }
     }
 }

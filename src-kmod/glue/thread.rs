@@ -10,7 +10,7 @@ use crate::glue::account::Account;
 use crate::glue::affinity::CpuSet;
 use crate::glue::dma;
 use crate::glue::ffi;
-use crate::glue::job::{Job, Progress, Waits, RETRY};
+use crate::glue::job::{DmaMode, Job, Progress, RETRY};
 use crate::glue::offload::Offload;
 use crate::glue::task;
 use crate::logic::refusal::Refusal;
@@ -147,19 +147,19 @@ unsafe extern "C" fn turn(data: *mut c_void) -> bool {
 /// Begins or continues a job.
 fn carry_on(offload: &Offload, mut job: KBox<Job>) {
     let interrupted = || offload.stopping() || task::killed();
-    let wait = job.engine().map(|waits| match waits {
-        Waits::Yes => dma::Wait::Thread(&interrupted),
-        Waits::No => dma::Wait::No,
+    let waiter = job.engine().map(|mode| match mode {
+        DmaMode::Attached => dma::Waiter::Thread(&interrupted),
+        DmaMode::Detached => dma::Waiter::None,
     });
-    let progress = match wait {
+    let progress = match waiter {
         None => job.step(false, interrupted),
-        Some(wait) => match dma::run(job, wait, true) {
-            dma::Outcome::InFlight => return offload.rest(),
-            dma::Outcome::Done(done, status) => {
+        Some(waiter) => match dma::run(job, waiter, true) {
+            dma::RunResult::InFlight => return offload.rest(),
+            dma::RunResult::Done(done, status) => {
                 job = done;
                 Progress::Done(status)
             }
-            dma::Outcome::Rest(rest) => {
+            dma::RunResult::Rest(rest) => {
                 job = rest;
                 Progress::More
             }

@@ -3,7 +3,7 @@
 
 use crate::glue::dma::channel::Using;
 use crate::glue::dma::flight::Flight;
-use crate::glue::dma::{pool, Outcome, Wait};
+use crate::glue::dma::{pool, RunResult, Waiter};
 use crate::glue::job::Job;
 use crate::glue::{counters, ffi, params, task};
 use crate::logic::counter::Counter;
@@ -57,22 +57,22 @@ impl Transfer {
     }
 
     /// Drives the transfer in the calling task, until it has ended or is left to the work item.
-    pub(super) fn drive(mut self, wait: Wait<'_>) -> Outcome {
-        let over = || wait.over();
-        let stopping: Option<&dyn Fn() -> bool> = match wait {
-            Wait::Thread(stopping) => Some(stopping),
-            Wait::Caller | Wait::No => None,
+    pub(super) fn drive(mut self, waiter: Waiter<'_>) -> RunResult {
+        let over = || waiter.over();
+        let stopping: Option<&dyn Fn() -> bool> = match waiter {
+            Waiter::Thread(stopping) => Some(stopping),
+            Waiter::Caller | Waiter::None => None,
         };
         loop {
             let Some(mark) = self.advance(&over) else {
                 self.conclude();
                 if self.paused && self.end.success() && self.submitted < self.job.left() {
-                    return Outcome::Rest(self.rest());
+                    return RunResult::Rest(self.rest());
                 }
                 let status = self.status();
-                return Outcome::Done(self.job, status);
+                return RunResult::Done(self.job, status);
             };
-            if !matches!(wait, Wait::No) {
+            if !matches!(waiter, Waiter::None) {
                 self.flight.wait(self.patience(), stopping);
                 self.flight.wake();
                 if over() {
@@ -101,7 +101,7 @@ impl Transfer {
     }
 
     /// Leaves the transfer to the work item, which does not work in turns.
-    fn leave(mut self, mark: u32) -> Outcome {
+    fn leave(mut self, mark: u32) -> RunResult {
         self.flight.wake();
         (self.in_turns, self.paused) = (false, false);
         let mark = if self.complete() { 0 } else { mark };
@@ -110,7 +110,7 @@ impl Transfer {
         unsafe { ffi::knem_dma_hold_module() };
         self.report_failure();
         flight.leave(self, mark, time);
-        Outcome::InFlight
+        RunResult::InFlight
     }
 
     /// Submits what can be submitted, and announces a sleep until the returned mark. Returns `None` if all was
