@@ -280,20 +280,20 @@ pub(crate) fn fault_in(local: &Segments, at: Cursor, direction: Direction, bytes
 
 /// Runs the steps until one fails or `interrupted` is true. Returns a status.
 fn run(steps: impl Iterator<Item = Step>, interrupted: impl Fn() -> bool, mut copy: impl FnMut(Step) -> bool) -> u8 {
-    let mut since_look = 0u64;
+    let mut since_check = 0u64;
     for step in steps {
         // Short steps add up to the longest one before the scheduler and signals are checked again.
-        if since_look >= plan::MAX_STEP {
+        if since_check >= plan::MAX_STEP {
             if interrupted() {
                 return STATUS_FAILED;
             }
             task::resched();
-            since_look = 0;
+            since_check = 0;
         }
         if !copy(step) {
             return STATUS_FAILED;
         }
-        since_look = since_look.saturating_add(step.len).saturating_add(STEP_COST);
+        since_check = since_check.saturating_add(step.len).saturating_add(STEP_COST);
     }
     STATUS_SUCCESS
 }

@@ -15,7 +15,7 @@ use kernel::sync::{Arc, Mutex};
 use kernel::types::Opaque;
 
 /// Interval at which a waiting worker thread checks whether it must stop, in milliseconds.
-const LOOK: u32 = 50;
+const CHECK_INTERVAL: u32 = 50;
 
 /// The descriptor count of a transfer, and what wakes its driver.
 #[pin_data]
@@ -63,7 +63,7 @@ impl Flight {
                 // initialised.
                 queue <- Opaque::ffi_init(|slot| unsafe { ffi::knem_dma_wait_init(slot) }),
                 // SAFETY: As above, `slot` is memory for the structure, which is pinned.
-                work <- Opaque::ffi_init(|slot| unsafe { ffi::knem_dma_work_init(slot, Some(look)) }),
+                work <- Opaque::ffi_init(|slot| unsafe { ffi::knem_dma_work_init(slot, Some(check)) }),
                 left <- new_mutex!(None, "knem::dma::Flight::left"),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -111,7 +111,7 @@ impl Flight {
     /// `over` is true. Without `over` the calling task is a process.
     pub(super) fn wait(&self, milliseconds: u32, over: Option<&dyn Fn() -> bool>) {
         // Nothing wakes a worker thread that must stop.
-        let milliseconds = if over.is_some() { milliseconds.min(LOOK) } else { milliseconds };
+        let milliseconds = if over.is_some() { milliseconds.min(CHECK_INTERVAL) } else { milliseconds };
         let mut ready = || !dma::asleep(&self.state) || over.is_some_and(|over| over());
         let (function, data) = (call(&ready), (&raw mut ready).cast::<c_void>());
         // SAFETY: `new` initialised the queue. The function fits its data, which it uses only until this call returns,
@@ -123,10 +123,10 @@ impl Flight {
     pub(super) fn leave(self: &Arc<Self>, transfer: Transfer, mark: u32, milliseconds: Option<u32>) {
         dma::hand_over(&self.state);
         *self.left.lock() = Some(transfer);
-        self.keep_looking(milliseconds);
+        self.schedule_check(milliseconds);
         // From here on the work item may drive it.
         if !self.sleep(mark) {
-            self.clone().look_now();
+            self.clone().check_now();
         }
     }
 
@@ -135,11 +135,11 @@ impl Flight {
         // A work item never runs concurrently with itself, so that nothing takes the transfer before this run has
         // returned.
         *self.left.lock() = Some(transfer);
-        self.keep_looking(milliseconds);
+        self.schedule_check(milliseconds);
     }
 
     /// Makes the work item check the transfer after the time, if any, or earlier.
-    fn keep_looking(self: &Arc<Self>, milliseconds: Option<u32>) {
+    fn schedule_check(self: &Arc<Self>, milliseconds: Option<u32>) {
         let Some(milliseconds) = milliseconds else { return };
         let raw = Arc::into_raw(self.clone());
         // SAFETY: `new` initialised the work item, and `raw` keeps the flight while it is queued.
@@ -151,7 +151,7 @@ impl Flight {
     }
 
     /// Makes the work item check the transfer now. May be called in any context.
-    fn look_now(self: Arc<Self>) {
+    fn check_now(self: Arc<Self>) {
         let work = self.work.get();
         let raw = Arc::into_raw(self);
         // SAFETY: `new` initialised the work item, and `raw` keeps the flight while it is queued.
@@ -185,12 +185,12 @@ pub(super) unsafe extern "C" fn landed(owner: *mut c_void, ok: bool) {
         None => {}
         // SAFETY: `new` initialised the queue, and `flight` is a reference that keeps it.
         Some(Driver::Task) => unsafe { ffi::knem_dma_wake(flight.queue.get()) },
-        Some(Driver::Work) => flight.look_now(),
+        Some(Driver::Work) => flight.check_now(),
     }
 }
 
 /// The function of the work item: checks the transfer, as was requested or because its time is up.
-unsafe extern "C" fn look(work: *mut ffi::DelayedWork) {
+unsafe extern "C" fn check(work: *mut ffi::DelayedWork) {
     // SAFETY: The kernel passes the work item that `new` initialised, which is the member `work` of a `Flight`.
     let flight = unsafe { work.byte_sub(offset_of!(Flight, work)) }.cast::<Flight>().cast_const();
     // SAFETY: The work item was queued with a reference from `into_raw`, and this run takes it over.
@@ -199,7 +199,7 @@ unsafe extern "C" fn look(work: *mut ffi::DelayedWork) {
     let left = flight.left.lock().take();
     // There is none if the transfer has ended: a callback may count down, be delayed, and queue the work item late.
     if let Some(transfer) = left {
-        transfer::look(transfer);
+        transfer::check(transfer);
     }
 }
 

@@ -78,7 +78,7 @@ impl Transfer {
                 if over() {
                     self.cut_short();
                 } else {
-                    self.look_at_the_clock();
+                    self.check_timeout();
                     if !self.end.timed_out {
                         continue;
                     }
@@ -154,10 +154,10 @@ impl Transfer {
         let limits = self.channel.limits();
         let (mut submitted, mut by_cpu) = (self.submitted, self.by_cpu);
         let (mut cut_short, mut paused) = (false, false);
-        let (mut since_look, mut copied) = (0u64, self.copied);
+        let (mut since_check, mut copied) = (0u64, self.copied);
         'plan: for mut step in Steps::new(left, right, self.job.left().saturating_sub(submitted)) {
             while step.len != 0 {
-                if since_look >= MAX_STEP {
+                if since_check >= MAX_STEP {
                     if over() {
                         cut_short = true;
                         break 'plan;
@@ -166,7 +166,7 @@ impl Transfer {
                         break 'plan;
                     }
                     task::resched();
-                    since_look = 0;
+                    since_check = 0;
                 }
                 if self.in_turns && copied >= WORK {
                     paused = true;
@@ -195,7 +195,7 @@ impl Transfer {
                     copied = copied.saturating_add(part.len);
                 }
                 submitted = submitted.saturating_add(chunk.len);
-                since_look = since_look.saturating_add(chunk.len).saturating_add(CHUNK_COST);
+                since_check = since_check.saturating_add(chunk.len).saturating_add(CHUNK_COST);
                 step = dma::after(step, chunk.len);
             }
         }
@@ -248,7 +248,7 @@ impl Transfer {
     }
 
     /// Gives the channel up if it makes no progress.
-    fn look_at_the_clock(&mut self) {
+    fn check_timeout(&mut self) {
         let (outstanding, now) = (self.flight.outstanding(), now());
         if self.progress.0 != outstanding {
             self.progress = (outstanding, now);
@@ -303,8 +303,8 @@ enum Handed {
 }
 
 /// Checks and drives a transfer that was left to the work item.
-pub(super) fn look(mut transfer: Transfer) {
-    transfer.look_at_the_clock();
+pub(super) fn check(mut transfer: Transfer) {
+    transfer.check_timeout();
     let flight = transfer.flight.clone();
     match transfer.advance(&|| false) {
         Some(_) => {

@@ -31,7 +31,7 @@ pub(crate) fn redefinitions(source: &str) -> Violations {
 struct Constants(Violations);
 
 impl Constants {
-    fn look(&mut self, name: &syn::Ident, value: &Expr) {
+    fn check(&mut self, name: &syn::Ident, value: &Expr) {
         let plain = name.to_string();
         let plain = plain.strip_prefix("KNEM_").unwrap_or(&plain);
         let known = uapi::CONSTANTS.iter().map(|(name, _)| *name).chain(uapi::TEXTS.iter().map(|(name, _)| *name));
@@ -45,15 +45,15 @@ impl Constants {
 
 impl<'ast> Visit<'ast> for Constants {
     fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
-        self.look(&item.ident, &item.expr);
+        self.check(&item.ident, &item.expr);
     }
 
     fn visit_impl_item_const(&mut self, item: &'ast syn::ImplItemConst) {
-        self.look(&item.ident, &item.expr);
+        self.check(&item.ident, &item.expr);
     }
 
     fn visit_item_static(&mut self, item: &'ast syn::ItemStatic) {
-        self.look(&item.ident, &item.expr);
+        self.check(&item.ident, &item.expr);
     }
 }
 

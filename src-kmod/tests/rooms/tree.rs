@@ -53,7 +53,7 @@ pub(crate) type Violations = Vec<(usize, String)>;
 
 /// Fails with all violations that a rule finds in these files.
 pub(crate) fn enforce(paths: &[PathBuf], rule: impl Fn(&Path) -> Violations) {
-    assert!(!paths.is_empty(), "the rule has files to look at");
+    assert!(!paths.is_empty(), "the rule has files to check");
     let found: Vec<String> = paths
         .iter()
         .flat_map(|path| {
