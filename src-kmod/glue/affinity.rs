@@ -63,13 +63,13 @@ impl CpuSet {
     /// Reads a mask in user memory, one bit for each CPU. Bits that it lacks are 0, bits in excess are ignored.
     fn custom(address: u64, length: u32) -> Result<Self> {
         let mut mask = Self::none()?;
-        let room = mask.0.len().saturating_mul(size_of::<usize>());
-        let length = usize::try_from(length).map_err(|_| EFAULT)?.min(room);
+        let capacity = mask.0.len().saturating_mul(size_of::<usize>());
+        let length = usize::try_from(length).map_err(|_| EFAULT)?.min(capacity);
         let address = usize::try_from(address).map_err(|_| EFAULT)?;
         let mut reader = UserSlice::new(UserPtr::from_addr(address), length).reader();
         // SAFETY: The slice covers exactly the initialised words of the mask, which may have any value, and the mask is
         // accessed only through it meanwhile.
-        let bytes = unsafe { core::slice::from_raw_parts_mut(mask.0.as_mut_ptr().cast::<u8>(), room) };
+        let bytes = unsafe { core::slice::from_raw_parts_mut(mask.0.as_mut_ptr().cast::<u8>(), capacity) };
         if let Some(bytes) = bytes.get_mut(..length) {
             reader.read_slice(bytes)?;
         }

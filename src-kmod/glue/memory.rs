@@ -117,11 +117,11 @@ impl Unpinned {
     /// EFAULT if a page cannot be read or written as required; ENOMEM; EINTR if the caller is killed.
     fn new(account: &Account, segments: Segments, writable: bool) -> Result<KBox<Self>> {
         let payer = Payer::calling(account)?;
-        let mut room = Pages::new()?;
+        let mut buffer = Pages::new()?;
         let mut walk = Walk::new(Cursor::default(), Some(payer.clone()), Terms::calling());
         let mut left = segments.measure().bytes;
         while left != 0 {
-            let window = walk.open(How::Calling, segments.as_slice(), writable, left, room.as_mut());
+            let window = walk.open(How::Calling, segments.as_slice(), writable, left, buffer.as_mut());
             let covered = window.map(|window| window.bytes()).map_err(Stop::or_fault)?;
             walk.advance(segments.as_slice(), covered);
             left = left.saturating_sub(covered);
@@ -169,8 +169,8 @@ impl Reach {
             Memory::Pinned(_) => None,
             Memory::Unpinned(unpinned) => {
                 let at = Cursor::default().after(unpinned.segments.as_slice(), offset);
-                let room = Pages::new()?;
-                Some((Walk::new(at, Some(unpinned.payer.clone()), unpinned.terms), room))
+                let buffer = Pages::new()?;
+                Some((Walk::new(at, Some(unpinned.payer.clone()), unpinned.terms), buffer))
             }
         };
         Ok(Self { offset, walk })
@@ -189,10 +189,10 @@ impl Reach {
     pub(crate) fn open<'a>(&'a mut self, memory: &'a Memory, bytes: u64, wait: bool) -> Result<View<'a>, Stop> {
         match (memory, &mut self.walk) {
             (Memory::Pinned(memory), _) => Ok(View::Pinned(Position { memory, offset: self.offset }, bytes)),
-            (Memory::Unpinned(memory), Some((walk, room))) => {
+            (Memory::Unpinned(memory), Some((walk, buffer))) => {
                 let how = How::Of { mm: memory.payer.mm(), wait };
                 let segments = memory.segments.as_slice();
-                walk.open(how, segments, memory.writable, bytes, room.as_mut()).map(View::Window)
+                walk.open(how, segments, memory.writable, bytes, buffer.as_mut()).map(View::Window)
             }
             (Memory::Unpinned(_), None) => Err(Stop::Error(EFAULT)),
         }

@@ -137,11 +137,11 @@ impl<'a> Batch<'a> {
         let (mut count, mut covered) = (0usize, 0u64);
         'all: for mut piece in segment::pieces_from(segments, from, bytes) {
             while piece.len != 0 {
-                let room = pages.get_mut(count..).unwrap_or(&mut []);
+                let buffer = pages.get_mut(count..).unwrap_or(&mut []);
                 let wanted = usize::try_from(segment::touched(piece, PAGE_SHIFT as u32)).unwrap_or(usize::MAX);
-                let wanted = wanted.min(room.len());
-                let Some(room) = room.get_mut(..wanted).filter(|room| !room.is_empty()) else { break 'all };
-                let got = match how.pin(piece.addr, writable, room) {
+                let wanted = wanted.min(buffer.len());
+                let Some(buffer) = buffer.get_mut(..wanted).filter(|buffer| !buffer.is_empty()) else { break 'all };
+                let got = match how.pin(piece.addr, writable, buffer) {
                     Ok(got) => got,
                     Err(stop) if count == 0 => return Err(stop),
                     Err(_) => break 'all,
@@ -273,7 +273,7 @@ impl Pinned {
         }
         let mut small = FEW;
         let mut large;
-        let room = if pages <= SMALL as u64 {
+        let buffer = if pages <= SMALL as u64 {
             &mut small
         } else {
             large = Pages::new()?;
@@ -281,7 +281,7 @@ impl Pinned {
         };
         let (mut from, mut left) = (Cursor::default(), bytes);
         while left != 0 {
-            let most = room.len() as u64;
+            let most = buffer.len() as u64;
             let expected = if left == bytes {
                 pages.min(most)
             } else {
@@ -289,7 +289,7 @@ impl Pinned {
                 segment::touched_by(pieces, PAGE_SHIFT as u32, most)
             };
             self.charge.add(&mut terms, expected).map_err(Refused::Limit)?;
-            let batch = Batch::pin(How::Long, segments.as_slice(), from, left, self.writable, room);
+            let batch = Batch::pin(How::Long, segments.as_slice(), from, left, self.writable, buffer);
             let batch = batch.map_err(|stop| match stop {
                 Stop::Busy => EAGAIN,
                 Stop::Error(error) => error,

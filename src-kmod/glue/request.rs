@@ -393,14 +393,14 @@ impl<'a> Request<'a> {
         let mut walk = Walk::new(start, payer, Terms::calling());
         let mut small = FEW;
         let mut large;
-        let room = if pages <= SMALL as u64 {
+        let buffer = if pages <= SMALL as u64 {
             &mut small
         } else {
             large = Pages::new()?;
             large.as_mut()
         };
         while left != 0 {
-            let window = walk.open(How::Calling, segments, way == Direction::Read, left, room);
+            let window = walk.open(How::Calling, segments, way == Direction::Read, left, buffer);
             let window = window.map_err(Stop::or_fault)?;
             if !region.is_accepted() {
                 counters::count(Counter::ProcessedPinned);

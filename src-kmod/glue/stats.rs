@@ -47,8 +47,8 @@ pub(crate) fn text(reader: Reader) -> Result<KVVec<u8>> {
     for (counter, total) in (0..totals.0.len()).zip(totals.0.iter_mut()) {
         *total = counters::value(counter);
     }
-    let room = params::stats_length().min(LONGEST);
-    let mut out = Buffer(KVVec::with_capacity(room, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?);
+    let length = params::stats_length().min(LONGEST);
+    let mut out = Buffer(KVVec::with_capacity(length, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?);
     let report = Report {
         version: params::version(),
         masks: params::masks(),

@@ -23,7 +23,7 @@ impl Walk {
         Self { at, charge: Charge::new(payer), terms }
     }
 
-    /// Pins the next window: as many pages as `room` holds, `bytes` bytes at most, and fewer if the limits forbid more.
+    /// Pins the next window: as many pages as `buffer` holds, `bytes` bytes at most, and fewer if the limits forbid more.
     ///
     /// # Errors
     /// As [`Batch::pin`]. Limits do not cause an error, they shorten the window.
@@ -33,16 +33,16 @@ impl Walk {
         segments: &'a [ParamIovec],
         writable: bool,
         bytes: u64,
-        room: &'a mut [Slot],
+        buffer: &'a mut [Slot],
     ) -> Result<Window<'a>, Stop> {
         let pieces = segment::pieces_from(segments, self.at, bytes);
-        let mut pages = segment::touched_by(pieces, PAGE_SHIFT as u32, room.len() as u64);
+        let mut pages = segment::touched_by(pieces, PAGE_SHIFT as u32, buffer.len() as u64);
         if self.charge.payer().is_none() || self.charge.add(&mut self.terms, pages).is_err() {
             pages = pages.min(FLOOR);
             self.charge.add_beyond(pages);
         }
-        let room = room.get_mut(..usize::try_from(pages).unwrap_or(0)).unwrap_or(&mut []);
-        match Batch::pin(how, segments, self.at, bytes, writable, room) {
+        let buffer = buffer.get_mut(..usize::try_from(pages).unwrap_or(0)).unwrap_or(&mut []);
+        match Batch::pin(how, segments, self.at, bytes, writable, buffer) {
             Ok(batch) => {
                 self.charge.remove(pages.saturating_sub(batch.count()));
                 Ok(Window { batch, charge: &mut self.charge, dirty: false })

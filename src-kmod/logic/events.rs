@@ -136,9 +136,9 @@ mod tests {
             for action in actions {
                 match action {
                     0 => {
-                        let room = reserved + (unread.len() as u64) < capacity;
-                        prop_assert_eq!(ring.reserve().is_ok(), room);
-                        reserved += u64::from(room);
+                        let free = reserved + (unread.len() as u64) < capacity;
+                        prop_assert_eq!(ring.reserve().is_ok(), free);
+                        reserved += u64::from(free);
                     }
                     1 if reserved > 0 => {
                         ring.cancel();
