@@ -13,14 +13,14 @@ use kernel::sync::Arc;
 
 /// The status array and event queue of a context. It has no reference to a request, so that a request which never ends
 /// leaks only its own memory.
-pub(crate) struct Reports {
+pub(crate) struct Completions {
     slots: StatusArray,
     events: Arc<Events>,
     /// Number of requests that may be in the queue or with the worker thread.
     queued: Atomic<i32>,
 }
 
-impl Reports {
+impl Completions {
     /// Creates a status array of `bytes` slots, a multiple of the page size, whose memory is charged to `account`, for
     /// requests that notify `events`.
     ///
@@ -40,7 +40,7 @@ impl Reports {
 /// Where a request reports its end: a slot, and an event if it requested one. It holds a reserved entry of the event
 /// queue and one of the context's queued requests, and releases both if it is dropped.
 pub(crate) struct Completion {
-    reports: Arc<Reports>,
+    completions: Arc<Completions>,
     slot: u32,
     notify: bool,
     queued: bool,
@@ -52,16 +52,16 @@ impl Completion {
     /// # Errors
     /// EBUSY if no event can be reserved, or the context has as many requests queued as it may; ENOMEM or EINTR as
     /// [`Events::reserve`].
-    pub(crate) fn new(reports: Arc<Reports>, slot: u32, notify: bool, queued: bool) -> Result<Self> {
-        let mut completion = Self { reports, slot, notify: false, queued: false };
+    pub(crate) fn new(completions: Arc<Completions>, slot: u32, notify: bool, queued: bool) -> Result<Self> {
+        let mut completion = Self { completions, slot, notify: false, queued: false };
         // From here on, an early return releases what was reserved.
         if notify {
-            completion.reports.events.reserve(completion.reports.slots.slots())?;
+            completion.completions.events.reserve(completion.completions.slots.slots())?;
             completion.notify = true;
         }
         if queued {
             completion.queued = true;
-            let before = completion.reports.queued.fetch_add(1, Relaxed);
+            let before = completion.completions.queued.fetch_add(1, Relaxed);
             if u32::try_from(before).map_or(true, |before| before >= params::max_queued()) {
                 return Err(Refusal::Busy.into());
             }
@@ -71,7 +71,7 @@ impl Completion {
 
     /// Stores PENDING in the slot: the request is accepted.
     pub(crate) fn start(&self) {
-        self.reports.slots.store(self.slot, STATUS_PENDING);
+        self.completions.slots.store(self.slot, STATUS_PENDING);
     }
 
     /// Stores the status in the slot, and then queues the event: the request has ended.
@@ -79,12 +79,12 @@ impl Completion {
         // This is done before the status is visible, so that a process that sees it can submit another request.
         if self.queued {
             self.queued = false;
-            self.reports.queued.fetch_sub(1, Relaxed);
+            self.completions.queued.fetch_sub(1, Relaxed);
         }
-        self.reports.slots.store(self.slot, status);
+        self.completions.slots.store(self.slot, status);
         if self.notify {
             self.notify = false;
-            self.reports.events.push(self.slot);
+            self.completions.events.push(self.slot);
         }
     }
 }
@@ -92,10 +92,10 @@ impl Completion {
 impl Drop for Completion {
     fn drop(&mut self) {
         if self.notify {
-            self.reports.events.cancel();
+            self.completions.events.cancel();
         }
         if self.queued {
-            self.reports.queued.fetch_sub(1, Relaxed);
+            self.completions.queued.fetch_sub(1, Relaxed);
         }
     }
 }

@@ -19,7 +19,7 @@ mod transfer;
 
 use crate::glue::job::Job;
 use crate::glue::{ffi, params, task};
-use crate::logic::report::Engine;
+use crate::logic::device_text::Engine;
 use crate::uapi::STATUS_FAILED;
 use kernel::prelude::*;
 use transfer::Transfer;

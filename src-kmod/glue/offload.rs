@@ -4,7 +4,7 @@
 
 use crate::glue::account::Account;
 use crate::glue::affinity::{self, CpuSet};
-use crate::glue::completion::Reports;
+use crate::glue::completion::Completions;
 use crate::glue::events::Events;
 use crate::glue::job::Job;
 use crate::glue::queue::Queue;
@@ -19,7 +19,7 @@ use kernel::sync::Arc;
 /// The asynchronous side of a context. The context and each of its worker threads have a reference.
 #[pin_data]
 pub(crate) struct Offload {
-    reports: Arc<Reports>,
+    completions: Arc<Completions>,
     #[pin]
     queue: Queue,
     /// Whether the context is closed.
@@ -46,10 +46,10 @@ impl Offload {
     /// # Errors
     /// ENOMEM; EINTR if the caller is killed.
     pub(crate) fn new(bytes: usize, wanted: Arc<CpuSet>, events: Arc<Events>, account: &Account) -> Result<Arc<Self>> {
-        let reports = Reports::new(bytes, events, account)?;
+        let completions = Completions::new(bytes, events, account)?;
         Arc::pin_init(
             pin_init!(Self {
-                reports,
+                completions,
                 queue <- Queue::new(),
                 stopping: Atomic::new(false),
                 workers: Atomic::new(0),
@@ -62,13 +62,13 @@ impl Offload {
     }
 
     /// Returns the status array and events that requests report to.
-    pub(crate) fn reports(&self) -> &Arc<Reports> {
-        &self.reports
+    pub(crate) fn completions(&self) -> &Arc<Completions> {
+        &self.completions
     }
 
     /// The status array.
     pub(crate) fn slots(&self) -> &StatusArray {
-        self.reports.slots()
+        self.completions.slots()
     }
 
     /// Whether there is a worker thread that will take jobs.

@@ -106,7 +106,7 @@ impl<'a> Request<'a> {
         let threaded = flags.worker() == Worker::Thread;
         if let (Some(slot), Some(offload)) = (slot, context.offload()) {
             // The check of the flags has found the status array, so that a request with a slot has an offload.
-            self.completion = Some(Completion::new(offload.reports().clone(), slot, flags.notify(), threaded)?);
+            self.completion = Some(Completion::new(offload.completions().clone(), slot, flags.notify(), threaded)?);
         }
         let engine = flags.dma().then_some(if flags.detached() { DmaMode::Detached } else { DmaMode::Attached });
         let home = || KBox::new_uninit(GFP_KERNEL_ACCOUNT).inspect_err(|_| counters::count(Counter::RejectedMemory));

@@ -6,7 +6,7 @@ use crate::glue::context::Context;
 use crate::glue::region::Listed;
 use crate::glue::{counters, dma, ffi, params, registry, task};
 use crate::logic::counter::Totals;
-use crate::logic::report::Report;
+use crate::logic::device_text::DeviceText;
 use core::fmt::Write;
 use kernel::bindings;
 use kernel::prelude::*;
@@ -49,7 +49,7 @@ pub(crate) fn text(reader: Reader) -> Result<KVVec<u8>> {
     }
     let length = params::stats_length().min(LONGEST);
     let mut out = Buffer(KVVec::with_capacity(length, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?);
-    let report = Report {
+    let device_text = DeviceText {
         version: params::version(),
         masks: params::masks(),
         engine: dma::state(),
@@ -57,9 +57,9 @@ pub(crate) fn text(reader: Reader) -> Result<KVVec<u8>> {
         totals: &totals,
     };
     // This fails when the buffer is full, which is where the text must end.
-    let _ = report.write(&mut out);
+    let _ = device_text.write(&mut out);
     if params::stats_verbose() {
-        let _ = list(&reader, &mut out).and_then(|()| report.write_more(&mut out));
+        let _ = list(&reader, &mut out).and_then(|()| device_text.write_more(&mut out));
     }
     Ok(out.0)
 }
