@@ -29,7 +29,7 @@ const STRIDE: usize = 4096;
 #[pin_data]
 pub(crate) struct Events {
     #[pin]
-    queue: SpinLock<Queue>,
+    queue: SpinLock<EventQueue>,
     /// Held while memory for the queue is allocated.
     #[pin]
     growth: Mutex<()>,
@@ -39,7 +39,7 @@ pub(crate) struct Events {
     readers: WaitQueue,
 }
 
-struct Queue {
+struct EventQueue {
     ring: Ring,
     /// An entry for each slot of the status array, once a request has asked for an event.
     entries: KVVec<u32>,
@@ -47,7 +47,7 @@ struct Queue {
     memory: Option<ArrayMemory>,
 }
 
-impl Queue {
+impl EventQueue {
     fn take(&mut self, batch: &mut [u32; BATCH], most: usize) -> usize {
         let mut count = 0usize;
         for event in batch.iter_mut().take(most) {
@@ -96,7 +96,7 @@ impl Events {
     pub(crate) fn new(account: Account) -> impl PinInit<Self> {
         pin_init!(Self {
             queue <- new_spinlock!(
-                Queue { ring: Ring::new(0), entries: KVVec::new(), memory: None },
+                EventQueue { ring: Ring::new(0), entries: KVVec::new(), memory: None },
                 "knem::Events::queue"
             ),
             growth <- new_mutex!((), "knem::Events::growth"),

@@ -7,7 +7,7 @@ use crate::glue::affinity::{self, CpuSet};
 use crate::glue::completion::Completions;
 use crate::glue::events::Events;
 use crate::glue::job::Job;
-use crate::glue::queue::Queue;
+use crate::glue::queue::JobQueue;
 use crate::glue::status::StatusArray;
 use crate::glue::task;
 use crate::glue::wait::WaitQueue;
@@ -21,7 +21,7 @@ use kernel::sync::Arc;
 pub(crate) struct Offload {
     completions: Arc<Completions>,
     #[pin]
-    queue: Queue,
+    queue: JobQueue,
     /// Whether the context is closed.
     stopping: Atomic<bool>,
     /// Number of worker threads that may still execute code of the module.
@@ -50,7 +50,7 @@ impl Offload {
         Arc::pin_init(
             pin_init!(Self {
                 completions,
-                queue <- Queue::new(),
+                queue <- JobQueue::new(),
                 stopping: Atomic::new(false),
                 workers: Atomic::new(0),
                 changed <- WaitQueue::new(),

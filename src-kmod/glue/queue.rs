@@ -3,7 +3,7 @@
 //!
 //! Submitters push jobs onto a stack. The worker takes the whole stack and reverses it: first in, first out, with
 //! nothing but boxes. Between the worker's turns all jobs are here, so that another task can end them. Lock:
-//! `Queue::state`, held for a few instructions, protects the jobs and the worker's state.
+//! `JobQueue::state`, held for a few instructions, protects the jobs and the worker's state.
 
 use crate::glue::job::Job;
 use crate::glue::task;
@@ -14,7 +14,7 @@ use kernel::sync::SpinLock;
 
 /// Jobs, and the state of the worker thread.
 #[pin_data]
-pub(crate) struct Queue {
+pub(crate) struct JobQueue {
     #[pin]
     state: SpinLock<QueueState>,
 }
@@ -29,11 +29,11 @@ struct QueueState {
     newest: Option<KBox<Job>>,
 }
 
-impl Queue {
+impl JobQueue {
     /// Creates an empty queue without a worker thread.
     pub(crate) fn new() -> impl PinInit<Self> {
         let state = QueueState { crew: Crew::new(), current: None, turned: Jobs(None), newest: None };
-        pin_init!(Self { state <- new_spinlock!(state, "knem::Queue::state") })
+        pin_init!(Self { state <- new_spinlock!(state, "knem::JobQueue::state") })
     }
 
     /// Adds a job. Returns it if there is no worker thread for it.

@@ -23,7 +23,7 @@ pub(crate) struct Flight {
     state: StateWord,
     /// Where the driving task sleeps.
     #[pin]
-    queue: Opaque<ffi::WaitQueueHead>,
+    sleepers: Opaque<ffi::WaitQueueHead>,
     /// The work item that drives the transfer when no task does.
     #[pin]
     work: Opaque<ffi::DelayedWork>,
@@ -61,7 +61,7 @@ impl Flight {
                 state: StateWord(Atomic::new(0)),
                 // SAFETY: `slot` is memory for the structure, which is pinned and does not move after it is
                 // initialised.
-                queue <- Opaque::ffi_init(|slot| unsafe { ffi::knem_dma_wait_init(slot) }),
+                sleepers <- Opaque::ffi_init(|slot| unsafe { ffi::knem_dma_wait_init(slot) }),
                 // SAFETY: As above, `slot` is memory for the structure, which is pinned.
                 work <- Opaque::ffi_init(|slot| unsafe { ffi::knem_dma_work_init(slot, Some(check)) }),
                 left <- new_mutex!(None, "knem::dma::Flight::left"),
@@ -116,7 +116,7 @@ impl Flight {
         let (function, data) = (call(&ready), (&raw mut ready).cast::<c_void>());
         // SAFETY: `new` initialised the queue. The function fits its data, which it uses only until this call returns,
         // and it does not sleep.
-        unsafe { ffi::knem_dma_wait(self.queue.get(), Some(function), data, milliseconds, over.is_none()) };
+        unsafe { ffi::knem_dma_wait(self.sleepers.get(), Some(function), data, milliseconds, over.is_none()) };
     }
 
     /// Leaves the transfer to the work item, which checks it when `mark` is reached or the time is up.
@@ -184,7 +184,7 @@ pub(super) unsafe extern "C" fn landed(owner: *mut c_void, ok: bool) {
     match dma::land(&flight.state, ok) {
         None => {}
         // SAFETY: `new` initialised the queue, and `flight` is a reference that keeps it.
-        Some(Driver::Task) => unsafe { ffi::knem_dma_wake(flight.queue.get()) },
+        Some(Driver::Task) => unsafe { ffi::knem_dma_wake(flight.sleepers.get()) },
         Some(Driver::Work) => flight.check_now(),
     }
 }
