@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The counters, a set for each CPU. `logic::profile` defines what is counted; `stats` and `proc` print it.
+//! The counters, a set for each CPU. `logic::statistics` defines what is counted; `stats` and `proc` print it.
 
 use crate::glue::ffi;
 use crate::logic::counter::Counter;
-use crate::logic::profile::{self, Call, Event, Now, Path};
+use crate::logic::statistics::{self, Call, Event, Now, Path};
 use crate::uapi::STATUS_SUCCESS;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
@@ -19,7 +19,7 @@ impl Counters {
     /// ENOMEM.
     pub(crate) fn new() -> Result<Self> {
         // SAFETY: `Knem::init` calls this function once, at module load, before anything is counted.
-        kernel::error::to_result(unsafe { ffi::knem_shim_counters_init(profile::COUNT as c_ulong) })?;
+        kernel::error::to_result(unsafe { ffi::knem_shim_counters_init(statistics::COUNT as c_ulong) })?;
         CLEARED_AT.store(now(), Relaxed);
         Ok(Self(()))
     }
@@ -33,7 +33,7 @@ impl Drop for Counters {
     }
 }
 
-/// Adds to a counter of [`profile`]. CPUs share no counter.
+/// Adds to a counter of [`statistics`]. CPUs share no counter.
 pub(crate) fn add(counter: usize, by: u64) {
     ffi::knem_shim_add(counter as c_ulong, by)
 }
@@ -68,11 +68,11 @@ impl Timer {
     /// Starts the time of a copy by a path within the call. It is measured if the copy is so long that the clock costs
     /// little in comparison, or if it is a sample.
     pub(crate) fn of(path: Path, bytes: u64) -> Self {
-        if bytes >= profile::TIMED {
+        if bytes >= statistics::TIMED {
             return Self::start();
         }
         let sample = ffi::knem_shim_sample(path as c_ulong);
-        match profile::sample(sample) {
+        match statistics::sample(sample) {
             None => Self::SampleSince(now()),
             Some(latest) => Self::Like(latest),
         }
@@ -82,26 +82,26 @@ impl Timer {
     pub(crate) fn stop(self, path: Path, bytes: u64, status: u8) {
         let time = match self {
             Self::Like(latest) => latest,
-            Self::Since(started) | Self::SampleSince(started) => profile::time(path, now().saturating_sub(started)),
+            Self::Since(started) | Self::SampleSince(started) => statistics::time(path, now().saturating_sub(started)),
         };
         if let Self::SampleSince(_) = self {
             // The cast loses nothing: there are far fewer counters.
             ffi::knem_shim_sampled(path as c_ulong, time as u32);
         }
         let (sum, by) =
-            if status == STATUS_SUCCESS { (profile::bytes(path), bytes) } else { (profile::failed(path), 1) };
-        ffi::knem_shim_add_copy(profile::size(path, bytes) as c_ulong, time as c_ulong, sum as c_ulong, by);
+            if status == STATUS_SUCCESS { (statistics::bytes(path), bytes) } else { (statistics::failed(path), 1) };
+        ffi::knem_shim_add_copy(statistics::size(path, bytes) as c_ulong, time as c_ulong, sum as c_ulong, by);
     }
 }
 
 /// Counts a call that has failed with this error.
 pub(crate) fn refused(call: Call, error: Error) {
-    add(profile::refused(call, error.to_errno().wrapping_neg()), 1);
+    add(statistics::refused(call, error.to_errno().wrapping_neg()), 1);
 }
 
 /// Values of the counters when they were last cleared. The counters themselves only grow, so that clearing loses no
 /// event that is counted at the same time.
-static START: [Atomic<u64>; profile::COUNT] = [const { Atomic::new(0) }; profile::COUNT];
+static START: [Atomic<u64>; statistics::COUNT] = [const { Atomic::new(0) }; statistics::COUNT];
 
 /// Time of the last clearing, or of the load of the module.
 static CLEARED_AT: Atomic<u64> = Atomic::new(0);
@@ -132,8 +132,8 @@ pub(crate) fn present() -> Now {
     // These are counted since the module was loaded, regardless of clearing. What is created during this function may
     // be missing.
     let left = |came: Event, went: Event| {
-        let went = counted(profile::event(went));
-        counted(profile::event(came)).saturating_sub(went)
+        let went = counted(statistics::event(went));
+        counted(statistics::event(came)).saturating_sub(went)
     };
     let bytes = |pages: i64| u64::try_from(pages).unwrap_or(0).saturating_mul(PAGE_SIZE as u64);
     // SAFETY: The account of pinned pages is open: /dev/knem and /proc/driver/knem, whose readers come here, are

@@ -10,7 +10,7 @@ use crate::glue::regions::Claimed;
 use crate::glue::{counters, task};
 use crate::logic::counter::Counter;
 use crate::logic::plan;
-use crate::logic::profile::Path;
+use crate::logic::statistics::Path;
 use crate::uapi::{STATUS_FAILED, STATUS_SUCCESS};
 use kernel::prelude::*;
 

@@ -8,8 +8,8 @@ use crate::glue::segments::Segments;
 use crate::glue::window::{Walk, Window};
 use crate::glue::{counters, params, task};
 use crate::logic::plan::Piece;
-use crate::logic::profile::{self, Event};
 use crate::logic::segment::Cursor;
+use crate::logic::statistics::{self, Event};
 use kernel::prelude::*;
 
 /// Memory of a process, pinned or as its list of segments.
@@ -133,7 +133,7 @@ impl Unpinned {
         drop(walk);
         let terms = Terms::calling().settled();
         let unpinned = KBox::new(Self { segments, writable, payer, terms }, GFP_KERNEL_ACCOUNT)?;
-        counters::add(profile::event(Event::Unpinned), 1);
+        counters::add(statistics::event(Event::Unpinned), 1);
         Ok(unpinned)
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `/proc/driver/knem`: detailed statistics, and rows for contexts and their regions.
 //!
-//! - `statistics`: totals of the machine; see `logic::profile`.
+//! - `statistics`: totals of the machine; see `logic::statistics`.
 //! - `contexts`, `regions`: the contexts of the reader's user, or all for an administrator of the machine. Numbers are
 //!   ordinals, and reveal nothing about cookies. The text is generated row by row as it is read. A read(2) does as much
 //!   as its buffer holds, stops when the reader is killed, and ends regardless of what is created meanwhile.
@@ -10,7 +10,7 @@ use crate::glue::context::Context;
 use crate::glue::region::Listed;
 use crate::glue::stats::Reader;
 use crate::glue::{counters, ffi, registry, task};
-use crate::logic::profile;
+use crate::logic::statistics;
 use crate::uapi::{PROT_READ, PROT_WRITE};
 use core::fmt::Write;
 use kernel::bindings;
@@ -19,7 +19,7 @@ use kernel::prelude::*;
 /// Writes the text of `statistics`.
 pub(crate) fn statistics(out: &mut Out) {
     // This fails if the buffer is too small. The kernel then enlarges it and calls again.
-    let _ = profile::write(out, counters::present(), counters::value);
+    let _ = statistics::write(out, counters::present(), counters::value);
 }
 
 /// The file that is read.

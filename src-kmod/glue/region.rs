@@ -9,8 +9,8 @@ use crate::glue::memory::Memory;
 use crate::glue::{counters, gfp, params, task};
 use crate::logic::access::{Rule, Want};
 use crate::logic::claim::{self, Slot};
-use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
+use crate::logic::statistics::{self, Event};
 use core::mem::{replace, ManuallyDrop};
 use core::ops::Deref;
 use core::ptr::NonNull;
@@ -364,9 +364,9 @@ impl Drop for RegionRef {
             return;
         }
         let node = self.node();
-        counters::add(profile::event(Event::RegionGone), 1);
+        counters::add(statistics::event(Event::RegionGone), 1);
         if self.memory.pinned().is_none() {
-            counters::add(profile::event(Event::UnpinnedGone), 1);
+            counters::add(statistics::event(Event::UnpinnedGone), 1);
         }
         // SAFETY: That was the last reference, and a lookup that still finds the node gets no new one, so that nothing
         // else uses the region. Dropping it in place releases the memory, the account and the context at once, and

@@ -7,8 +7,8 @@ use crate::glue::region::{Listed, Region, RegionRef, Set, Tree};
 use crate::glue::segments::Segments;
 use crate::glue::{counters, table, task};
 use crate::logic::access::{Rule, Want};
-use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
+use crate::logic::statistics::{self, Event};
 use crate::uapi::{self, Cookie};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -46,9 +46,9 @@ impl Regions {
         let ordinal = self.0.reserve()?;
         region.set_ordinal(ordinal);
         let (cookie, region) = table::insert(region).inspect_err(|_| self.0.cancel())?;
-        counters::add(profile::event(Event::RegionCreated), 1);
+        counters::add(statistics::event(Event::RegionCreated), 1);
         if unpinned {
-            counters::add(profile::event(Event::UnpinnedCreated), 1);
+            counters::add(statistics::event(Event::UnpinnedCreated), 1);
         }
         // From here on a request may find the region, if it guesses the cookie, which is not returned yet.
         let bytes = region.memory().length();

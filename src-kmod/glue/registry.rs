@@ -7,8 +7,8 @@
 use crate::glue::account::{self, Account};
 use crate::glue::context::Context;
 use crate::glue::{counters, gfp, params, task};
-use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
+use crate::logic::statistics::{self, Event};
 use core::mem::replace;
 use kernel::prelude::*;
 use kernel::rbtree::{RBTree, RBTreeNodeReservation};
@@ -66,7 +66,7 @@ pub(crate) fn open() -> Result<Arc<Context>> {
     let context = number()
         .and_then(|ordinal| Context::new(ordinal, owner, account.clone()))
         .inspect_err(|_| account.contexts().subtract(1))?;
-    counters::add(profile::event(Event::ContextOpened), 1);
+    counters::add(statistics::event(Event::ContextOpened), 1);
     let node = reservation.into_node(context.ordinal(), context.clone());
     if let Some(contexts) = CONTEXTS.lock().as_mut() {
         // Numbers are not used twice, so that no entry is replaced.
@@ -90,7 +90,7 @@ fn number() -> Result<u64> {
 pub(crate) fn close(context: &Context) {
     let node = CONTEXTS.lock().as_mut().and_then(|contexts| contexts.open.remove_node(&context.ordinal()));
     context.account().contexts().subtract(1);
-    counters::add(profile::event(Event::ContextClosed), 1);
+    counters::add(statistics::event(Event::ContextClosed), 1);
     drop(node);
 }
 

@@ -43,7 +43,7 @@ pub const COUNT: usize = 15;
 const _: () = assert!(Counter::RejectedThread as usize == COUNT - 1);
 
 impl Counter {
-    /// Every counter, with its name in [`crate::logic::profile`]'s text.
+    /// Every counter, with its name in [`crate::logic::statistics`]'s text.
     pub const NAMES: [(Self, &'static str); COUNT] = [
         (Self::Submitted, "submitted"),
         (Self::Processed, "processed"),

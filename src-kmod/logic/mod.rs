@@ -29,7 +29,7 @@ pub mod flags;
 pub mod histogram;
 pub mod memlock;
 pub mod plan;
-pub mod profile;
 pub mod quota;
 pub mod refusal;
 pub mod segment;
+pub mod statistics;

@@ -42,7 +42,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Every reason in the order of its declaration, with its name in [`crate::logic::profile`]'s text.
+    /// Every reason in the order of its declaration, with its name in [`crate::logic::statistics`]'s text.
     pub const NAMES: [(Self, &'static str); 17] = [
         (Self::NoContext, "no_context"),
         (Self::UnknownCommand, "unknown_command"),
