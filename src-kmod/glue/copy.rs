@@ -9,8 +9,8 @@ use crate::glue::pin::Stop;
 use crate::glue::segments::Segments;
 use crate::glue::{counters, ffi, task};
 use crate::logic::counter::Counter;
-use crate::logic::plan::{self, Piece, Step, Steps};
 use crate::logic::segment::{self, Cursor};
+use crate::logic::steps::{self, Piece, Step, Steps};
 use crate::uapi::{ParamIovec, STATUS_FAILED, STATUS_SUCCESS};
 use kernel::prelude::*;
 
@@ -42,7 +42,7 @@ pub(crate) fn pinned(
         unsafe { ffi::knem_shim_copy(step.right as *mut c_void, step.left as *const c_void, step.len as c_ulong) };
         true
     };
-    match plan::single(source.pieces(), destination.pieces(), bytes) {
+    match steps::single(source.pieces(), destination.pieces(), bytes) {
         Some(step) => {
             copy(step);
             STATUS_SUCCESS
@@ -108,7 +108,7 @@ pub(crate) fn through(
             position.memory.mark_written(position.offset, bytes);
         }
     }
-    if let Some(step) = plan::single(position.pieces(), segment::pieces(local), bytes) {
+    if let Some(step) = steps::single(position.pieces(), segment::pieces(local), bytes) {
         // SAFETY: By the invariant of `Pinned`, the left side of the step is pinned and mapped. For a write it is
         // pinned for writing, since `writable` was checked above.
         return unsafe { user_step(step, direction, wait) };
@@ -264,7 +264,7 @@ pub(crate) fn fault_in(local: &Segments, at: Cursor, direction: Direction, bytes
     for piece in segment::pieces_from(local.as_slice(), at, bytes) {
         let mut piece = piece;
         while piece.len != 0 {
-            let len = piece.len.min(plan::MAX_STEP);
+            let len = piece.len.min(steps::MAX_STEP);
             let (address, write) = (piece.addr as c_ulong, direction == Direction::Read);
             // SAFETY: The piece is part of a segment, and by the invariant of `Segments` these are within user memory,
             // which kernels before 5.16 do not check themselves.
@@ -283,7 +283,7 @@ fn run(steps: impl Iterator<Item = Step>, interrupted: impl Fn() -> bool, mut co
     let mut since_check = 0u64;
     for step in steps {
         // Short steps add up to the longest one before the scheduler and signals are checked again.
-        if since_check >= plan::MAX_STEP {
+        if since_check >= steps::MAX_STEP {
             if interrupted() {
                 return STATUS_FAILED;
             }

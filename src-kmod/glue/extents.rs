@@ -2,7 +2,7 @@
 //! A list of extents, without an allocation while it is short.
 
 use crate::logic::extent::{self, Append, Extent};
-use crate::logic::plan::Piece;
+use crate::logic::steps::Piece;
 use core::mem::MaybeUninit;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;

@@ -9,8 +9,8 @@ use crate::glue::pin::Stop;
 use crate::glue::regions::Claimed;
 use crate::glue::{counters, task};
 use crate::logic::counter::Counter;
-use crate::logic::plan;
 use crate::logic::statistics::Path;
+use crate::logic::steps;
 use crate::uapi::{STATUS_FAILED, STATUS_SUCCESS};
 use kernel::prelude::*;
 
@@ -99,7 +99,7 @@ impl Job {
     pub(crate) fn new(source: Side, destination: Side, bound: u64, timer: Timer) -> Result<Self> {
         let (from, to) = (source.offset(), destination.offset());
         let foreign = source.is_foreign() || destination.is_foreign();
-        let bytes = plan::bytes(source.memory().length(), from, destination.memory().length(), to, bound);
+        let bytes = steps::bytes(source.memory().length(), from, destination.memory().length(), to, bound);
         Ok(Self {
             from: Reach::new(source.memory(), from)?,
             to: Reach::new(destination.memory(), to)?,
@@ -182,7 +182,7 @@ impl Job {
     /// Copies the next part with this CPU, until `interrupted` is true. With `wait`, the task may wait for memory that
     /// is not pinned.
     pub(crate) fn step(&mut self, wait: bool, interrupted: impl Fn() -> bool) -> Progress {
-        let left = plan::next(self.bytes, self.done);
+        let left = steps::next(self.bytes, self.done);
         if left == 0 {
             return Progress::Done(STATUS_SUCCESS);
         }

@@ -7,9 +7,9 @@ use crate::glue::pin::{How, Pages, Pinned, Refused, Stop};
 use crate::glue::segments::Segments;
 use crate::glue::window::{Walk, Window};
 use crate::glue::{counters, params, task};
-use crate::logic::plan::Piece;
 use crate::logic::segment::Cursor;
 use crate::logic::statistics::{self, Event};
+use crate::logic::steps::Piece;
 use kernel::prelude::*;
 
 /// Memory of a process, pinned or as its list of segments.

@@ -19,10 +19,10 @@ use crate::logic::access::Want;
 use crate::logic::counter::Counter;
 use crate::logic::flags::{self, Worker};
 use crate::logic::memlock::FLOOR;
-use crate::logic::plan;
 use crate::logic::refusal::Refusal;
 use crate::logic::segment::{self, Cursor};
 use crate::logic::statistics::Path;
+use crate::logic::steps;
 use crate::uapi::{Cookie, ParamIovec, STATUS_FAILED, STATUS_PENDING, STATUS_SUCCESS};
 use core::mem::{replace, MaybeUninit};
 use kernel::page::PAGE_SHIFT;
@@ -152,7 +152,7 @@ impl<'a> Request<'a> {
         let region = find(remote.0, if write { Want::Write } else { Want::Read })?;
         counters::count(Counter::Processed);
         let (foreign, pins) = (region.is_foreign(), self.flags.pins(write, params::pin_reads()));
-        let bytes = plan::bytes(region.region().memory().length(), remote.1, segments.measure().bytes, 0, bound);
+        let bytes = steps::bytes(region.region().memory().length(), remote.1, segments.measure().bytes, 0, bound);
         let path = if pins && !foreign { Path::Pinned } else { Path::Mapped };
         let timer = *self.timer.get_or_insert_with(|| Timer::of(path, bytes));
         if foreign && matches!(self.carrier, Carrier::Caller) {
@@ -265,7 +265,7 @@ impl<'a> Request<'a> {
             }
             if copied == 0 {
                 held = None;
-                if once || !copy::fault_in(local, at, way, left.min(plan::MAX_STEP)) {
+                if once || !copy::fault_in(local, at, way, left.min(steps::MAX_STEP)) {
                     break STATUS_FAILED;
                 }
                 held = find(remote.0, want).ok();
@@ -282,7 +282,7 @@ impl<'a> Request<'a> {
     fn run_regions(&mut self, source: (Claimed, u64), destination: (Claimed, u64), bound: u64) -> u8 {
         let ((mut from, source), (mut to, destination)) = (source, destination);
         let lengths = (from.region().memory().length(), to.region().memory().length());
-        let bytes = plan::bytes(lengths.0, source, lengths.1, destination, bound);
+        let bytes = steps::bytes(lengths.0, source, lengths.1, destination, bound);
         self.timer.get_or_insert_with(|| Timer::of(Path::Pinned, bytes));
         from.accept();
         self.accept(&mut to, bytes);

@@ -4,8 +4,8 @@
 use crate::glue::charge::{Charge, Payer, Terms};
 use crate::glue::pin::{Batch, How, Slot, Stop};
 use crate::logic::memlock::FLOOR;
-use crate::logic::plan::Piece;
 use crate::logic::segment::{self, Cursor};
+use crate::logic::steps::Piece;
 use crate::uapi::ParamIovec;
 use kernel::page::PAGE_SHIFT;
 

@@ -5,7 +5,7 @@
 //! sleeps. Their callbacks, which run in any order and any context, only count down here and return when the driver
 //! must be woken. So only the driver can end the transfer.
 
-use crate::logic::plan::{Step, MAX_STEP};
+use crate::logic::steps::{Step, MAX_STEP};
 
 /// Most descriptors that a transfer has submitted at a time.
 pub const WINDOW: u32 = 1024;
@@ -341,7 +341,7 @@ mod tests {
         after, choose, failed, full, full_for_now, hand_over, land, launch, outstanding, overdue, refill_mark, retract,
         sleep, wake, worth_claiming, Attempt, Candidate, Driver, End, Limits, Nature, TransferState, Word,
     };
-    use crate::logic::plan::{Step, MAX_STEP};
+    use crate::logic::steps::{Step, MAX_STEP};
     use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
     use std::thread;
     use std::vec::Vec;

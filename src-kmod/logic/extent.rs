@@ -4,7 +4,7 @@
 //! An extent is a part of the region that is contiguous in the kernel's direct map. The list is a sequence of
 //! [`Extent`]s in the order of the region's bytes, without gaps.
 
-use crate::logic::plan::Piece;
+use crate::logic::steps::Piece;
 use core::mem::MaybeUninit;
 
 /// An extent, in 16 bytes, which C declares as `struct knem_extent`. It starts in the region where its predecessor
@@ -195,7 +195,7 @@ impl Iterator for Pieces<'_> {
 mod tests {
     extern crate std;
     use super::{append, append_pages, by_dirt, by_written, length, pieces, Append, Extent, Slot};
-    use crate::logic::plan::Piece;
+    use crate::logic::steps::Piece;
     use std::vec::Vec;
 
     const PAGE: u64 = 4096;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
 //! The geometry of the segments that a caller passes.
 
-use crate::logic::plan::Piece;
 use crate::logic::refusal::Refusal;
+use crate::logic::steps::Piece;
 use crate::uapi::ParamIovec;
 
 /// The totals of a list of segments.
@@ -155,8 +155,8 @@ pub fn touched_by(pieces: impl Iterator<Item = Piece>, page_shift: u32, most: u6
 mod tests {
     extern crate std;
     use super::{pieces_from, touched, touched_by, Cursor, Measure, Space};
-    use crate::logic::plan::Piece;
     use crate::logic::refusal::Refusal;
+    use crate::logic::steps::Piece;
     use crate::uapi::ParamIovec;
 
     const SPACE: Space = Space { end: 0x7fff_ffff_f000, tags: 0, page_shift: 12 };

@@ -6,8 +6,8 @@
 //! what it pinned.
 
 use knem_core::logic::extent::{self, Append, Extent};
-use knem_core::logic::plan::{self, Piece, Steps, MAX_STEP};
 use knem_core::logic::segment::{self, Space};
+use knem_core::logic::steps::{self, Piece, Steps, MAX_STEP};
 use knem_core::uapi::ParamIovec;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -129,7 +129,7 @@ proptest! {
         bound in prop_oneof![Just(u64::MAX), 0..900u64],
     ) {
         let ((left, _), (right, _)) = (pin(&maps.0, &sides.0), pin(&maps.1, &sides.1));
-        let bytes = plan::bytes(extent::length(&left), offsets.0, extent::length(&right), offsets.1, bound);
+        let bytes = steps::bytes(extent::length(&left), offsets.0, extent::length(&right), offsets.1, bound);
         let (memory, mut out) = (pattern(1), pattern(101));
         let moved = carry_out(
             (&memory, extent::pieces(&left, offsets.0)),
@@ -158,7 +158,7 @@ proptest! {
     ) {
         let (region, _) = pin(&map, &sides.0);
         let local = SPACE.measure(&sides.1).expect("within memory");
-        let bytes = plan::bytes(extent::length(&region), offset, local.bytes, 0, u64::MAX);
+        let bytes = steps::bytes(extent::length(&region), offset, local.bytes, 0, u64::MAX);
         let (memory, mut out) = (pattern(1), pattern(101));
         carry_out((&memory, extent::pieces(&region, offset)), (&mut out, segment::pieces(&sides.1)), bytes);
 

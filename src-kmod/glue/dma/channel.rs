@@ -4,7 +4,7 @@
 use crate::glue::dma::flight::{landed, Flight};
 use crate::glue::{ffi, params};
 use crate::logic::dma::{self, Candidate, Limits, Nature};
-use crate::logic::plan::Step;
+use crate::logic::steps::Step;
 use core::ptr::NonNull;
 use kernel::new_mutex;
 use kernel::prelude::*;

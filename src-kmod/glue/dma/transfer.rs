@@ -8,7 +8,7 @@ use crate::glue::job::Job;
 use crate::glue::{counters, ffi, params, task};
 use crate::logic::counter::Counter;
 use crate::logic::dma::{self, End};
-use crate::logic::plan::{Step, Steps, MAX_STEP, WORK};
+use crate::logic::steps::{Step, Steps, MAX_STEP, WORK};
 use crate::uapi::{STATUS_FAILED, STATUS_SUCCESS};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -155,22 +155,22 @@ impl Transfer {
         let (mut submitted, mut by_cpu) = (self.submitted, self.by_cpu);
         let (mut cut_short, mut paused) = (false, false);
         let (mut since_check, mut copied) = (0u64, self.copied);
-        'plan: for mut step in Steps::new(left, right, self.job.left().saturating_sub(submitted)) {
+        'steps: for mut step in Steps::new(left, right, self.job.left().saturating_sub(submitted)) {
             while step.len != 0 {
                 if since_check >= MAX_STEP {
                     if over() {
                         cut_short = true;
-                        break 'plan;
+                        break 'steps;
                     }
                     if self.flight.failed() {
-                        break 'plan;
+                        break 'steps;
                     }
                     task::resched();
                     since_check = 0;
                 }
                 if self.in_turns && copied >= WORK {
                     paused = true;
-                    break 'plan;
+                    break 'steps;
                 }
                 let chunk = limits.cut(&step);
                 let part = Step { len: chunk.len, ..step };
@@ -178,7 +178,7 @@ impl Transfer {
                 if engine {
                     match self.hand_over(part) {
                         Handed::Over => {}
-                        Handed::Later => break 'plan,
+                        Handed::Later => break 'steps,
                         Handed::Never => {
                             by_cpu = true;
                             engine = false;

@@ -145,13 +145,13 @@ mod tests {
 
     #[test]
     fn steps_are_never_longer_than_the_largest() {
-        let plan = steps(&[(0, 3 * MAX_STEP + 1)], &[(7, u64::MAX)], u64::MAX);
-        assert_eq!(plan.len(), 4);
-        assert_eq!(plan.last(), Some(&(3 * MAX_STEP, 7 + 3 * MAX_STEP, 1)));
+        let steps = steps(&[(0, 3 * MAX_STEP + 1)], &[(7, u64::MAX)], u64::MAX);
+        assert_eq!(steps.len(), 4);
+        assert_eq!(steps.last(), Some(&(3 * MAX_STEP, 7 + 3 * MAX_STEP, 1)));
     }
 
     #[test]
-    fn a_single_step_is_the_whole_plan() {
+    fn a_single_step_is_the_whole_copy() {
         let some = |addr, len| [Piece { addr, len }, Piece { addr: 0, len: 1 }].into_iter();
         assert_eq!(single(some(7, 8), some(9, 10), 8), Some(Step { left: 7, right: 9, len: 8 }));
         for (left, right, bytes) in [(7, 10, 8), (10, 7, 8), (8, 8, 0), (u64::MAX, u64::MAX, MAX_STEP + 1)] {
