@@ -13,7 +13,8 @@
 #   make repo             repositories of them for apt and dnf, in dist/repo/; KEY=... signs
 #   make dist             the release's tarball, in dist/: builds without network, also with dpkg-buildpackage and rpmbuild -tb
 #   make demo             two processes exchange verified data through /dev/knem on Debian 13's kernel; KERNEL=7.3 is another one
-#   make check            everything that has to hold: format, lints, tests, packages, and the driver on every supported kernel
+#   make check            everything that has to hold: format, lints, tests, packages, and the driver on every supported kernel;
+#                         SCOPE=--host is a part of it (cargo xtask check --help)
 #   make check-all        that, with each kernel in every way and flavour
 #   make drills           what happens to packages in a site's life: installed, upgraded, interrupted, removed
 #   make clients          Debian's own Open MPI, MPICH, UCX and NetPIPE over /dev/knem on stock kernels, every byte compared
@@ -72,8 +73,11 @@ local-install local-uninstall:
 	done; \
 	echo nothing is installed in $(call q,$(PREFIX)): run make and make install, with the same PREFIX >&2; exit 1
 
-check packages dist: | checkout linker
+packages dist: | checkout linker
 	$(CARGO) xtask $@
+
+check: | checkout linker
+	$(CARGO) xtask check $(SCOPE)
 
 check-all: | checkout linker
 	$(CARGO) xtask check --all
