@@ -12,3 +12,4 @@ pub mod demo;
 pub mod programs;
 pub mod uml;
 pub mod vm;
+pub mod words;

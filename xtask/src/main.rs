@@ -11,7 +11,7 @@ use knem_lab::lab::Lab;
 use knem_lab::workspace::Workspace;
 use knem_lab::{host, namespace};
 use knem_packages::{self as packages, dist, object};
-use xtask::{address, arm64, budget, check, demo, uml, vm};
+use xtask::{address, arm64, budget, check, demo, uml, vm, words};
 
 /// Build, package and test KNEM.
 #[derive(Parser)]
@@ -29,6 +29,8 @@ enum Task {
     Check(check::Scope),
     /// Count the instructions of the driver's calls on a stock kernel, and compare them with tests/budget/budget.txt.
     Budget(budget::Arguments),
+    /// List words and long lines that do not belong in the texts.
+    Words(words::Arguments),
     /// Build the packages: .deb and .rpm, in dist/; and have lintian and rpmlint judge them.
     Packages {
         /// Leave the judges out. They take root.
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => (demo::run(&arguments).map(|()| 0), 1),
         Task::Budget(arguments) => (budget::run(&arguments).map(|()| 0), 1),
         Task::Check(scope) => (check::run(&scope).map(|()| 0), 1),
+        Task::Words(arguments) => (words::run(&arguments).map(|()| 0), 1),
         Task::Packages { no_lint, reproducible } => (show_packages(!no_lint, reproducible).map(|()| 0), 1),
         Task::Repo { key } => (make_repositories(key.as_deref()).map(|()| 0), 1),
         Task::Dist { compare } => (make_tarball(compare).map(|()| 0), 1),
