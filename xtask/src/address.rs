@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
 //! `cargo xtask address`: the project's address, which is `repository` in the top Cargo.toml and nowhere else.
 //!
-//! Messages and RPM packages read it from there. Texts that are read as they are (SECURITY.md, debian/control, recipes) have blocks
-//! between the comments `address` and `/address`, which this command writes and a test compares.
+//! Messages and RPM packages read it from there. Texts that are read as they are (SECURITY.md, debian/control, recipes)
+//! have blocks between the comments `address` and `/address`, which this command writes and a test compares.
 
 use std::fs;
 use std::path::Path;

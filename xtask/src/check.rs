@@ -39,7 +39,8 @@ const fn lane(kernel: &'static str, way: Way, tests: &'static [&'static str], ex
     Lane { kernel, way, tests, extra }
 }
 
-/// All lanes; docs/development.md has this table. Each series of Cargo.toml has one in each way that Debian's kernel allows.
+/// All lanes; docs/development.md has this table. Each series of Cargo.toml has one in each way that Debian's kernel
+/// allows.
 const LANES: &[Lane] = &[
     lane("5.10", Way::Object, CORE, false),
     lane("6.1", Way::Object, SUITE, false),
@@ -58,8 +59,8 @@ const LANES: &[Lane] = &[
 /// The driver is there, keeps to the interface, and protects members of the group from each other.
 const CORE: &[&str] = &["knem selftest", CONFORMANCE, LIMITS];
 
-/// The interface from Rust, as root and as a member of the group with limits, and from C, for 64 and for 32 bits; one member against
-/// another; the example of the guide; random sequences against a model.
+/// The interface from Rust, as root and as a member of the group with limits, and from C, for 64 and for 32 bits; one
+/// member against another; the example of the guide; random sequences against a model.
 const SUITE: &[&str] = WHOLE.split_at(WHOLE.len() - 1).0;
 
 /// All that, and last what loads and unloads the driver, with parameters and DMA engines.
@@ -83,8 +84,8 @@ const INSTRUCTIONS: &str = "instructions of the driver's calls";
 const CLIENTS: &str = "MPI libraries over the driver, the short form";
 const DEBUG: &str = "driver on the debug kernel";
 
-/// The suite as a batch system runs a job: an ordinary member, in a control group with cpuset, cpu.max, pids.max and memory.max. It
-/// leaves out what takes root.
+/// The suite as a batch system runs a job: an ordinary member, in a control group with cpuset, cpu.max, pids.max and
+/// memory.max. It leaves out what takes root.
 const MEMBER: &str = "knem-limits confine /usr/local/bin/knem-conformance";
 
 /// Attackers beside a victim of another user.
@@ -106,7 +107,8 @@ const EXCUSES: &[Excuse] = &[
     // Threads of processes for drivers report since 6.10 that they are killed.
     excuse("offload::thread", "kernel ", "6.12"),
     excuse("closing::requests_fail_when_the_process_of_the_thread", "kernel ", "6.12"),
-    // A page that is pinned for reading alone is copied by its owner's next write, where memory was read-only in between.
+    // A page that is pinned for reading alone is copied by its owner's next write, where memory was read-only in
+    // between.
     excuse("kinds::read_only_memory_follows_its_owner", "kernel ", "5.19"),
     excuse("kinds::memory_whose_protection_changes_follows_its_owner", "kernel ", "5.19"),
     // A long-term pin of what userfaultfd has not filled in yet fails at once.
@@ -129,7 +131,8 @@ const fn excuse(test: &'static str, reason: &'static str, before: &'static str) 
     Excuse { test, reason, before }
 }
 
-/// Memory in MiB and processors of the machine the tests run in: one processor is outside of the member's cpuset, which still has two.
+/// Memory in MiB and processors of the machine the tests run in: one processor is outside of the member's cpuset, which
+/// still has two.
 const MEMORY: u32 = 4096;
 const PROCESSORS: u32 = 3;
 
@@ -152,7 +155,8 @@ pub struct Scope {
     /// Also every series in every way, and other flavours: some twenty minutes more.
     #[arg(long)]
     all: bool,
-    /// Only the checks on the kernels whose names have one of these words in them, such as 6.12, "7.3 (object)", MPI or debug.
+    /// Only the checks on the kernels whose names have one of these words in them, such as 6.12, "7.3 (object)", MPI or
+    /// debug.
     #[arg(long = "lane", value_name = "WORD", requires = "kernels")]
     lanes: Vec<String>,
 }
@@ -272,7 +276,8 @@ fn of_the_packages(lab: &Lab, built: &Built, steps: &mut Steps) {
 fn on_the_kernels(lab: &Lab, packages: &Packages, scope: &Scope, steps: &mut Steps) {
     let Some(programs) = steps.run("building the test programs", || programs::build(&lab.workspace)) else { return };
     for lane in LANES.iter().filter(|lane| scope.takes(lane)) {
-        // A distribution past its end leaves the mirrors some day. A series that a distribution has lost is a failure of its lane.
+        // A distribution past its end leaves the mirrors some day. A series that a distribution has lost is a failure
+        // of its lane.
         let gone = lab.missing().join(" and ");
         if !gone.is_empty() && lab.kernel(Some(lane.kernel)).is_err() {
             run::step(&format!("check: {} is SKIPPED: the mirror has nothing of Debian {gone} any more", lane.name()));
@@ -440,7 +445,8 @@ mod tests {
         }
     }
 
-    /// The jobs of the workflow together are `make check`: each lane and check on the kernels belongs to exactly one of them.
+    /// The jobs of the workflow together are `make check`: each lane and check on the kernels belongs to exactly one of
+    /// them.
     #[test]
     fn the_workflow_leaves_nothing_out() {
         let workspace = Workspace::find().expect("the workspace");

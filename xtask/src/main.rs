@@ -54,7 +54,8 @@ enum Task {
     },
     /// Show the project's address, or set it everywhere.
     Address(address::Arguments),
-    /// Compile the driver's Rust part into the objects for kernels without Rust, and check that every kernel can take them.
+    /// Compile the driver's Rust part into the objects for kernels without Rust, and check that every kernel can take
+    /// them.
     Object(object::Arguments),
     /// Build the module for Debian's arm64 kernels, and boot them in an emulator.
     Arm64(arm64::Arguments),
@@ -68,7 +69,8 @@ enum Task {
 
 #[derive(Subcommand)]
 enum Uml {
-    /// Run a command in it as root with the driver loaded, and exit with its status (125: the kernel or the driver had problems).
+    /// Run a command in it as root with the driver loaded, and exit with its status (125: the kernel or the driver had
+    /// problems).
     Run(uml::Arguments),
     /// Show that each of its detectors finds a bug made for it.
     Detectors {
@@ -79,7 +81,8 @@ enum Uml {
 
 #[derive(Subcommand)]
 enum Vm {
-    /// Boot a kernel, run a command in it as root, and exit with its status (125: the machine or its kernel had problems).
+    /// Boot a kernel, run a command in it as root, and exit with its status (125: the machine or its kernel had
+    /// problems).
     Run(vm::Arguments),
     /// List the kernels the archive offers and what each series stands for today.
     Kernels,
