@@ -11,10 +11,10 @@ except ImportError:
 
 
 class Knem(Package):
-    """Command, header and pkg-config file of KNEM: single-copy transfers between the processes of a machine. Packages or
-    knem_local_install install the module on each machine; nothing that Spack installs loads it.
+    """Command, header and pkg-config file of KNEM: single-copy transfers between the processes of a machine.
+    Packages or knem_local_install install the module on each machine; nothing that Spack installs loads it.
 
-    Spack searches the tarball of `make dist` in the current directory and in its mirrors."""
+    Spack looks for the tarball of `make dist` in the current directory and in its mirrors."""
 
     url = f"file://{os.getcwd()}/knem-2.0.0.tar.gz"
     manual_download = True
