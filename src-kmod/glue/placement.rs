@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Which CPUs the worker thread of a context runs on.
+//! The CPUs that the worker thread of a context runs on.
 
 use crate::glue::account::Account;
 use crate::glue::ffi;
@@ -10,11 +10,11 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::uaccess::{UserPtr, UserSlice};
 
-/// A set of processors, as C's `struct cpumask`: as many bytes as the machine's processors need.
+/// A set of CPUs, as C's `struct cpumask`, with as many words as the machine's CPUs need.
 pub(crate) struct Processors(KVec<usize>);
 
 impl Processors {
-    /// No processors.
+    /// Returns the empty set.
     fn none() -> Result<Self> {
         let words = ffi::knem_shim_cpumask_words();
         let mut mask = KVec::with_capacity(words, GFP_KERNEL_ACCOUNT)?;
@@ -24,32 +24,32 @@ impl Processors {
         Ok(Self(mask))
     }
 
-    /// Those that the calling task may use now.
+    /// Returns the CPUs that the calling task may use now.
     fn own() -> Result<Self> {
         let mut mask = Self::none()?;
-        // SAFETY: As many words as C asked for.
+        // SAFETY: The mask has `knem_shim_cpumask_words` words, which is the size that C writes.
         unsafe { ffi::knem_shim_allowed_cpus(mask.0.as_mut_ptr().cast()) };
         Ok(mask)
     }
 
-    /// Those of the calling task's cpuset.
+    /// Returns the CPUs of the calling task's cpuset.
     fn of_cpuset(account: &Account) -> Result<Self> {
         let mut mask = Self::none()?;
         account.wait_for_probe()?;
-        // SAFETY: As many words as C asked for.
+        // SAFETY: The mask has `knem_shim_cpumask_words` words, which is the size that C writes.
         kernel::error::to_result(unsafe { ffi::knem_shim_cpuset_cpus(mask.0.as_mut_ptr().cast()) })?;
         Ok(mask)
     }
 
-    /// Those of the machine.
+    /// Returns the online CPUs.
     fn online() -> Result<Self> {
         let mut mask = Self::none()?;
-        // SAFETY: As many words as C asked for.
+        // SAFETY: The mask has `knem_shim_cpumask_words` words, which is the size that C writes.
         unsafe { ffi::knem_shim_online_cpus(mask.0.as_mut_ptr().cast()) };
         Ok(mask)
     }
 
-    /// Those that the calling task may use now, or all others.
+    /// Returns the CPUs that the calling task may use now, or all others if `reversed`.
     fn current(reversed: bool) -> Result<Self> {
         let mut mask = Self::own()?;
         if reversed {
@@ -60,14 +60,15 @@ impl Processors {
         Ok(mask)
     }
 
-    /// Those of a mask in user memory, a bit each: what it lacks is not in the set, what it has in excess is ignored.
+    /// Reads a mask in user memory, one bit for each CPU. Bits that it lacks are 0, bits in excess are ignored.
     fn custom(address: u64, length: u32) -> Result<Self> {
         let mut mask = Self::none()?;
         let room = mask.0.len().saturating_mul(size_of::<usize>());
         let length = usize::try_from(length).map_err(|_| EFAULT)?.min(room);
         let address = usize::try_from(address).map_err(|_| EFAULT)?;
         let mut reader = UserSlice::new(UserPtr::from_addr(address), length).reader();
-        // SAFETY: The bytes of the words, all of which exist and may take any value, seen through the only reference.
+        // SAFETY: The slice covers exactly the initialised words of the mask, which may have any value, and the mask is
+        // accessed only through it meanwhile.
         let bytes = unsafe { core::slice::from_raw_parts_mut(mask.0.as_mut_ptr().cast::<u8>(), room) };
         if let Some(bytes) = bytes.get_mut(..length) {
             reader.read_slice(bytes)?;
@@ -75,7 +76,7 @@ impl Processors {
         Ok(mask)
     }
 
-    /// Those that a BIND_OFFLOAD asks for.
+    /// Returns the CPUs that a BIND_OFFLOAD requests.
     ///
     /// # Errors
     /// EINVAL unless the flags are exactly one of the three; EFAULT; ENOMEM.
@@ -89,7 +90,7 @@ impl Processors {
         Ok(Arc::new(processors, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// Those that the parameter `binding` asks for.
+    /// Returns the CPUs that the parameter `binding` requests.
     ///
     /// # Errors
     /// ENOMEM.
@@ -101,14 +102,16 @@ impl Processors {
         Ok(Arc::new(processors, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// Has the calling worker run on these CPUs. If all of them are offline, it stays where it is.
+    /// Binds the calling worker thread to these CPUs. If all of them are offline, its affinity does not change.
     pub(crate) fn bind(&self) {
-        // SAFETY: As many words as C asked for; changes the calling thread only.
+        // SAFETY: The mask has `knem_shim_cpumask_words` words, which is the size that C reads. Only the affinity of
+        // the calling thread changes.
         unsafe { ffi::knem_worker_bind(self.0.as_ptr().cast()) }
     }
 }
 
-/// The CPUs for a worker that the calling task starts: those wanted of its cpuset, or its own if there are none.
+/// Chooses the CPUs for a worker thread that the calling task starts: the wanted ones that are in its cpuset, or those
+/// that it may use now if there are none.
 ///
 /// # Errors
 /// ENOMEM; EINTR if the caller is killed.
@@ -116,7 +119,7 @@ pub(crate) fn choose(wanted: &Processors, account: &Account) -> Result<Processor
     let mut chosen = Processors::online()?;
     cpus::intersect(&mut chosen.0, &wanted.0);
     let own = Processors::own()?;
-    // The cpuset, which takes more to learn, has all that the task may use.
+    // The cpuset contains all CPUs that the task may use now, and is more expensive to determine.
     if !cpus::within(&chosen.0, &own.0) {
         cpus::intersect(&mut chosen.0, &Processors::of_cpuset(account)?.0);
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The text of the device: totals, and with `statsverbose` contexts and regions. The finer text is in `proc`.
+//! The text that /dev/knem returns: totals, and with `statsverbose` contexts and regions. Detailed statistics are in
+//! `proc`.
 
 use crate::glue::context::Context;
 use crate::glue::region::Listed;
@@ -10,21 +11,21 @@ use core::fmt::Write;
 use kernel::bindings;
 use kernel::prelude::*;
 
-/// Whoever opened the file that the statistics are read from.
+/// The opener of the file that the statistics are read from.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader {
     uid: u32,
-    /// Whether it may see everybody's contexts (CAP_SYS_ADMIN).
+    /// Whether it may see the contexts of all users (CAP_SYS_ADMIN).
     admin: bool,
 }
 
 impl Reader {
-    /// The opener of a file.
+    /// Returns the opener of a file.
     ///
     /// # Safety
-    /// `file` is an open file.
+    /// `file` must be an open file.
     pub(crate) unsafe fn of(file: *const bindings::file) -> Self {
-        // SAFETY: The caller's promise.
+        // SAFETY: The caller guarantees that `file` is an open file.
         unsafe { Self { uid: ffi::knem_shim_file_uid(file), admin: ffi::knem_shim_file_admin(file) } }
     }
 
@@ -34,10 +35,10 @@ impl Reader {
     }
 }
 
-/// More would not be read by anybody, and has to be had in one piece.
+/// Most bytes of the text, which is allocated in one piece.
 const LONGEST: usize = 1 << 24;
 
-/// The statistics text for a reader, as long as the parameter `statslen` allows.
+/// Returns the statistics text for a reader, as long as the parameter `statslen` allows.
 ///
 /// # Errors
 /// ENOMEM.
@@ -55,7 +56,7 @@ pub(crate) fn text(reader: Reader) -> Result<KVVec<u8>> {
         debug: params::debug(),
         totals: &totals,
     };
-    // It fails where the text is full, which is how it should end then.
+    // This fails when the buffer is full, which is where the text must end.
     let _ = report.write(&mut out);
     if params::stats_verbose() {
         let _ = list(&reader, &mut out).and_then(|()| report.write_more(&mut out));
@@ -63,7 +64,7 @@ pub(crate) fn text(reader: Reader) -> Result<KVVec<u8>> {
     Ok(out.0)
 }
 
-/// Regions that are looked at under a context's lock at a time.
+/// Number of regions that are read at a time under a context's lock.
 const BATCH: usize = 32;
 
 /// Lists the contexts that the reader may see, and their regions. All numbers are ordinals.

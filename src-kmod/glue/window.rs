@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Memory that is pinned window by window, each for as long as it is copied.
+//! Memory that is pinned window by window, each only while it is copied.
 
 use crate::glue::charge::{Charge, Payer, Terms};
 use crate::glue::pin::{Batch, How, Slot, Stop};
@@ -9,7 +9,7 @@ use crate::logic::segment::{self, Cursor};
 use crate::uapi::ParamIovec;
 use kernel::page::PAGE_SHIFT;
 
-/// How far a copy has come in segments, and the account of its windows.
+/// How far a copy has progressed in segments, and the charge of its windows.
 pub(crate) struct Walk {
     at: Cursor,
     charge: Charge,
@@ -17,15 +17,16 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// Starts at a byte of the segments. Without a `payer` the windows have [`FLOOR`] pages at most, and count for the machine alone.
+    /// Starts at a byte of the segments. Without a `payer` a window has at most [`FLOOR`] pages, and is charged to the
+    /// machine alone.
     pub(crate) const fn new(at: Cursor, payer: Option<Payer>, terms: Terms) -> Self {
         Self { at, charge: Charge::new(payer), terms }
     }
 
-    /// Pins what follows: as many pages as there is room for, `bytes` bytes at most, and less where the limits forbid more.
+    /// Pins the next window: as many pages as `room` holds, `bytes` bytes at most, and fewer if the limits forbid more.
     ///
     /// # Errors
-    /// As [`Batch::pin`]. Limits do not make it fail: they shorten the window.
+    /// As [`Batch::pin`]. Limits do not cause an error, they shorten the window.
     pub(crate) fn open<'a>(
         &'a mut self,
         how: How<'_>,
@@ -53,7 +54,7 @@ impl Walk {
         }
     }
 
-    /// As many bytes were copied.
+    /// Moves the position after `bytes` copied bytes.
     pub(crate) fn advance(&mut self, segments: &[ParamIovec], bytes: u64) {
         self.at = self.at.after(segments, bytes);
     }
@@ -77,7 +78,7 @@ impl Window<'_> {
         self.batch.pieces()
     }
 
-    /// The memory is about to be written.
+    /// Records that the memory is about to be written.
     pub(crate) fn mark_written(&mut self) {
         self.dirty = true;
     }

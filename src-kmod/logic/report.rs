@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! The statistics text that `/dev/knem` gives to read. Its lines are part of the interface.
+//! The statistics text that a read of `/dev/knem` returns. Its lines are part of the interface.
 
 use crate::logic::counter::{Counter, Totals};
 use crate::logic::flags::Masks;
@@ -9,31 +9,31 @@ use core::fmt::{Display, Formatter, Result, Write};
 /// Bytes that hold every report: 21 lines, the numbers at their longest, a version of up to 100 characters.
 pub const MAX_LEN: usize = 2048;
 
-/// What the report tells.
+/// The content of the report.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
     /// Version of the driver.
     pub version: &'a str,
     /// Forced and ignored flags.
     pub masks: Masks,
-    /// The DMA engines.
+    /// The state of DMA.
     pub engine: Engine,
-    /// Whether the driver tells the kernel's log what it refuses (parameter `debug`).
+    /// Whether the driver logs refusals (parameter `debug`).
     pub debug: bool,
     /// The counters.
     pub totals: &'a Totals,
 }
 
-/// What there is of DMA engines.
+/// The state of DMA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// The kernel is built without them (CONFIG_DMA_ENGINE).
+    /// The kernel is built without DMA engines (CONFIG_DMA_ENGINE).
     NoKernelSupport,
-    /// The administrator does not want any (parameter `dma`).
+    /// The administrator has disabled it (parameter `dma`).
     Disabled,
-    /// No channel can be had.
+    /// No channel is available.
     NoChannel,
-    /// Requests can have one.
+    /// A channel is available.
     Available {
         /// Parameter `dmamin`.
         chunk_min: u64,
@@ -54,7 +54,7 @@ impl Display for Engine {
 }
 
 impl Report<'_> {
-    /// Writes what the interface has no line for, and nobody but an administrator asks for.
+    /// Writes lines that are not part of the interface, for administrators.
     ///
     /// # Errors
     /// Only those of `out`.
@@ -80,7 +80,7 @@ impl Report<'_> {
     }
 }
 
-/// Labels as the original printed them since 0.9.6.
+/// Labels as in the original driver since 0.9.6.
 const LINES: [(&str, Counter); 13] = [
     (" Requests submitted                           ", Counter::Submitted),
     (" Requests processed (total)                   ", Counter::Processed),

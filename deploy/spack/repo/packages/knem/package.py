@@ -16,6 +16,8 @@ class Knem(Package):
 
     Spack looks for the tarball of `make dist` in the current directory and in its mirrors."""
 
+    # address
+    # /address
     url = f"file://{os.getcwd()}/knem-2.0.0.tar.gz"
     manual_download = True
 
