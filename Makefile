@@ -2,22 +2,25 @@
 # The front door.
 #
 # For a site (cargo, a C compiler and make are all it takes; no root, no network with the release's tarball):
-#   make                  the command and what is installed with it; and the module for KVERSION, if it can be built here
-#   make install          ... into PREFIX (/opt/knem-<version>), below DESTDIR; once per cluster, and once more for each KVERSION
+#   make                  the command and what is installed with it; the module for KVERSION, if it can be built here
+#   make install          ... into PREFIX (/opt/knem-<version>), below DESTDIR; once per cluster, and for each KVERSION
 #   make local-install    activates PREFIX on this machine, as root: PREFIX/sbin/knem_local_install
 #   make local-uninstall  undoes that;  make uninstall  removes what was installed into PREFIX
 #
-# For packagers and developers, done by `cargo xtask` (`cargo xtask help` shows the rest). Tools that are missing are named, with the
-# command that installs them; `make demo`, `make check` and `make check-all` run it, and so does CI (CI=true):
+# For packagers and developers, done by `cargo xtask` (`cargo xtask help` shows the rest). Tools that are missing are
+# named, with the command that installs them; `make demo`, `make check` and `make check-all` run it, and so does CI
+# (CI=true):
 #   make packages         the .deb and .rpm files, in dist/
 #   make repo             repositories of them for apt and dnf, in dist/repo/; KEY=... signs
-#   make dist             the release's tarball, in dist/: builds without network, also with dpkg-buildpackage and rpmbuild -tb
-#   make demo             two processes exchange verified data through /dev/knem on Debian 13's kernel; KERNEL=7.3 is another one
-#   make check            everything that has to hold: format, lints, tests, packages, and the driver on every supported kernel
+#   make dist             the release's tarball, in dist/: builds without network, also by dpkg-buildpackage and rpmbuild
+#   make demo             two processes exchange verified data through /dev/knem on Debian 13's kernel, or on KERNEL=7.3
+#   make check            everything that must hold: format, lints, tests, packages, the driver on every supported kernel;
+#                         SCOPE=--host is a part of it (cargo xtask check --help)
 #   make check-all        that, with each kernel in every way and flavour
 #   make drills           what happens to packages in a site's life: installed, upgraded, interrupted, removed
-#   make clients          Debian's own Open MPI, MPICH, UCX and NetPIPE over /dev/knem on stock kernels, every byte compared
-#   make clean            removes what was built here; the cache of kernels and images stays (~/.cache/knem, or $KNEM_CACHE)
+#   make clients          Debian's Open MPI, MPICH, UCX and NetPIPE over /dev/knem on stock kernels, every byte compared
+#   make bench            measures the driver in User Mode Linux, and writes docs/performance.md
+#   make clean            removes what was built here; the cache stays (~/.cache/knem, or $KNEM_CACHE)
 
 # What ./configure was given.
 -include config.mk
@@ -43,7 +46,7 @@ blank := $() $()
 flags := $(or $(CARGO_ENCODED_RUSTFLAGS),$(subst $(blank),$(unit),$(strip $(RUSTFLAGS))))
 
 .PHONY: all build module install uninstall local-install local-uninstall demo check check-all packages repo dist drills \
-        clients clean distclean checkout linker
+        clients bench clean distclean checkout linker
 .DELETE_ON_ERROR:
 
 all: build module
@@ -64,7 +67,8 @@ install:
 uninstall:
 	@PREFIX=$(call q,$(PREFIX)) sh install/prefix.sh uninstall $(call q,$(DESTDIR))
 
-# In an image, the prefix may be in it or the machine's own. Without KVERSION: for every kernel there that the prefix has a module for.
+# In an image, the prefix may be in it or the machine's own. Without KVERSION: for every kernel there that the prefix
+# has a module for.
 local-install local-uninstall:
 	@for tool in $(call q,$(DESTDIR)$(PREFIX)/sbin/knem_local_install) $(call q,$(PREFIX)/sbin/knem_local_install); do \
 	    [ ! -f "$$tool" ] || exec env KVERSION=$(if $(filter-out file,$(origin KVERSION)),$(call q,$(KVERSION))) \
@@ -72,8 +76,11 @@ local-install local-uninstall:
 	done; \
 	echo nothing is installed in $(call q,$(PREFIX)): run make and make install, with the same PREFIX >&2; exit 1
 
-check packages dist: | checkout linker
+packages dist: | checkout linker
 	$(CARGO) xtask $@
+
+check: | checkout linker
+	$(CARGO) xtask check $(SCOPE)
 
 check-all: | checkout linker
 	$(CARGO) xtask check --all
@@ -90,6 +97,10 @@ drills: | checkout linker
 clients: | checkout linker
 	$(CARGO) run -p knem-clients -- --large
 
+bench: | checkout linker
+	$(CARGO) run -p knem-performance
+	$(CARGO) run -p knem-clients -- --times
+
 clean:
 	$(CARGO) clean
 	rm -rf $(call q,$(BUILD))
@@ -102,5 +113,5 @@ checkout:
 
 # What must be there before cargo can run. Only these three commands, and CI, install it.
 linker:
-	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter check check-all demo packages repo dist drills clients,$(MAKECMDGOALS)),xtask) \
+	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter check check-all demo packages repo dist drills clients bench,$(MAKECMDGOALS)),xtask) \
 	    $(if $(filter demo check check-all,$(MAKECMDGOALS)),install)

@@ -39,7 +39,8 @@ const fn lane(kernel: &'static str, way: Way, tests: &'static [&'static str], ex
     Lane { kernel, way, tests, extra }
 }
 
-/// All lanes; docs/development.md has this table. Each series of Cargo.toml has one in each way that Debian's kernel allows.
+/// All lanes; docs/development.md has this table. Each series of Cargo.toml has one in each way that Debian's kernel
+/// allows.
 const LANES: &[Lane] = &[
     lane("5.10", Way::Object, CORE, false),
     lane("6.1", Way::Object, SUITE, false),
@@ -58,8 +59,8 @@ const LANES: &[Lane] = &[
 /// The driver is there, keeps to the interface, and protects members of the group from each other.
 const CORE: &[&str] = &["knem selftest", CONFORMANCE, LIMITS];
 
-/// The interface from Rust, as root and as a member of the group with limits, and from C, for 64 and for 32 bits; one member against
-/// another; the example of the guide; random sequences against a model.
+/// The interface from Rust, as root and as a member of the group with limits, and from C, for 64 and for 32 bits; one
+/// member against another; the example of the guide; random sequences against a model.
 const SUITE: &[&str] = WHOLE.split_at(WHOLE.len() - 1).0;
 
 /// All that, and last what loads and unloads the driver, with parameters and DMA engines.
@@ -78,8 +79,13 @@ const WHOLE: &[&str] = &[
 
 const LIFE: &str = "knem-vm-tests";
 
-/// The suite as a batch system runs a job: an ordinary member, in a control group with cpuset, cpu.max, pids.max and memory.max. It
-/// leaves out what takes root.
+/// What else runs on kernels, by the names of the checks.
+const INSTRUCTIONS: &str = "instructions of the driver's calls";
+const CLIENTS: &str = "MPI libraries over the driver, the short form";
+const DEBUG: &str = "driver on the debug kernel";
+
+/// The suite as a batch system runs a job: an ordinary member, in a control group with cpuset, cpu.max, pids.max and
+/// memory.max. It leaves out what takes root.
 const MEMBER: &str = "knem-limits confine /usr/local/bin/knem-conformance";
 
 /// Attackers beside a victim of another user.
@@ -101,7 +107,8 @@ const EXCUSES: &[Excuse] = &[
     // Threads of processes for drivers report since 6.10 that they are killed.
     excuse("offload::thread", "kernel ", "6.12"),
     excuse("closing::requests_fail_when_the_process_of_the_thread", "kernel ", "6.12"),
-    // A page that is pinned for reading alone is copied by its owner's next write, where memory was read-only in between.
+    // A page that is pinned for reading alone is copied by its owner's next write, where memory was read-only in
+    // between.
     excuse("kinds::read_only_memory_follows_its_owner", "kernel ", "5.19"),
     excuse("kinds::memory_whose_protection_changes_follows_its_owner", "kernel ", "5.19"),
     // A long-term pin of what userfaultfd has not filled in yet fails at once.
@@ -124,7 +131,8 @@ const fn excuse(test: &'static str, reason: &'static str, before: &'static str) 
     Excuse { test, reason, before }
 }
 
-/// Memory in MiB and processors of the machine the tests run in: one processor is outside of the member's cpuset, which still has two.
+/// Memory in MiB and processors of the machine the tests run in: one processor is outside of the member's cpuset, which
+/// still has two.
 const MEMORY: u32 = 4096;
 const PROCESSORS: u32 = 3;
 
@@ -136,15 +144,19 @@ const DEBUG_MEMORY: u32 = 2560;
 #[derive(Debug, Args)]
 pub struct Scope {
     /// Only what runs on the host.
-    #[arg(long, conflicts_with_all = ["kernels", "all"])]
+    #[arg(long, conflicts_with_all = ["packages", "kernels", "all"])]
     host: bool,
+    /// Only what concerns the packages: lintian and rpmlint, the same bytes elsewhere, the fast drills.
+    #[arg(long, conflicts_with_all = ["kernels", "all"])]
+    packages: bool,
     /// Only what runs on the kernels.
     #[arg(long)]
     kernels: bool,
     /// Also every series in every way, and other flavours: some twenty minutes more.
     #[arg(long)]
     all: bool,
-    /// Only the lanes whose names have one of these words in them, such as 6.12 or "7.3 (object)".
+    /// Only the checks on the kernels whose names have one of these words in them, such as 6.12, "7.3 (object)", MPI or
+    /// debug.
     #[arg(long = "lane", value_name = "WORD", requires = "kernels")]
     lanes: Vec<String>,
 }
@@ -204,7 +216,7 @@ pub fn run(scope: &Scope) -> Result<()> {
     }
     let workspace = Workspace::find()?;
     let mut steps = Steps::default();
-    if !scope.kernels {
+    if !scope.kernels && !scope.packages {
         on_the_host(&workspace, &mut steps);
     }
     if scope.host {
@@ -215,8 +227,10 @@ pub fn run(scope: &Scope) -> Result<()> {
             if !scope.kernels {
                 of_the_packages(&lab, &built, &mut steps);
             }
-            if let Some(packages) = steps.run("repository", || packages::offered(&workspace, built)) {
-                on_the_kernels(&lab, &packages, scope, &mut steps);
+            if !scope.packages {
+                if let Some(packages) = steps.run("repository", || packages::offered(&workspace, built)) {
+                    on_the_kernels(&lab, &packages, scope, &mut steps);
+                }
             }
         }
     }
@@ -262,7 +276,8 @@ fn of_the_packages(lab: &Lab, built: &Built, steps: &mut Steps) {
 fn on_the_kernels(lab: &Lab, packages: &Packages, scope: &Scope, steps: &mut Steps) {
     let Some(programs) = steps.run("building the test programs", || programs::build(&lab.workspace)) else { return };
     for lane in LANES.iter().filter(|lane| scope.takes(lane)) {
-        // A distribution past its end leaves the mirrors some day. A series that a distribution has lost is a failure of its lane.
+        // A distribution past its end leaves the mirrors some day. A series that a distribution has lost is a failure
+        // of its lane.
         let gone = lab.missing().join(" and ");
         if !gone.is_empty() && lab.kernel(Some(lane.kernel)).is_err() {
             run::step(&format!("check: {} is SKIPPED: the mirror has nothing of Debian {gone} any more", lane.name()));
@@ -275,12 +290,16 @@ fn on_the_kernels(lab: &Lab, packages: &Packages, scope: &Scope, steps: &mut Ste
             steps.run(&format!("driver on kernel {kernel} of arm64 (object)"), || arm64::run_on(lab, &kernel, true));
         }
     }
-    if scope.lanes.is_empty() {
-        steps.run("instructions of the driver's calls", || budget::check(lab, packages));
-        steps.run("MPI libraries over the driver, the short form", || {
+    if scope.names(INSTRUCTIONS) {
+        steps.run(INSTRUCTIONS, || budget::check(lab, packages));
+    }
+    if scope.names(CLIENTS) {
+        steps.run(CLIENTS, || {
             run::run(cargo(&lab.workspace).args(["run", "--quiet", "-p", "knem-clients", "--", "--short"]))
         });
-        steps.run("driver on the debug kernel", || debug_kernel(lab, &programs));
+    }
+    if scope.names(DEBUG) {
+        steps.run(DEBUG, || debug_kernel(lab, &programs));
     }
 }
 
@@ -289,7 +308,12 @@ impl Scope {
         if self.lanes.is_empty() {
             return self.all || !lane.extra;
         }
-        self.lanes.iter().any(|word| lane.name().contains(word.as_str()))
+        self.names(&lane.name())
+    }
+
+    /// Whether a check of this name on the kernels is to be run.
+    fn names(&self, name: &str) -> bool {
+        self.lanes.is_empty() || self.lanes.iter().any(|word| name.contains(word.as_str()))
     }
 }
 
@@ -418,6 +442,29 @@ mod tests {
         for lane in LANES {
             let series = lane.kernel.split('-').next().expect("a series");
             assert!(workspace.series.iter().any(|known| known == series), "{} is not in Cargo.toml", lane.kernel);
+        }
+    }
+
+    /// The jobs of the workflow together are `make check`: each lane and check on the kernels belongs to exactly one of
+    /// them.
+    #[test]
+    fn the_workflow_leaves_nothing_out() {
+        let workspace = Workspace::find().expect("the workspace");
+        let workflow = std::fs::read_to_string(workspace.file(".github/workflows/check.yml")).expect("readable");
+        let words: Vec<&str> = workflow
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("lane: ["))
+            .flat_map(|list| list.trim_end_matches(']').split(", "))
+            .map(|word| word.trim_matches('"'))
+            .collect();
+        let lanes = LANES.iter().filter(|lane| !lane.extra).map(Lane::name);
+        let others = [INSTRUCTIONS, CLIENTS, DEBUG].map(str::to_owned);
+        for name in lanes.chain(others) {
+            let jobs = words.iter().filter(|word| name.contains(**word)).count();
+            assert_eq!(jobs, 1, "{name} is in {jobs} of the workflow's jobs: {words:?}");
+        }
+        for part in ["host", "packages", "kernels"] {
+            assert!(workflow.contains(&format!(".ci/run {part}")), "no job for {part}");
         }
     }
 

@@ -4,6 +4,7 @@
 //! The laboratory (`lab/`) has machines, `knem-packages` builds what is installed in them; here are the checks, the demonstration, and
 //! the commands on both.
 
+pub mod address;
 pub mod arm64;
 pub mod budget;
 pub mod check;
@@ -11,3 +12,4 @@ pub mod demo;
 pub mod programs;
 pub mod uml;
 pub mod vm;
+pub mod words;

@@ -11,7 +11,7 @@ use knem_lab::lab::Lab;
 use knem_lab::workspace::Workspace;
 use knem_lab::{host, namespace};
 use knem_packages::{self as packages, dist, object};
-use xtask::{arm64, budget, check, demo, uml, vm};
+use xtask::{address, arm64, budget, check, demo, uml, vm, words};
 
 /// Build, package and test KNEM.
 #[derive(Parser)]
@@ -29,6 +29,8 @@ enum Task {
     Check(check::Scope),
     /// Count the instructions of the driver's calls on a stock kernel, and compare them with tests/budget/budget.txt.
     Budget(budget::Arguments),
+    /// List words and long lines that do not belong in the texts.
+    Words(words::Arguments),
     /// Build the packages: .deb and .rpm, in dist/; and have lintian and rpmlint judge them.
     Packages {
         /// Leave the judges out. They take root.
@@ -50,7 +52,10 @@ enum Task {
         #[arg(long)]
         compare: bool,
     },
-    /// Compile the driver's Rust part into the objects for kernels without Rust, and check that every kernel can take them.
+    /// Show the project's address, or set it everywhere.
+    Address(address::Arguments),
+    /// Compile the driver's Rust part into the objects for kernels without Rust, and check that every kernel can take
+    /// them.
     Object(object::Arguments),
     /// Build the module for Debian's arm64 kernels, and boot them in an emulator.
     Arm64(arm64::Arguments),
@@ -64,7 +69,8 @@ enum Task {
 
 #[derive(Subcommand)]
 enum Uml {
-    /// Run a command in it as root with the driver loaded, and exit with its status (125: the kernel or the driver had problems).
+    /// Run a command in it as root with the driver loaded, and exit with its status (125: the kernel or the driver had
+    /// problems).
     Run(uml::Arguments),
     /// Show that each of its detectors finds a bug made for it.
     Detectors {
@@ -75,7 +81,8 @@ enum Uml {
 
 #[derive(Subcommand)]
 enum Vm {
-    /// Boot a kernel, run a command in it as root, and exit with its status (125: the machine or its kernel had problems).
+    /// Boot a kernel, run a command in it as root, and exit with its status (125: the machine or its kernel had
+    /// problems).
     Run(vm::Arguments),
     /// List the kernels the archive offers and what each series stands for today.
     Kernels,
@@ -90,9 +97,11 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => (demo::run(&arguments).map(|()| 0), 1),
         Task::Budget(arguments) => (budget::run(&arguments).map(|()| 0), 1),
         Task::Check(scope) => (check::run(&scope).map(|()| 0), 1),
+        Task::Words(arguments) => (words::run(&arguments).map(|()| 0), 1),
         Task::Packages { no_lint, reproducible } => (show_packages(!no_lint, reproducible).map(|()| 0), 1),
         Task::Repo { key } => (make_repositories(key.as_deref()).map(|()| 0), 1),
         Task::Dist { compare } => (make_tarball(compare).map(|()| 0), 1),
+        Task::Address(arguments) => (address::run(&arguments).map(|()| 0), 1),
         Task::Object(arguments) => (object::run(&arguments).map(|()| 0), 1),
         Task::Arm64(arguments) => (arm64::run(&arguments).map(|()| 0), 1),
         Task::Vm(Vm::Kernels) => (show_kernels().map(|()| 0), 1),

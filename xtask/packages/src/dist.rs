@@ -32,7 +32,10 @@ const MEMBERS: &[&str] = &["src-kmod", "src-tools", "src-tools/client"];
 const LEFT_OUT: &[&str] = &[
     ".cargo",
     ".ci",
+    ".editorconfig",
+    ".github",
     ".gitignore",
+    ".pre-commit-config.yaml",
     "lab",
     "src-kmod/tests",
     "src-tools/client/tests",

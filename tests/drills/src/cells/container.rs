@@ -19,14 +19,14 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "S4",
         name: "container",
-        claim: "a container of podman uses the device with --device and --group-add, and not without either; Slurm's prolog reports it",
+        claim: "a podman container can use the device with both --device and --group-add only; Slurm's prolog detects faults",
         fast: false,
         run: container,
     },
     Drill {
         id: "S5",
         name: "build-against",
-        claim: "without any module: header, pkg-config, Spack's external and the environment module agree with what is installed",
+        claim: "without any module: header, pkg-config, Spack's external and the environment module match the installed files",
         fast: true,
         run: build_against,
     },

@@ -18,7 +18,7 @@ use crate::site::Site;
 pub(crate) const DRILLS: &[Drill] = &[Drill {
     id: "S3",
     name: "diskless-image",
-    claim: "the recipes for images: built by dkms autoinstall -k, compilers purged; another image has only the module; both boot",
+    claim: "the recipes for images: built by dkms autoinstall -k, compilers purged; another image has the module alone; both boot",
     fast: false,
     run: diskless,
 }];

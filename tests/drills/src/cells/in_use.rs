@@ -17,7 +17,7 @@ use crate::site::Site;
 pub(crate) const DRILLS: &[Drill] = &[Drill {
     id: "D12",
     name: "upgrade-in-use",
-    claim: "upgrade while one program holds the device and others come and go: no copy fails, the old module stays and apt says so (D13)",
+    claim: "upgrade while one program holds the device and others open and close it: no copy fails, the old module stays and apt says so (D13)",
     fast: false,
     run: upgrade,
 }];

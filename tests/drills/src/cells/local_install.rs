@@ -17,7 +17,7 @@ use crate::snapshot::Snapshot;
 pub(crate) const DRILLS: &[Drill] = &[Drill {
     id: "S6",
     name: "local-install",
-    claim: "the tarball, built by a user without a network: make install and local-install, twice; boots, data verified; undone, nothing is left",
+    claim: "the tarball, built by a user without a network: make install and local-install, twice; boots, data verified; uninstalled without a trace",
     fast: false,
     run: local_install,
 }];

@@ -23,14 +23,14 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "S7",
         name: "deb-module-packages",
-        claim: "a node without compilers installs the metapackage; upgrades bring the next kernel's module, autoremove keeps both",
+        claim: "a node without compilers installs the metapackage; upgrades install the next kernel's module, autoremove keeps both",
         fast: false,
         run: deb,
     },
     Drill {
         id: "R10",
         name: "rpm-module-packages",
-        claim: "the same by dnf: only with the very kernel, not beside the sources, with the builder's signature; it boots",
+        claim: "the same by dnf: only with exactly that kernel, not beside the sources, with the builder's signature; it boots",
         fast: false,
         run: rpm,
     },

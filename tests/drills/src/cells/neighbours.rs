@@ -13,14 +13,14 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D22",
         name: "own-build-broken",
-        claim: "our source does not compile for a new kernel: apt succeeds, a sentence names the log; once fixed, it builds",
+        claim: "our source does not compile for a new kernel: apt succeeds, a message names the log; after the fix, it builds",
         fast: true,
         run: own_build_broken,
     },
     Drill {
         id: "D22",
         name: "other-module-broken",
-        claim: "another package's module does not build, and its failure is not ours: knem is built, and all is well without it",
+        claim: "another package's module does not build: knem is built, and removing that package leaves apt clean",
         fast: false,
         run: other_module_broken,
     },

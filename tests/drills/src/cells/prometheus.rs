@@ -15,7 +15,7 @@ use crate::site::Site;
 pub(crate) const DRILLS: &[Drill] = &[Drill {
     id: "S8",
     name: "node-exporter",
-    claim: "knem-stat.timer, off until enabled, writes for prometheus-node-exporter, which serves all values; without driver no file",
+    claim: "knem-stat.timer, once enabled, writes for prometheus-node-exporter, which serves all values; without the driver it writes no file",
     fast: false,
     run: exported,
 }];

@@ -16,14 +16,14 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D25",
         name: "remedies-building",
-        claim: "no module, no source, another knem.ko: each remedy of knem doctor is run as it is printed, and the finding is gone",
+        claim: "no module, no source, another knem.ko: each remedy of knem doctor is run as printed and removes its finding",
         fast: false,
         run: building,
     },
     Drill {
         id: "D25",
         name: "remedies-use",
-        claim: "device, rules, groups, limits, loading: each remedy of knem doctor is run as it is printed, and the finding is gone",
+        claim: "device, rules, groups, limits, loading: each remedy of knem doctor is run as printed and removes its finding",
         fast: false,
         run: in_use,
     },

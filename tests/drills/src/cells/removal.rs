@@ -13,7 +13,7 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D18",
         name: "purged",
-        claim: "removed, installed again, purged: the tree is as before but for the group rdma and the books of dpkg, apt and DKMS",
+        claim: "removed, installed again, purged: the tree is as before except the group rdma and the records of dpkg, apt and DKMS",
         fast: true,
         run: purged,
     },

@@ -14,14 +14,14 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D23",
         name: "kernel-too-new",
-        claim: "headers of a kernel newer than any that was tested: knem is built",
+        claim: "headers of a kernel newer than any tested one: knem is built",
         fast: true,
         run: too_new,
     },
     Drill {
         id: "D23",
         name: "kernel-skipped",
-        claim: "older than 5.10, 32 bit, without MMU, with kCFI: a sentence, apt succeeds; dkms, way.sh and modinfo say the same",
+        claim: "older than 5.10, 32 bit, without MMU, with kCFI: a message, and apt succeeds; dkms, way.sh and modinfo agree",
         fast: true,
         run: skipped,
     },

@@ -27,14 +27,14 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D19",
         name: "dkms-policy",
-        claim: "another kernel than the running and the newest: built with autoinstall_all_kernels only; an upgrade takes it from none",
+        claim: "another kernel than the running and the newest: built only with autoinstall_all_kernels; an upgrade removes it from none",
         fast: false,
         run: dkms_policy,
     },
     Drill {
         id: "D19",
         name: "upgrade-that-fails",
-        claim: "the next version does not compile: apt succeeds, a sentence says so, and going back gives the old module again",
+        claim: "the next version does not compile: apt succeeds, a message says so, and a downgrade restores the old module",
         fast: false,
         run: upgrade_that_fails,
     },
