@@ -327,7 +327,7 @@ static inline int compat_pin_user_pages_fast(unsigned long start, int count, uns
 			pinned = compat_gup(start, count, flags | FOLL_WRITE, pages);
 			if (pinned != -EFAULT)
 				return pinned;
-			/* The page is not writable for another reason, such as a protection key. The next one may be. */
+			/* Not writable for another reason, such as a protection key. The next page may be. */
 			count = 1;
 		}
 #ifdef COMPAT_HAVE_ANON_EXCLUSIVE

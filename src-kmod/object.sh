@@ -3,7 +3,9 @@
 #
 # Compiles the driver's Rust part into one object that fits every kernel of an architecture.
 #
-#     sh object.sh x86_64|aarch64|aarch64-16k|aarch64-64k DIRECTORY     builds DIRECTORY/knem_rust-ARCHITECTURE.o_shipped
+#     sh object.sh x86_64|aarch64|aarch64-16k|aarch64-64k DIRECTORY
+#
+# builds DIRECTORY/knem_rust-ARCHITECTURE.o_shipped.
 #
 # OBJECT_CORE in the environment is a directory that keeps the compiled core library, which takes most of the time, for
 # the next call.

@@ -23,7 +23,8 @@ impl Walk {
         Self { at, charge: Charge::new(payer), terms }
     }
 
-    /// Pins the next window: as many pages as `buffer` holds, `bytes` bytes at most, and fewer if the limits forbid more.
+    /// Pins the next window: as many pages as `buffer` holds, `bytes` bytes at most, and fewer if the limits forbid
+    /// more.
     ///
     /// # Errors
     /// As [`Batch::pin`]. Limits do not cause an error, they shorten the window.
