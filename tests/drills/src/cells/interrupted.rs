@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! dpkg, apt and DKMS are killed, by a signal that cannot be caught and with all their processes, and the administrator does what
-//! Debian says: `dpkg --configure -a`, `apt-get -f install`, and the same command again.
+//! dpkg, apt and DKMS are killed, by a signal that cannot be caught and with all their processes, and the administrator
+//! follows Debian's advice: `dpkg --configure -a`, `apt-get -f install`, and the same command again.
 
 use std::time::{Duration, Instant};
 
@@ -58,11 +58,11 @@ pub(crate) const DRILLS: &[Drill] = &[
     },
 ];
 
-/// Something that is killed, and what must have come of it in the end.
+/// A command that is killed, and what must be true in the end.
 struct Action {
-    /// Whether the packages are there before.
+    /// Whether the packages are installed before.
     installed: bool,
-    /// Whether it is the next version that comes.
+    /// Whether the next version is installed.
     upgraded: bool,
     arguments: &'static [&'static str],
     outcome: fn(&Shell<'_>, &Kernel, &str) -> Result<()>,
@@ -75,7 +75,7 @@ const INSTALL: Action = Action {
     outcome: |shell, kernel, version| {
         shell.demand_module(&kernel.release, version)?;
         shell.version_of(WITNESS)?.context("the other package is not installed")?;
-        // The module is whole: its end has the signature, and its compression a sum.
+        // The module is complete: its end has the signature, and its compression a checksum.
         shell.output(&format!(
             "modinfo -k {} -F signer knem | grep . && xz -t /lib/modules/{0}/updates/dkms/knem.ko.xz",
             kernel.release
@@ -113,7 +113,7 @@ const PURGE: Action = Action {
     },
 };
 
-/// The machine before the action, and the version that it is about.
+/// Returns the machine before the action, and the version that it installs.
 fn before(site: &Site, action: &Action, kernel: &Kernel) -> Result<(Machine, String)> {
     let stack = if action.installed { site.installed(kernel)? } else { site.with_kernel(kernel)? };
     let machine = Machine::above(site, &stack)?;
@@ -125,11 +125,12 @@ fn before(site: &Site, action: &Action, kernel: &Kernel) -> Result<(Machine, Str
     Ok((machine, site.next_version()?))
 }
 
-/// What an administrator does after a crash, and what must be true then.
+/// Does what an administrator does after a crash, and checks what must be true then.
 fn recover(shell: &Shell<'_>, action: &Action, kernel: &Kernel, version: &str) -> Result<()> {
     let configured = shell.sh("dpkg --configure -a")?;
     if configured.status != 0 {
-        // Of any package: killed while files are replaced, dpkg does not know which of them are there, and has it unpacked again.
+        // This holds for any package: if dpkg is killed while it replaces files, it does not know which of them are
+        // present, and requires the package to be unpacked again.
         configured.must_say("reinstall it before attempting configuration")?;
     }
     shell.apt(&["-f", "install"])?.demand(0)?;
@@ -152,7 +153,7 @@ fn killed_three_times(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// Too short a moment to be met by a kill for sure, so what it leaves is made.
+/// The moment is too short to be hit by a kill reliably, so that its result is created.
 fn killed_before_noting(site: &Site) -> Result<()> {
     let kernel = site.kernel("6.12")?;
     let version = site.version();
@@ -174,7 +175,7 @@ fn killed_before_noting(site: &Site) -> Result<()> {
     })
 }
 
-/// Kills the action at `count` moments, spread over the time that it takes when nobody does.
+/// Kills the action at `count` moments, spread over the time that it takes without a kill.
 fn spread(site: &Site, action: &Action, count: u32) -> Result<()> {
     let kernel = site.kernel("6.12")?;
     let (start, version) = before(site, action, kernel)?;
@@ -198,7 +199,7 @@ fn spread(site: &Site, action: &Action, count: u32) -> Result<()> {
             recover(shell, action, kernel, &version)
         })?;
     }
-    // It takes not always the same time; but if it was mostly over by then, nothing was shown.
+    // The time varies; but if the action had mostly ended by then, nothing was shown.
     if too_late > count / 3 {
         bail!("{too_late} of {count} times it had ended before it was killed");
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
-//! Something is missing or wrong that building takes. What the kernel crate lacks gives a module all the same, built with the prebuilt
-//! object, and a sentence; what building takes in any case gives a skipped kernel and a sentence, and nothing else suffers.
+//! A requirement of the build is missing or wrong. If it is one of the kernel crate, the module is built with the
+//! prebuilt object, and a sentence explains why. If every build requires it, the kernel is skipped with a sentence, and
+//! nothing else fails.
 
 use std::fs;
 use std::process::Command;
@@ -136,7 +137,8 @@ fn crate_lacks(site: &Site) -> Result<()> {
         ];
         shell.apt(&["purge", name(source), "rustc", "rust-src", "bindgen"])?.demand(0)?;
         let mut said = shell.install_knem_and_witness()?;
-        // One lack at a time is said; what works is not built again because one of them comes.
+        // One missing requirement at a time is reported; a module that works is not built again because one of them is
+        // installed.
         for (package, lack, install) in lacks {
             shell.note(&format!("without {package}"))?;
             said.must_say(&format!("with the prebuilt object: {lack}"))?;
@@ -188,7 +190,7 @@ fn forced_ways(site: &Site) -> Result<()> {
             shell.healthy()?;
             shell.demand_no_module(release)
         };
-        // DKMS before 3.1 knows nothing of the setting; the other one would undo the exclusion.
+        // DKMS before 3.1 does not know the setting; the other one would cancel the exclusion.
         shell.write(SETTINGS, "BUILD_EXCLUSIVE_KERNEL_MAX=6.11\nBUILD_EXCLUSIVE_KERNEL=\"\"\n")?;
         skipped(&format!("BUILD_EXCLUSIVE_KERNEL_MAX=6.11 is set in /{SETTINGS}, and this kernel is newer"))?;
         shell.sh(&format!("dkms install knem/{} -k {release}", site.version()))?.demand(77)?;
@@ -211,7 +213,7 @@ fn forced_ways(site: &Site) -> Result<()> {
     })
 }
 
-/// A program that says it is another compiler, and compiles nothing.
+/// A program that pretends to be another compiler, and compiles nothing.
 const OTHER_COMPILER: &str = "#!/bin/sh\n\
     case $1 in --version | -V) echo 'rustc 1.99.0 (0123456789 2026-11-01)'; exit 0 ;; esac\n\
     echo 'this compiler is not to be used' >&2; exit 1\n";
@@ -298,7 +300,8 @@ fn disk_full(site: &Site) -> Result<()> {
     })?;
     drop(machine);
 
-    // Where we build, the kernel is skipped; where DKMS copies to before it asks us, it fails, and that stays within our package.
+    // Without space where the driver is built, the kernel is skipped. Without space where DKMS copies to before it
+    // calls the driver's script, the build fails, but only for this package.
     let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     let skipped = format!("knem: not built for kernel {}: the build failed", kernel.release);
@@ -381,7 +384,7 @@ fn tmp_full(site: &Site) -> Result<()> {
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
         let full = small(shell, "tmp", "300m")?;
-        // Not before: apt itself needs room there.
+        // Not before: apt itself needs space there.
         let fill = "DPkg::Pre-Invoke::=head -c 400M /dev/zero >/tmp/full 2>/dev/null || true";
         let said = shell.install(&["-o", fill, "knem-dkms", "knem-tools", WITNESS])?;
         let remedy = format!("dkms add knem/{}, then dkms autoinstall", site.version());

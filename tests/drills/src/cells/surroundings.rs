@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What the machine around the packages may be like: the group, the programs that make it, other people's modules of the same name.
+//! Variations of the machine: the group, the programs that create it, foreign modules of the same name.
 
 use anyhow::{bail, Result};
 
@@ -54,7 +54,7 @@ pub(crate) const DRILLS: &[Drill] = &[
     },
 ];
 
-/// The id of the group rdma.
+/// Returns the id of the group rdma.
 fn group_id(shell: &Shell<'_>) -> Result<u32> {
     let lines = shell.output("grep '^rdma:' /etc/group")?;
     if lines.lines().count() != 1 {
@@ -90,7 +90,7 @@ fn group_of_others(site: &Site) -> Result<()> {
         if group_id(shell)? != id || id >= 1000 {
             bail!("the group has the id {}, and had {id}", group_id(shell)?);
         }
-        // Nor do we take it away from them.
+        // A purge does not remove the group either.
         shell.apt(&["purge", "knem-tools"])?.demand(0)?;
         group_id(shell)?;
         shell.healthy()
@@ -123,7 +123,7 @@ fn group_of_the_site(site: &Site) -> Result<()> {
         bail!("the machine ran {} commands", report.said.len());
     };
     node.demand(0)?.must_be("660 0")?;
-    // A newer udev takes only system groups for devices, and leaves the node to root.
+    // A newer udev accepts only system groups for devices, and leaves the node to root.
     if !["4321", "0"].contains(&group.demand(0)?.trimmed()) {
         bail!("the node belongs to group {}", group.trimmed());
     }
@@ -132,7 +132,7 @@ fn group_of_the_site(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// A module of the same name in C, as small as can be.
+/// A minimal module of the same name in C.
 const FOREIGN: &str = "#include <linux/module.h>\n\
     static int __init start(void) { return 0; }\n\
     static void __exit stop(void) { }\n\
@@ -140,7 +140,7 @@ const FOREIGN: &str = "#include <linux/module.h>\n\
     module_exit(stop);\n\
     MODULE_LICENSE(\"GPL\");\n\
     MODULE_INFO(rust, \"none\");\n\
-    MODULE_DESCRIPTION(\"somebody else's knem\");\n\
+    MODULE_DESCRIPTION(\"a foreign knem\");\n\
     MODULE_VERSION(\"1.1.4.90mlnx3\");\n";
 
 /// The site's settings.
@@ -228,7 +228,7 @@ fn vendor_packages(site: &Site) -> Result<()> {
         }
         shell.apt(&["purge", "mpi", "knem2-dkms", "knem-tools"])?.demand(0)?;
         shell.healthy()?;
-        // What apt knows of our repository is the drill's.
+        // apt's configuration of the repository is the drill's own.
         let left = shell.sh("find /etc /usr /var/lib/dkms /lib/modules -xdev -iname '*knem*' ! -path '/etc/apt/*'")?;
         left.demand(0)?.must_be("")?;
         Ok(())
