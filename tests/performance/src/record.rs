@@ -158,7 +158,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// A run whose machine is `factor` times as slow in its second round.
-    pub fn run(factor: u32) -> String {
+    pub(crate) fn run(factor: u32) -> String {
         let copies = |method: &str, time: u32| {
             format!(
                 r#"{{"method":"{method}","size_bytes":1048576,"direction":"read","round_median_ns":[{},{},null]}}"#,
