@@ -19,6 +19,7 @@
 #   make check-all        that, with each kernel in every way and flavour
 #   make drills           what happens to packages in a site's life: installed, upgraded, interrupted, removed
 #   make clients          Open MPI, MPICH, UCX and NetPIPE of Debian over /dev/knem, every byte compared
+#   make bench            measures the driver in User Mode Linux, and writes docs/performance.md
 #   make clean            removes what was built here; the cache stays (~/.cache/knem, or $KNEM_CACHE)
 
 # What ./configure was given.
@@ -45,7 +46,7 @@ blank := $() $()
 flags := $(or $(CARGO_ENCODED_RUSTFLAGS),$(subst $(blank),$(unit),$(strip $(RUSTFLAGS))))
 
 .PHONY: all build module install uninstall local-install local-uninstall demo check check-all packages repo dist drills \
-        clients clean distclean checkout linker
+        clients bench clean distclean checkout linker
 .DELETE_ON_ERROR:
 
 all: build module
@@ -96,6 +97,10 @@ drills: | checkout linker
 clients: | checkout linker
 	$(CARGO) run -p knem-clients -- --large
 
+bench: | checkout linker
+	$(CARGO) run -p knem-performance
+	$(CARGO) run -p knem-clients -- --times
+
 clean:
 	$(CARGO) clean
 	rm -rf $(call q,$(BUILD))
@@ -108,5 +113,5 @@ checkout:
 
 # What must be there before cargo can run. Only these three commands, and CI, install it.
 linker:
-	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter check check-all demo packages repo dist drills clients,$(MAKECMDGOALS)),xtask) \
+	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter check check-all demo packages repo dist drills clients bench,$(MAKECMDGOALS)),xtask) \
 	    $(if $(filter demo check check-all,$(MAKECMDGOALS)),install)

@@ -112,7 +112,7 @@ const EXCUSES: &[Excuse] = &[
     excuse("kinds::read_only_memory_follows_its_owner", "kernel ", "5.19"),
     excuse("kinds::memory_whose_protection_changes_follows_its_owner", "kernel ", "5.19"),
     // A long-term pin of what userfaultfd has not filled in yet fails at once.
-    excuse("stalls::pinning_stalled_memory_stops_nobody", "kernel ", "6.3"),
+    excuse("stalls::pinning_stalled_memory_blocks_no_other", "kernel ", "6.3"),
     excuse("kinds::secret_memory_is_efault", "no secret memory", "5.14"),
     // Kernels without vhost_task have kernel threads instead.
     excuse("thread::threads_count_among_a_groups_tasks", "kernel ", "6.10"),

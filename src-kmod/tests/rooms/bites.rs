@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! What the rules of the rooms `uapi` and `logic` notice, and what they do not.
+//! What the rules of `uapi` and `logic` report, and what they allow.
 
 use crate::room::Room;
 

@@ -22,7 +22,7 @@ const BAD_METHODS: [&str; 11] = [
 ];
 
 impl Room {
-    /// Reports an expression; what is in it comes by itself.
+    /// Checks an expression. Its parts are visited on their own.
     pub(crate) fn check_expression(&mut self, expression: &Expr) {
         if !self.strict {
             return;
@@ -55,7 +55,7 @@ impl Room {
     }
 }
 
-/// A literal or a constant: the compiler itself sees a division by zero.
+/// Whether it is a literal or a constant: the compiler itself reports a division by zero.
 fn is_constant(expression: &Expr) -> bool {
     match expression {
         Expr::Lit(_) => true,

@@ -109,6 +109,14 @@ impl Device {
         self.info
     }
 
+    /// Requests the same from the driver again (`KNEM_CMD_GET_INFO`): a request that does nothing else, to measure what a request costs.
+    ///
+    /// # Errors
+    /// [`Error::NotKnem`] with the errno, when the driver refuses.
+    pub fn query(&self) -> Result<Info, Error> {
+        Ok(self.backend.get_info().map_err(|errno| Error::NotKnem { errno })?.into())
+    }
+
     /// Shares a part of a mapping. A part that is not inside the mapping is a programmer's error, and panics.
     pub fn share_memory<'a>(
         &'a self,

@@ -185,8 +185,8 @@ pub fn reason(name: &str) -> Explanation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use knem_core::logic::profile::{CALLS, ERRNOS};
     use knem_core::logic::refusal::Refusal;
+    use knem_core::logic::statistics::{CALLS, ERRNOS};
 
     fn reads_well(told: Explanation, what: &str) {
         assert!(told.meaning.ends_with('.') && told.meaning.len() > 20, "{what}: {}", told.meaning);

@@ -37,8 +37,12 @@ pub(crate) struct Environment {
     pub(crate) rounds: u32,
     /// Copies of each round that do not count.
     pub(crate) warmup: u32,
-    /// What the clock takes by itself.
+    /// The clock: `tsc` or `monotonic`.
+    pub(crate) clock: &'static str,
+    /// Time to read the clock: a part of each time.
     pub(crate) clock_ns: u64,
+    /// Median time of a request that does nothing (KNEM_CMD_GET_INFO), if the driver was used: a part of the time of each request.
+    pub(crate) null_call_ns: Option<u64>,
     /// Bytes of a chunk of the shared-memory ring.
     pub(crate) shm_chunk_bytes: usize,
     /// Chunks of the shared-memory ring.
@@ -120,7 +124,9 @@ pub(crate) mod samples {
             seed: 4711,
             rounds: 5,
             warmup: 1,
+            clock: "tsc",
             clock_ns: 20,
+            null_call_ns: Some(90),
             shm_chunk_bytes: 32768,
             shm_chunks: 8,
         }

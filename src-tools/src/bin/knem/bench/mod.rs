@@ -2,12 +2,14 @@
 //! `knem bench`: copies between two processes by KNEM and by its peers, measured and compared byte by byte.
 
 mod buffer;
+mod clock;
 mod environment;
 mod evict;
 mod measure;
 mod methods;
 mod order;
 mod output;
+mod overlap;
 mod pattern;
 mod peer;
 mod placement;
@@ -35,7 +37,7 @@ use self::placement::{Placement, TOPOLOGY};
 use self::plan::Wishes;
 use self::process::Process;
 use self::protocol::{Line, Reply};
-use self::results::{Results, Skipped};
+use self::results::{Beside, Results, Skipped};
 use self::room::Room;
 use self::shared::Shared;
 use self::transfer::First;
@@ -47,6 +49,9 @@ pub(crate) use self::process::own_program;
 
 /// What is left without the driver.
 const WITHOUT: &str = "without the driver, `--methods peers` shows what KNEM has to beat";
+
+/// Bytes from which on it matters whether a copy is hidden behind work.
+const SMALLEST_OVERLAP: usize = 64 << 10;
 
 /// Runs the command.
 pub(crate) fn run(path: &Path, arguments: &BenchArgs) -> Result<(), Failure> {
@@ -116,7 +121,7 @@ fn benchmark(
     };
     let (sizes, left_out) = room.choose(wishes.sizes(), &methods, wishes.sizes_named)?;
     let plan = wishes.plan(methods, sizes);
-    let mut environment = environment(path, device.is_some(), placement, &plan);
+    let mut environment = environment(path, device, placement, &plan)?;
     environment.evicted_bytes = evictor.as_ref().map_or(0, Evictor::size);
     let progress = progress::Bar::new(plan.copies());
     let rows = measure::measure(&first, &mut process.line, &plan, evictor.as_mut(), |method, size, copies| {
@@ -128,8 +133,14 @@ fn benchmark(
             regions.push(measure::region_cost(device, *size, plan.iterations_of(*size))?);
         }
     }
+    let mut overlaps = Vec::new();
+    if plan.methods.contains(&Method::KnemAsync) && !wishes.write {
+        for size in plan.sizes.iter().filter(|size| **size >= SMALLEST_OVERLAP) {
+            overlaps.extend(overlap::measure(&first, &mut process.line, *size, plan.iterations_of(*size))?);
+        }
+    }
     progress.finish();
-    Ok(Results::new(environment, (skipped, left_out), &rows, regions))
+    Ok(Results::new(environment, (skipped, left_out), &rows, Beside { regions, overlaps }))
 }
 
 /// Those methods that work here. The others are left out, with the reason; unless they were asked for by name.
@@ -159,13 +170,18 @@ fn usable<R: BufRead, W: Write>(
     Ok((usable, skipped))
 }
 
-fn environment(path: &Path, with_device: bool, placement: &Placement, plan: &Plan) -> Environment {
+fn environment(
+    path: &Path,
+    device: Option<&Device>,
+    placement: &Placement,
+    plan: &Plan,
+) -> Result<Environment, Failure> {
     let (host, kernel) = environment::host_and_kernel();
     let (processor, virtual_machine) =
         environment::processor(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default());
     let module_version =
-        if with_device { statistics::read(path).ok().map(|statistics| statistics.module_version) } else { None };
-    Environment {
+        if device.is_some() { statistics::read(path).ok().map(|statistics| statistics.module_version) } else { None };
+    Ok(Environment {
         host,
         kernel,
         processor,
@@ -180,10 +196,12 @@ fn environment(path: &Path, with_device: bool, placement: &Placement, plan: &Pla
         seed: plan.seed,
         rounds: plan.rounds,
         warmup: plan.warmup,
-        clock_ns: transfer::clock_ns(),
+        clock: clock::name(),
+        clock_ns: clock::cost(),
+        null_call_ns: device.map(measure::null_call).transpose()?,
         shm_chunk_bytes: shared::CHUNK,
         shm_chunks: shared::CHUNKS,
-    }
+    })
 }
 
 /// Bytes of the largest copy of [`exchange`].
