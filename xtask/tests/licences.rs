@@ -19,11 +19,13 @@ fn matches(pattern: &str, path: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == path, |start| path.starts_with(start))
 }
 
+// REUSE-IgnoreStart
 /// The expression in the first lines of a file.
 fn stated(text: &str) -> Option<&str> {
     let line = text.lines().take(5).find_map(|line| Some(line.split_once("SPDX-License-Identifier: ")?.1))?;
     Some(line.trim_end_matches("*/").trim_end_matches("-->").trim_end_matches("#}").trim())
 }
+// REUSE-IgnoreEnd
 
 #[test]
 fn first_lines_and_dep5_agree() {
