@@ -14,11 +14,11 @@
 #   make repo             repositories of them for apt and dnf, in dist/repo/; KEY=... signs
 #   make dist             the release's tarball, in dist/: builds without network, also by dpkg-buildpackage and rpmbuild
 #   make demo             two processes exchange verified data through /dev/knem on Debian 13's kernel, or on KERNEL=7.3
-#   make check            everything that must hold: format, lints, tests, packages, the driver on every supported kernel;
+#   make check            everything that must hold: format, lints, tests, packages, driver on every supported kernel;
 #                         SCOPE=--host is a part of it (cargo xtask check --help)
 #   make check-all        that, with each kernel in every way and flavour
 #   make drills           what happens to packages in a site's life: installed, upgraded, interrupted, removed
-#   make clients          Debian's Open MPI, MPICH, UCX and NetPIPE over /dev/knem on stock kernels, every byte compared
+#   make clients          Open MPI, MPICH, UCX and NetPIPE of Debian over /dev/knem, every byte compared
 #   make bench            measures the driver in User Mode Linux, and writes docs/performance.md
 #   make clean            removes what was built here; the cache stays (~/.cache/knem, or $KNEM_CACHE)
 

@@ -249,6 +249,10 @@ fn on_the_host(workspace: &Workspace, steps: &mut Steps) {
         host::need(&["cargo-clippy"])?;
         cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
     });
+    steps.run("licences of the files", || {
+        host::need(&["reuse"])?;
+        run::run(host::command("reuse").args(["lint", "--quiet"]).current_dir(&workspace.root))
+    });
     steps.run("tests on the host", || {
         // The header is tried in C and in C++, manual pages with mandoc, statistics with Prometheus' library.
         host::need(&["cc", "c++", "mandoc", host::PROMETHEUS_CLIENT])?;

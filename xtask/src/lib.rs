@@ -10,6 +10,7 @@ pub mod budget;
 pub mod check;
 pub mod demo;
 pub mod programs;
+pub mod release;
 pub mod uml;
 pub mod vm;
 pub mod words;

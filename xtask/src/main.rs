@@ -11,7 +11,7 @@ use knem_lab::lab::Lab;
 use knem_lab::workspace::Workspace;
 use knem_lab::{host, namespace};
 use knem_packages::{self as packages, dist, object};
-use xtask::{address, arm64, budget, check, demo, uml, vm, words};
+use xtask::{address, arm64, budget, check, demo, release, uml, vm, words};
 
 /// Build, package and test KNEM.
 #[derive(Parser)]
@@ -52,6 +52,8 @@ enum Task {
         #[arg(long)]
         compare: bool,
     },
+    /// Check the sources of a release, and build all of it up to the signing.
+    Release(release::Arguments),
     /// Show the project's address, or set it everywhere.
     Address(address::Arguments),
     /// Compile the driver's Rust part into the objects for kernels without Rust, and check that every kernel can take
@@ -101,6 +103,7 @@ fn main() -> ExitCode {
         Task::Packages { no_lint, reproducible } => (show_packages(!no_lint, reproducible).map(|()| 0), 1),
         Task::Repo { key } => (make_repositories(key.as_deref()).map(|()| 0), 1),
         Task::Dist { compare } => (make_tarball(compare).map(|()| 0), 1),
+        Task::Release(arguments) => (release::run(&arguments).map(|()| 0), 1),
         Task::Address(arguments) => (address::run(&arguments).map(|()| 0), 1),
         Task::Object(arguments) => (object::run(&arguments).map(|()| 0), 1),
         Task::Arm64(arguments) => (arm64::run(&arguments).map(|()| 0), 1),

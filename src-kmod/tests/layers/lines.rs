@@ -18,6 +18,7 @@ pub(crate) fn version_literals(source: &str, version: &str) -> Violations {
     lines.map(|(index, _)| (index + 1, format!("the version {version}: it is read from Cargo.toml"))).collect()
 }
 
+// REUSE-IgnoreStart
 /// Checks for a licence line near the start.
 pub(crate) fn licence(source: &str) -> Violations {
     if source.lines().take(5).any(|line| line.contains("SPDX-License-Identifier: ")) {
@@ -37,3 +38,4 @@ fn versions_and_licences_are_noticed() {
     assert_eq!(licence("// nothing\n").len(), 1);
     assert!(licence("#!/bin/sh\n# SPDX-License-Identifier: CECILL-B\n").is_empty());
 }
+// REUSE-IgnoreEnd

@@ -36,6 +36,7 @@ const LEFT_OUT: &[&str] = &[
     ".github",
     ".gitignore",
     ".pre-commit-config.yaml",
+    ".reuse",
     "lab",
     "src-kmod/tests",
     "src-tools/client/tests",
