@@ -96,11 +96,11 @@ pub(crate) fn cross_memory(local: Buffer, remote: Buffer, len: usize, write: boo
     let remote = [RemoteIoVec { base: remote.address() as usize, len }];
     let local = local.address() as *mut u8;
     let done = if write {
-        // SAFETY: The buffer has as many bytes, and no other reference.
+        // SAFETY: The buffer has at least `len` bytes, and no other reference to them exists.
         let bytes = unsafe { std::slice::from_raw_parts(local, len) };
         process_vm_writev(Pid::this(), &[IoSlice::new(bytes)], &remote)
     } else {
-        // SAFETY: As above.
+        // SAFETY: As above, the buffer has at least `len` bytes, and no other reference to them exists.
         let bytes = unsafe { std::slice::from_raw_parts_mut(local, len) };
         process_vm_readv(Pid::this(), &mut [IoSliceMut::new(bytes)], &remote)
     };

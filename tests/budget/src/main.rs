@@ -19,7 +19,7 @@ const REGIONS: [usize; 5] = [1, 16, 33, 512, 2048];
 /// Numbers of segments, of 8 bytes each.
 const SEGMENTS: [usize; 5] = [1, 2, 8, 16, 256];
 /// Size of the buffers, enough for the largest copy.
-const ROOM: usize = 8 << 20;
+const LONGEST: usize = 8 << 20;
 
 fn main() {
     let knem = Knem::open();
@@ -32,7 +32,7 @@ fn main() {
     });
     report("GET_INFO", &mut || knem.info());
     for (kind, of) in [(Pages::Scattered, "scattered pages"), (Pages::Huge, "huge pages")] {
-        let (local, remote) = (Buffer::new(ROOM, kind), Buffer::new(ROOM, kind));
+        let (local, remote) = (Buffer::new(LONGEST, kind), Buffer::new(LONGEST, kind));
         for size in SIZES {
             let (here, there) = ([segment(local, size)], [segment(remote, size)]);
             let (source, destination) = (knem.create(&there, false), knem.create(&here, false));
@@ -56,8 +56,8 @@ fn main() {
             });
         }
     }
-    let (local, remote) = (Buffer::new(ROOM, Pages::Scattered), Buffer::new(ROOM, Pages::Scattered));
-    let source = knem.create(&[segment(remote, ROOM)], false);
+    let (local, remote) = (Buffer::new(LONGEST, Pages::Scattered), Buffer::new(LONGEST, Pages::Scattered));
+    let source = knem.create(&[segment(remote, LONGEST)], false);
     for count in SEGMENTS {
         let segments: Vec<_> =
             (0..count).map(|n| knem_core::uapi::ParamIovec { base: local.address() + 16 * n as u64, len: 8 }).collect();

@@ -10,7 +10,7 @@ use syn::{Expr, Token};
 use crate::tree::Violations;
 
 /// The rules of `uapi` and `logic`: `core` only, and for `logic` nothing that can panic, allocate or be unsafe.
-pub(crate) struct Room {
+pub(crate) struct Layer {
     pub(crate) strict: bool,
     found: Violations,
 }
@@ -22,13 +22,13 @@ const ALLOCATING_TYPES: [&str; 9] = ["Vec", "Box", "String", "Rc", "Arc", "KVec"
 /// Macros whose arguments are checked like other code; all others must not be used.
 const GOOD_MACROS: [&str; 4] = ["write", "writeln", "matches", "stringify"];
 
-impl Room {
+impl Layer {
     /// Returns the violations in a file.
     pub(crate) fn violations(file: &syn::File, strict: bool) -> Violations {
-        let mut room = Self { strict, found: Vec::new() };
+        let mut layer = Self { strict, found: Vec::new() };
         // Macros of the file itself are checked where they are defined.
-        room.visit_file(file);
-        room.found
+        layer.visit_file(file);
+        layer.found
     }
 
     pub(crate) fn report(&mut self, span: Span, what: impl Into<String>) {
@@ -83,7 +83,7 @@ fn item_attributes(item: &syn::Item) -> &[syn::Attribute] {
     }
 }
 
-impl<'ast> Visit<'ast> for Room {
+impl<'ast> Visit<'ast> for Layer {
     fn visit_item(&mut self, item: &'ast syn::Item) {
         if !is_for_tests(item_attributes(item)) {
             visit::visit_item(self, item);
@@ -193,10 +193,10 @@ impl<'ast> Visit<'ast> for Room {
     }
 }
 
-impl Room {
+impl Layer {
     /// Arguments of a macro are parsed again, so that their lifetime is shorter than the file's.
     fn visit_expr_in_macro(&mut self, expression: &Expr) {
-        let mut inner = Room { strict: self.strict, found: Vec::new() };
+        let mut inner = Layer { strict: self.strict, found: Vec::new() };
         inner.visit_expr(expression);
         self.found.append(&mut inner.found);
     }

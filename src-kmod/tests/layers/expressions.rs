@@ -4,7 +4,7 @@
 use syn::spanned::Spanned;
 use syn::{BinOp, Expr};
 
-use crate::room::Room;
+use crate::layer::Layer;
 
 /// Methods that allocate or panic.
 const BAD_METHODS: [&str; 11] = [
@@ -21,7 +21,7 @@ const BAD_METHODS: [&str; 11] = [
     "split_at",
 ];
 
-impl Room {
+impl Layer {
     /// Checks an expression. Its parts are visited on their own.
     pub(crate) fn check_expression(&mut self, expression: &Expr) {
         if !self.strict {

@@ -7,31 +7,31 @@
 
 mod bites;
 mod expressions;
+mod layer;
 mod lines;
-mod one_place;
+mod one_file;
+mod order;
 mod redefinitions;
-mod room;
-mod stair;
 mod tokens;
 mod tree;
 
 use std::path::{Path, PathBuf};
 
+use crate::layer::Layer;
 use crate::lines::{licence, version, version_literals};
-use crate::one_place::{bindings, conditions, driver_names, driver_prefixes, foreign_blocks, kernel_versions};
+use crate::one_file::{bindings, conditions, driver_names, driver_prefixes, foreign_blocks, kernel_versions};
+use crate::order::{modules, ring, Uses};
 use crate::redefinitions::redefinitions;
-use crate::room::Room;
-use crate::stair::{modules, ring, Uses};
 use crate::tree::{enforce, files, parse, rust_files, text};
 
 #[test]
 fn the_interface_uses_core_only() {
-    enforce(&["src-kmod/uapi.rs".into()], |path| Room::violations(&parse(path), false));
+    enforce(&["src-kmod/uapi.rs".into()], |path| Layer::violations(&parse(path), false));
 }
 
 #[test]
 fn logic_uses_core_and_cannot_panic() {
-    enforce(&rust_files(&["src-kmod/logic"]), |path| Room::violations(&parse(path), true));
+    enforce(&rust_files(&["src-kmod/logic"]), |path| Layer::violations(&parse(path), true));
 }
 
 fn driver_files(except: &str) -> Vec<PathBuf> {
@@ -47,7 +47,7 @@ fn glue_is_one_source_without_a_condition() {
 }
 
 #[test]
-fn glue_is_a_stair() {
+fn glue_has_an_order() {
     let mut uses = Uses::new();
     for path in rust_files(&["src-kmod/glue"]).iter().filter(|path| !path.ends_with("glue/mod.rs")) {
         // The files of a directory count as one file.
