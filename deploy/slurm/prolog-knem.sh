@@ -17,5 +17,5 @@ fail() {
 [ -c "$device" ] || fail "$device does not exist: the module is not loaded. modprobe knem prints why"
 found=$(stat -c '%a %U %G' "$device")
 [ "$found" = "$wanted" ] || fail "$device is $found instead of $wanted: check for another udev rule that names it"
-knem info >/dev/null 2>&1 || fail "knem info fails: $(knem info 2>&1 | head -n 1)"
+knem info >/dev/null 2>&1 || fail "the driver does not answer: $(knem info 2>&1 | head -n 1)"
 exit 0
