@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use knem_core::logic::histogram;
-use knem_core::logic::statistics::VERSION;
+use knem_core::logic::{histogram, statistics};
 use knem_core::uapi;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -268,5 +267,5 @@ fn closed_files_have_left_the_lists() {
     waiting::until("no file is left", || rows(CONTEXTS).is_empty() && rows(REGIONS).is_empty());
     let now = statistics();
     assert_eq!((number(&now, "contexts"), number(&now, "regions"), number(&now, "pinned_bytes")), (0, 0, 0));
-    assert_eq!(number(&now, "version"), u64::from(VERSION));
+    assert_eq!(number(&now, "version"), u64::from(statistics::VERSION));
 }
