@@ -3,7 +3,7 @@
 #
 # For a site (needs cargo, a C compiler and make; no root, and no network with the release's tarball):
 #   make                  builds the command and its files, and the module for KVERSION, if it can be built here
-#   make install          installs them to PREFIX (/opt/knem-<version>) in DESTDIR; once per cluster, and again for each KVERSION
+#   make install          installs them to PREFIX (/opt/knem-<version>) in DESTDIR; per cluster, and for each KVERSION
 #   make local-install    sets up this machine to use PREFIX, as root: PREFIX/sbin/knem_local_install
 #   make local-uninstall  undoes that;  make uninstall  removes the installation in PREFIX
 #
@@ -11,13 +11,15 @@
 # installs missing tools; `make demo`, `make check` and `make check-all` run it, and so does CI (CI=true):
 #   make packages         builds the .deb and .rpm files, in dist/
 #   make repo             builds repositories of them for apt and dnf, in dist/repo/; KEY=... signs them
-#   make dist             builds the release's tarball, in dist/; it builds without network, also with dpkg-buildpackage and rpmbuild -tb
-#   make demo             exchanges verified data through /dev/knem on Debian 13's kernel in a virtual machine; KERNEL=7.3 is another one
-#   make check            runs all checks: format, lints, tests, packages, and the driver on every supported kernel
+#   make dist             builds the release's tarball, in dist/: for builds without network, dpkg-buildpackage, rpmbuild
+#   make demo             exchanges verified data through /dev/knem on Debian 13's kernel, or on KERNEL=7.3
+#   make check            runs all checks: format, lints, tests, packages, the driver on every supported kernel;
+#                         SCOPE=--host runs a part of them (cargo xtask check --help)
 #   make check-all        runs them with every kernel in both ways and every flavour
 #   make drills           tests the packages over their life: installed, upgraded, interrupted, removed
-#   make clients          tests Debian's Open MPI, MPICH, UCX and NetPIPE over /dev/knem on stock kernels, every byte compared
-#   make clean            removes the build output; the cache of kernels and images stays (~/.cache/knem, or $KNEM_CACHE)
+#   make clients          tests Debian's Open MPI, MPICH, UCX and NetPIPE over /dev/knem, every byte compared
+#   make bench            measures the driver in User Mode Linux, and writes docs/performance.md
+#   make clean            removes the build output; the cache stays (~/.cache/knem, or $KNEM_CACHE)
 
 # Settings of ./configure.
 -include config.mk
@@ -43,7 +45,7 @@ blank := $() $()
 flags := $(or $(CARGO_ENCODED_RUSTFLAGS),$(subst $(blank),$(unit),$(strip $(RUSTFLAGS))))
 
 .PHONY: all build module install uninstall local-install local-uninstall demo check check-all packages repo dist drills \
-        clients clean distclean checkout linker
+        clients bench clean distclean checkout linker
 .DELETE_ON_ERROR:
 
 all: build module
@@ -73,8 +75,11 @@ local-install local-uninstall:
 	done; \
 	echo nothing is installed in $(call q,$(PREFIX)): run make and make install, with the same PREFIX >&2; exit 1
 
-check packages dist: | checkout linker
+packages dist: | checkout linker
 	$(CARGO) xtask $@
+
+check: | checkout linker
+	$(CARGO) xtask check $(SCOPE)
 
 check-all: | checkout linker
 	$(CARGO) xtask check --all
@@ -91,6 +96,10 @@ drills: | checkout linker
 clients: | checkout linker
 	$(CARGO) run -p knem-clients -- --large
 
+bench: | checkout linker
+	$(CARGO) run -p knem-performance
+	$(CARGO) run -p knem-clients -- --times
+
 clean:
 	$(CARGO) clean
 	rm -rf $(call q,$(BUILD))
@@ -103,5 +112,5 @@ checkout:
 
 # Requirements of cargo. Only these three commands, and CI, install them.
 linker:
-	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter check check-all demo packages repo dist drills clients,$(MAKECMDGOALS)),xtask) \
+	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter check check-all demo packages repo dist drills clients bench,$(MAKECMDGOALS)),xtask) \
 	    $(if $(filter demo check check-all,$(MAKECMDGOALS)),install)

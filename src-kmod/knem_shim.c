@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What only C can do, one line each: the kernel's inline functions and macros, module parameters and per-processor
- * counters. Decisions are Rust's. See knem_shim.h for what each is for.
+ * Functions that only C can provide, one line each: the kernel's inline functions and macros, module parameters and
+ * per-CPU counters. Rust makes the decisions. See knem_shim.h for the purpose of each.
  */
 #include <linux/cred.h>
 #include <linux/freezer.h>
@@ -36,7 +36,7 @@
 #endif
 
 MODULE_VERSION(KNEM_VERSION);
-/* How the Rust part was built, and why so: shown by modinfo, /proc/driver/knem/info and the command. */
+/* How the Rust part was built, and why; printed by modinfo, /proc/driver/knem/info and knem. */
 MODULE_INFO(rust, KNEM_RUST);
 const char knem_shim_version[] = KNEM_VERSION;
 const size_t knem_shim_version_len = sizeof(knem_shim_version) - 1;
@@ -130,8 +130,8 @@ module_param_named(ignoreflags, knem_param_ignoreflags, uint, 0444);
 MODULE_PARM_DESC(ignoreflags, "Remove these flags from every request [0]");
 
 /*
- * _copy_to_user() and _copy_from_user() check the user's address as copy_*_user() do, but not whether the kernel's side
- * stays within one folio (HARDENED_USERCOPY): an extent may span several, all of them pinned.
+ * _copy_to_user() and _copy_from_user() check the user address as copy_*_user() do, but not whether the kernel's side
+ * is within one folio (HARDENED_USERCOPY): an extent may span several, all of them pinned.
  */
 unsigned long knem_shim_to_user(void __user *to, const void *from, unsigned long n)
 {
@@ -151,7 +151,7 @@ unsigned long knem_shim_to_user_nofault(void __user *to, const void *from, unsig
 	return n;
 }
 
-/* Not _copy_from_user(), which zeroes what it cannot copy: the region must stay as it is from there on. */
+/* Not _copy_from_user(), which zeroes what it cannot copy: the rest of the region must not change. */
 unsigned long knem_shim_from_user_nofault(void *to, const void __user *from, unsigned long n)
 {
 	if (!access_ok(from, n))
@@ -163,7 +163,7 @@ unsigned long knem_shim_from_user_nofault(void *to, const void __user *from, uns
 	return n;
 }
 
-/* Each word by itself: a call of copy_from_user() takes more instructions than all of them. */
+/* Words are read one by one: a call of copy_from_user() takes more instructions than all of them. */
 bool knem_shim_read_words(u64 *to, unsigned long address, unsigned long words)
 {
 	const u64 __user *from = (const u64 __user *)address;
@@ -221,7 +221,7 @@ bool knem_shim_fault_in(unsigned long address, unsigned long n, bool write)
 	return !compat_fault_in((char __user *)address, n, write);
 }
 
-/* memmove: source and destination may be the same memory, and then nothing worse than unspecified bytes may result. */
+/* memmove(), since source and destination may overlap. Then the bytes are unspecified, but nothing worse may happen. */
 void knem_shim_copy(void *to, const void *from, unsigned long n)
 {
 	memmove(to, from, n);
@@ -264,8 +264,8 @@ unsigned long knem_shim_address_tags(void)
 
 static struct percpu_counter knem_pinned;
 /*
- * As many pages, 1 MiB, a processor counts by itself before it touches what all share. Regions that come and go cancel out; and to pin
- * as many pages takes a hundred times longer than to touch that.
+ * Number of pages, 1 MiB, that a CPU counts locally before it updates the shared count. Regions that come and go cancel
+ * out, and pinning this many pages takes a hundred times longer than the update.
  */
 #define KNEM_PINNED_BATCH 256
 
@@ -289,7 +289,7 @@ void knem_shim_pinned_destroy(void)
 
 static s64 knem_pinned_most;
 
-/* Two processors at once may lose the higher number: it is a statistic. */
+/* Two CPUs at the same time may lose the higher number, which is only a statistic. */
 static void knem_pinned_seen(s64 pages)
 {
 	if (pages > READ_ONCE(knem_pinned_most))
@@ -303,12 +303,12 @@ void knem_shim_pinned_add(s64 pages)
 		knem_pinned_seen(max(percpu_counter_read(&knem_pinned), pages));
 }
 
-/* Near the limit one task at a time looks and adds. */
+/* Near the limit tasks read and add one at a time. */
 static DEFINE_SPINLOCK(knem_pinned_lock);
 
 bool knem_shim_pinned_charge(s64 pages, s64 most)
 {
-	/* What the processors may count by themselves, and what each may add at this moment. */
+	/* What the CPUs may have counted locally, and what each may add at this moment. */
 	s64 slack = (KNEM_PINNED_BATCH + pages) * (s64)num_online_cpus();
 	bool fits;
 
@@ -442,7 +442,7 @@ void knem_shim_store_release(u8 *to, u8 value)
 	smp_store_release(to, value);
 }
 
-/* glue/ffi.rs. */
+/* Assumed by glue/ffi.rs. */
 static_assert(sizeof(struct wait_queue_head) <= 128 && __alignof__(struct wait_queue_head) <= 8);
 
 void knem_shim_wait_init(struct wait_queue_head *queue)
@@ -507,8 +507,8 @@ u64 knem_shim_random(void)
 }
 
 /*
- * Counters only grow; the report subtracts what they were when they were last cleared. They are too many for the room that
- * modules share for per-processor variables.
+ * Counters only grow; Rust subtracts their values at the last clearing. They are too many for the memory that modules
+ * share for static per-CPU variables.
  */
 static u64 __percpu *knem_counters;
 static unsigned long knem_counters_nr;
@@ -534,7 +534,7 @@ void knem_shim_add(unsigned long counter, u64 by)
 		this_cpu_add(knem_counters[counter], by);
 }
 
-/* As one call: every copy ends so. */
+/* One call, since every copy ends with it. */
 void knem_shim_add_copy(unsigned long size, unsigned long time, unsigned long sum, u64 by)
 {
 	if (size >= knem_counters_nr || time >= knem_counters_nr || sum >= knem_counters_nr)
@@ -544,7 +544,7 @@ void knem_shim_add_copy(unsigned long size, unsigned long time, unsigned long su
 	this_cpu_add(knem_counters[sum], by);
 }
 
-/* Of short copies, by their path: how many, and where the latest that was timed was counted. */
+/* Short copies by path: their number, and the counter of the latest one whose time was measured. */
 struct knem_sample {
 	u32 latest;
 	u32 count;

@@ -37,6 +37,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("pkg-config", "pkgconf"),
     ("qemu-system-aarch64", "qemu-system-arm"),
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("reuse", "reuse"),
     ("rpmsign", "rpm"),
     ("rustfmt", "rustfmt"),
     ("tar", "tar"),

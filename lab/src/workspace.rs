@@ -15,6 +15,8 @@ pub struct Workspace {
     pub root: PathBuf,
     /// The version of all packages.
     pub version: String,
+    /// The project's address, empty if none is set.
+    pub repository: String,
     /// Kernel series the driver supports, oldest first, as in `7.2`.
     pub series: Vec<String>,
     /// The default series: that of the distribution.
@@ -41,6 +43,7 @@ struct Table {
 #[derive(Deserialize)]
 struct Package {
     version: String,
+    repository: String,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +88,7 @@ impl Workspace {
         Ok(Self {
             root,
             version: manifest.workspace.package.version,
+            repository: manifest.workspace.package.repository,
             series: knem.kernel_series,
             default_series: knem.kernel_default,
             crate_from: knem.kernel_crate_from,

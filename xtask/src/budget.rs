@@ -62,6 +62,7 @@ impl Counts {
         Ok(counts)
     }
 
+    // REUSE-IgnoreStart
     fn text(&self) -> String {
         let mut text = format!(
             "# SPDX-License-Identifier: CECILL-B\n\
@@ -75,6 +76,7 @@ impl Counts {
         }
         text
     }
+    // REUSE-IgnoreEnd
 
     fn of(&self, name: &str) -> Option<u64> {
         self.lines.iter().find(|line| line.0 == name).map(|line| line.1)

@@ -79,6 +79,11 @@ const WHOLE: &[&str] = &[
 
 const LIFE: &str = "knem-vm-tests";
 
+/// What else runs on kernels, by the names of the checks.
+const INSTRUCTIONS: &str = "instructions of the driver's calls";
+const CLIENTS: &str = "MPI libraries over the driver, the short form";
+const DEBUG: &str = "driver on the debug kernel";
+
 /// The suite as a batch system runs a job: an ordinary member, in a control group with cpuset, cpu.max, pids.max and
 /// memory.max. It leaves out what takes root.
 const MEMBER: &str = "knem-limits confine /usr/local/bin/knem-conformance";
@@ -107,7 +112,7 @@ const EXCUSES: &[Excuse] = &[
     excuse("kinds::read_only_memory_follows_its_owner", "kernel ", "5.19"),
     excuse("kinds::memory_whose_protection_changes_follows_its_owner", "kernel ", "5.19"),
     // A long-term pin of what userfaultfd has not filled in yet fails at once.
-    excuse("stalls::pinning_stalled_memory_stops_nobody", "kernel ", "6.3"),
+    excuse("stalls::pinning_stalled_memory_blocks_no_other", "kernel ", "6.3"),
     excuse("kinds::secret_memory_is_efault", "no secret memory", "5.14"),
     // Kernels without vhost_task have kernel threads instead.
     excuse("thread::threads_count_among_a_groups_tasks", "kernel ", "6.10"),
@@ -139,15 +144,19 @@ const DEBUG_MEMORY: u32 = 2560;
 #[derive(Debug, Args)]
 pub struct Scope {
     /// Run only the checks on the host.
-    #[arg(long, conflicts_with_all = ["kernels", "all"])]
+    #[arg(long, conflicts_with_all = ["packages", "kernels", "all"])]
     host: bool,
-    /// Run only the lanes on the kernels.
+    /// Run only the checks of the packages: lintian and rpmlint, reproducibility, the fast drills.
+    #[arg(long, conflicts_with_all = ["kernels", "all"])]
+    packages: bool,
+    /// Run only the checks on the kernels.
     #[arg(long)]
     kernels: bool,
     /// Run every series in both ways and all flavours as well, which takes about twenty minutes more.
     #[arg(long)]
     all: bool,
-    /// Run only lanes with one of these words in their names, such as 6.12 or "7.3 (object)".
+    /// Run only the checks on kernels with one of these words in their names, such as 6.12, "7.3 (object)", MPI or
+    /// debug.
     #[arg(long = "lane", value_name = "WORD", requires = "kernels")]
     lanes: Vec<String>,
 }
@@ -207,7 +216,7 @@ pub fn run(scope: &Scope) -> Result<()> {
     }
     let workspace = Workspace::find()?;
     let mut steps = Steps::default();
-    if !scope.kernels {
+    if !scope.kernels && !scope.packages {
         on_the_host(&workspace, &mut steps);
     }
     if scope.host {
@@ -218,8 +227,10 @@ pub fn run(scope: &Scope) -> Result<()> {
             if !scope.kernels {
                 of_the_packages(&lab, &built, &mut steps);
             }
-            if let Some(packages) = steps.run("repository", || packages::offered(&workspace, built)) {
-                on_the_kernels(&lab, &packages, scope, &mut steps);
+            if !scope.packages {
+                if let Some(packages) = steps.run("repository", || packages::offered(&workspace, built)) {
+                    on_the_kernels(&lab, &packages, scope, &mut steps);
+                }
             }
         }
     }
@@ -237,6 +248,10 @@ fn on_the_host(workspace: &Workspace, steps: &mut Steps) {
     steps.run("lints", || {
         host::need(&["cargo-clippy"])?;
         cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    });
+    steps.run("licences of the files", || {
+        host::need(&["reuse"])?;
+        run::run(host::command("reuse").args(["lint", "--quiet"]).current_dir(&workspace.root))
     });
     steps.run("tests on the host", || {
         // The header is tried in C and in C++, manual pages with mandoc, statistics with Prometheus' library.
@@ -279,12 +294,16 @@ fn on_the_kernels(lab: &Lab, packages: &Packages, scope: &Scope, steps: &mut Ste
             steps.run(&format!("driver on kernel {kernel} of arm64 (object)"), || arm64::run_on(lab, &kernel, true));
         }
     }
-    if scope.lanes.is_empty() {
-        steps.run("instructions of the driver's calls", || budget::check(lab, packages));
-        steps.run("MPI libraries over the driver, the short form", || {
+    if scope.names(INSTRUCTIONS) {
+        steps.run(INSTRUCTIONS, || budget::check(lab, packages));
+    }
+    if scope.names(CLIENTS) {
+        steps.run(CLIENTS, || {
             run::run(cargo(&lab.workspace).args(["run", "--quiet", "-p", "knem-clients", "--", "--short"]))
         });
-        steps.run("driver on the debug kernel", || debug_kernel(lab, &programs));
+    }
+    if scope.names(DEBUG) {
+        steps.run(DEBUG, || debug_kernel(lab, &programs));
     }
 }
 
@@ -293,7 +312,12 @@ impl Scope {
         if self.lanes.is_empty() {
             return self.all || !lane.extra;
         }
-        self.lanes.iter().any(|word| lane.name().contains(word.as_str()))
+        self.names(&lane.name())
+    }
+
+    /// Whether a check of this name on the kernels is to be run.
+    fn names(&self, name: &str) -> bool {
+        self.lanes.is_empty() || self.lanes.iter().any(|word| name.contains(word.as_str()))
     }
 }
 
@@ -422,6 +446,29 @@ mod tests {
         for lane in LANES {
             let series = lane.kernel.split('-').next().expect("a series");
             assert!(workspace.series.iter().any(|known| known == series), "{} is not in Cargo.toml", lane.kernel);
+        }
+    }
+
+    /// The jobs of the workflow together are `make check`: each lane and check on the kernels belongs to exactly one of
+    /// them.
+    #[test]
+    fn the_workflow_leaves_nothing_out() {
+        let workspace = Workspace::find().expect("the workspace");
+        let workflow = std::fs::read_to_string(workspace.file(".github/workflows/check.yml")).expect("readable");
+        let words: Vec<&str> = workflow
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("lane: ["))
+            .flat_map(|list| list.trim_end_matches(']').split(", "))
+            .map(|word| word.trim_matches('"'))
+            .collect();
+        let lanes = LANES.iter().filter(|lane| !lane.extra).map(Lane::name);
+        let others = [INSTRUCTIONS, CLIENTS, DEBUG].map(str::to_owned);
+        for name in lanes.chain(others) {
+            let jobs = words.iter().filter(|word| name.contains(**word)).count();
+            assert_eq!(jobs, 1, "{name} is in {jobs} of the workflow's jobs: {words:?}");
+        }
+        for part in ["host", "packages", "kernels"] {
+            assert!(workflow.contains(&format!(".ci/run {part}")), "no job for {part}");
         }
     }
 

@@ -11,7 +11,7 @@ use knem_lab::lab::Lab;
 use knem_lab::workspace::Workspace;
 use knem_lab::{host, namespace};
 use knem_packages::{self as packages, dist, object};
-use xtask::{arm64, budget, check, demo, uml, vm};
+use xtask::{address, arm64, budget, check, demo, release, uml, vm, words};
 
 /// Build, package and test KNEM.
 #[derive(Parser)]
@@ -29,6 +29,8 @@ enum Task {
     Check(check::Scope),
     /// Count the instructions of the driver's calls on a stock kernel, and compare them with tests/budget/budget.txt.
     Budget(budget::Arguments),
+    /// List words and long lines that do not belong in the texts.
+    Words(words::Arguments),
     /// Build the packages (.deb and .rpm) in dist/, and check them with lintian and rpmlint.
     Packages {
         /// Do not run lintian and rpmlint, which need root.
@@ -50,6 +52,10 @@ enum Task {
         #[arg(long)]
         compare: bool,
     },
+    /// Check the sources of a release, and build all of it up to the signing.
+    Release(release::Arguments),
+    /// Show the project's address, or set it everywhere.
+    Address(address::Arguments),
     /// Compile the driver's Rust part into the objects for kernels without Rust, and check that every kernel can load
     /// them.
     Object(object::Arguments),
@@ -93,9 +99,12 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => (demo::run(&arguments).map(|()| 0), 1),
         Task::Budget(arguments) => (budget::run(&arguments).map(|()| 0), 1),
         Task::Check(scope) => (check::run(&scope).map(|()| 0), 1),
+        Task::Words(arguments) => (words::run(&arguments).map(|()| 0), 1),
         Task::Packages { no_lint, reproducible } => (show_packages(!no_lint, reproducible).map(|()| 0), 1),
         Task::Repo { key } => (make_repositories(key.as_deref()).map(|()| 0), 1),
         Task::Dist { compare } => (make_tarball(compare).map(|()| 0), 1),
+        Task::Release(arguments) => (release::run(&arguments).map(|()| 0), 1),
+        Task::Address(arguments) => (address::run(&arguments).map(|()| 0), 1),
         Task::Object(arguments) => (object::run(&arguments).map(|()| 0), 1),
         Task::Arm64(arguments) => (arm64::run(&arguments).map(|()| 0), 1),
         Task::Vm(Vm::Kernels) => (show_kernels().map(|()| 0), 1),

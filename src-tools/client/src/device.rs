@@ -109,6 +109,15 @@ impl Device {
         self.info
     }
 
+    /// Requests the information again (`KNEM_CMD_GET_INFO`): a request without other effects, to measure the cost of a
+    /// request.
+    ///
+    /// # Errors
+    /// [`Error::NotKnem`] with the errno, if the driver refuses.
+    pub fn query(&self) -> Result<Info, Error> {
+        Ok(self.backend.get_info().map_err(|errno| Error::NotKnem { errno })?.into())
+    }
+
     /// Creates a region of a part of `memory`.
     pub fn share_memory<'a>(
         &'a self,

@@ -184,8 +184,8 @@ pub fn reason(name: &str) -> Explanation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use knem_core::logic::profile::{CALLS, ERRNOS};
     use knem_core::logic::refusal::Refusal;
+    use knem_core::logic::statistics::{CALLS, ERRNOS};
 
     fn is_complete(explanation: Explanation, what: &str) {
         assert!(

@@ -81,6 +81,9 @@ pub use crate::region::Region;
 pub use crate::slots::Status;
 pub use knem_core::uapi::DEVICE_FILENAME;
 
+/// The project's address, a URL; empty if none is set.
+pub const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
+
 /// The examples of the documentation, which are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/library.md")]

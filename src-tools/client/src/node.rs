@@ -172,7 +172,7 @@ impl fmt::Display for Obstacle {
             Self::OwnerOnly { mode, owner, group } => write!(
                 f,
                 "permission denied: its mode is {mode:04o} {owner}:{group}, so group {group} has no access: install the package \
-                 knem-tools (its udev rule sets group rdma) and run `udevadm trigger --action=add --name-match=knem`"
+                 knem-tools (its udev rule sets group rdma) and run `udevadm trigger --settle --action=add --name-match=knem`"
             ),
             Self::Policy { errno } => write!(
                 f,

@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use knem_core::logic::counter::Counter;
-use knem_core::logic::profile::{PATHS, VERSION};
+use knem_core::logic::statistics::{PATHS, VERSION};
 use serde::Serialize;
 
 use crate::{Error, Histogram};
@@ -274,8 +274,8 @@ impl Copies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use knem_core::logic::profile::{self, Call, Now, Path as By};
     use knem_core::logic::refusal::Refusal;
+    use knem_core::logic::statistics::{self as driver, Call, Now, Path as By};
     use knem_core::uapi;
 
     /// The driver's own text, of these counters.
@@ -283,18 +283,18 @@ mod tests {
         let now =
             Now { age_ns: 1_000, pinned_bytes: 2, pinned_bytes_peak: 3, contexts: 4, regions: 5, regions_unpinned: 6 };
         let mut text = String::new();
-        profile::write(&mut text, now, value).unwrap();
+        driver::write(&mut text, now, value).unwrap();
         text
     }
 
     #[test]
     fn the_drivers_text_is_understood() {
-        let size = profile::size(By::Thread, 5000);
-        let refused = profile::refused(Call::Command(uapi::CMD_COPY), 13);
+        let size = driver::size(By::Thread, 5000);
+        let refused = driver::refused(Call::Command(uapi::CMD_COPY), 13);
         let profile = parse(&text(|n| match n {
             n if n == size => 7,
             n if n == refused => 2,
-            n if n == profile::bytes(By::Thread) => 35_000,
+            n if n == driver::bytes(By::Thread) => 35_000,
             n if n == Counter::Submitted as usize => 9,
             _ => 0,
         }))
@@ -317,7 +317,7 @@ mod tests {
         assert!(profile.counters.iter().all(|(_, value)| *value != 0));
         assert!(profile.paths.iter().all(|copies| copies.bytes != 0 && copies.failed != 0));
         assert!(profile.paths.iter().all(|copies| copies.sizes.buckets().count() == 40));
-        assert_eq!(profile.refused.len(), profile::CALLS.len() * profile::ERRNOS.len());
+        assert_eq!(profile.refused.len(), driver::CALLS.len() * driver::ERRNOS.len());
         assert_eq!(profile.reasons.len(), Refusal::NAMES.len());
     }
 

@@ -42,8 +42,12 @@ fn binary(control: &str, package: &str) -> Result<Vec<Field>> {
         .with_context(|| format!("debian/control has no package {package}"))?
         .clone();
     fields.retain(|(name, value)| name != "Package" && !(name == "Architecture" && value == "any"));
-    let source = paragraphs.iter().flatten().find(|(name, _)| name == "Source");
-    fields.insert(0, source.context("debian/control has no source package")?.clone());
+    let of_source = |wanted: &str| paragraphs.iter().flatten().find(|(name, _)| name == wanted).cloned();
+    // The source package has it for all, if the project has an address.
+    if let Some(homepage) = of_source("Homepage") {
+        fields.insert(0, homepage);
+    }
+    fields.insert(0, of_source("Source").context("debian/control has no source package")?);
     Ok(fields)
 }
 
@@ -109,6 +113,11 @@ mod tests {
         ];
         assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert!(binary(SAMPLE, "z").is_err());
+        let homepage = ("Homepage".to_owned(), "https://example.org/knem".to_owned());
+        assert!(!fields.contains(&homepage));
+        let addressed =
+            SAMPLE.replace("Source: a\n", "Source: a\n# address\nHomepage: https://example.org/knem\n# /address\n");
+        assert!(binary(&addressed, "b").expect("there").contains(&homepage));
         assert!(substituted("${perl:Depends}", "", "1").is_err());
     }
 

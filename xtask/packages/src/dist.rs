@@ -32,7 +32,11 @@ const MEMBERS: &[&str] = &["src-kmod", "src-tools", "src-tools/client"];
 const LEFT_OUT: &[&str] = &[
     ".cargo",
     ".ci",
+    ".editorconfig",
+    ".github",
     ".gitignore",
+    ".pre-commit-config.yaml",
+    ".reuse",
     "lab",
     "src-kmod/tests",
     "src-tools/client/tests",

@@ -56,6 +56,7 @@ impl<'a> GenerateRpm<'a> {
         let (files, directories) = contents(&stage.join(&name), self.workspace)?;
         let additions = Additions::take(self.workspace, &name, &mut section, directories, self.epoch)?;
         section.insert("assets".to_owned(), Value::Array(files));
+        section.extend(url(self.workspace));
         for (end, key) in SCRIPTLETS {
             if let Some(scriptlet) = scriptlet(self.workspace, &name, end)? {
                 section.insert((*key).to_owned(), Value::String(scriptlet));
@@ -94,6 +95,12 @@ pub(crate) fn section(workspace: &Workspace, directory: &str) -> Result<Table> {
         .try_fold(&manifest, |table, name| table.get(*name)?.as_table())
         .cloned()
         .with_context(|| format!("{} has no [package.metadata.generate-rpm]", path.display()))
+}
+
+/// The package's URL, if the project has an address.
+fn url(workspace: &Workspace) -> Option<(String, Value)> {
+    let address = &workspace.repository;
+    (!address.is_empty()).then(|| ("url".to_owned(), Value::String(address.clone())))
 }
 
 /// A string of the section.
@@ -185,6 +192,15 @@ mod tests {
         assert!(contents(&home.path().join("usr/src"), &workspace()).is_ok());
         fs::create_dir(home.path().join("empty")).expect("made");
         assert!(contents(&home.path().join("empty"), &workspace()).is_err());
+    }
+
+    #[test]
+    fn the_url_is_the_address() {
+        let mut workspace = workspace();
+        workspace.repository.clear();
+        assert_eq!(url(&workspace), None);
+        workspace.repository = "https://example.org/knem".to_owned();
+        assert_eq!(url(&workspace), Some(("url".to_owned(), Value::from("https://example.org/knem"))));
     }
 
     #[test]

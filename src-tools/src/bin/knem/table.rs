@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_take_no_room() {
+    fn colours_have_no_width() {
         let mut table = Table::new(&[Column::left("STATE"), Column::left("WHAT")]);
         table.row([Styled(GOOD, "ok").to_string(), "this".to_owned()]);
         table.row([Styled(BAD, "wrong").to_string(), "that".to_owned()]);

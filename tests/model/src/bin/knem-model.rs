@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Random sequences of commands, carried out by the device and by the model side by side.
+//! Random sequences of commands, executed by the device and by the model side by side.
 //!
 //! Exit status: 0 if they agree, 1 if not, 2 for wrong usage, 3 if there is no device to test or it hangs.
 
@@ -16,31 +16,32 @@ use knem_model::command::Command;
 use knem_model::device::{pinned, Device, Ground};
 use knem_model::run::{run, Plan};
 
-/// Compare a KNEM device with a model of it, over random sequences of commands. Nobody else may use it meanwhile.
+/// Compare a KNEM device with a model of it, over random sequences of commands. No other program may use the device
+/// meanwhile
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// How many sequences.
+    /// Number of sequences
     #[arg(long, default_value_t = 100)]
     cases: u64,
-    /// What they are drawn from.
+    /// Seed of the random numbers
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Number of the first one.
+    /// Number of the first sequence
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// Most commands in each.
+    /// Most commands in a sequence
     #[arg(long, default_value_t = 150)]
     length: usize,
-    /// The device.
+    /// Device to test
     #[arg(long, default_value = DEVICE_FILENAME)]
     device: PathBuf,
 }
 
-/// A command may take as long; what takes longer hangs. Nothing else depends on time.
+/// Time limit of a command, after which it hangs. Nothing else depends on time.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What is being done, since when.
+/// The present command, and the time of its start.
 type Present = Arc<Mutex<(Instant, String)>>;
 
 fn main() -> ExitCode {
@@ -55,11 +56,11 @@ fn main() -> ExitCode {
     println!("knem-model: {cases} sequences from number {first} on, of up to {length} commands, seed {seed}");
     println!("knem-model: {:?}", ground.settings());
     if pinned().is_none() {
-        println!("knem-model: this kernel does not tell how many pages are pinned, so that is not compared");
+        println!("knem-model: this kernel does not count pinned pages: they are not compared");
     }
     let present: Present = Arc::new(Mutex::new((Instant::now(), String::new())));
     watch(&present);
-    let told = |case: u64, command: Option<&Command>| {
+    let observe = |case: u64, command: Option<&Command>| {
         let now = command.map_or_else(|| format!("sequence {case}"), |command| format!("sequence {case}, {command:?}"));
         *present.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), now);
         if command.is_none() && (case - first) % 50 == 0 {
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
         }
     };
     let plan = Plan { seed, first, cases, length };
-    match run(&plan, || Device::new(&ground), told) {
+    match run(&plan, || Device::new(&ground), observe) {
         Ok(tally) => {
             let (commands, granted, events) = (tally.commands, tally.granted, tally.events);
             println!("knem-model: {cases} sequences, {commands} commands ({granted} granted), {events} events: no difference");
@@ -81,7 +82,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends the program if it makes no progress, and says where.
+/// Ends the program if it makes no progress, and prints where.
 fn watch(present: &Present) {
     let present = Arc::clone(present);
     thread::spawn(move || loop {

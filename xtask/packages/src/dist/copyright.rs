@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Checks debian/copyright against the crates in the release: each is listed under a licence that it offers, with all copyright
-//! holders that its own files name.
+//! Checks debian/copyright against the crates in the release: each is listed under a licence that it offers, with all
+//! copyright holders that its own files name.
 
 use std::fs;
 use std::path::Path;
@@ -103,7 +103,8 @@ fn matches(pattern: &str, path: &str) -> bool {
     }
 }
 
-/// Returns the copyright holders of a crate: those in its licence files, or else its authors, or else `contributors of NAME`.
+/// Returns the copyright holders of a crate: those in its licence files, or else its authors, or else `contributors of
+/// NAME`.
 fn holders(directory: &Path, package: &Table) -> Result<Vec<String>> {
     let mut holders = Vec::new();
     for entry in fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))? {

@@ -47,7 +47,7 @@ fn filled(workspace: &Workspace, template: &str) -> Result<String> {
     for line in template.lines() {
         let words: Vec<&str> = line.trim_matches('@').split(' ').collect();
         let filled = match (line.starts_with('@'), words.as_slice()) {
-            (true, ["TAGS", krate]) => tags(&section(workspace, krate)?)?,
+            (true, ["TAGS", krate]) => tags(&section(workspace, krate)?, &workspace.repository)?,
             (true, ["DESCRIPTION", krate]) => escaped(&text(&section(workspace, krate)?, "description")?),
             (true, ["SCRIPTLETS", krate]) => scriptlets(workspace, &text(&section(workspace, krate)?, "name")?)?,
             (true, ["CHANGELOG"]) => history(workspace, &release)?,
@@ -60,12 +60,15 @@ fn filled(workspace: &Workspace, template: &str) -> Result<String> {
     Ok(spec)
 }
 
-/// Summary, licence and relations of a package.
-fn tags(section: &Table) -> Result<String> {
+/// Summary, licence, address and relations of a package.
+fn tags(section: &Table, address: &str) -> Result<String> {
     let mut tags = Vec::new();
     let mut tag = |name: &str, value: &str| tags.push(format!("{:<16}{}", format!("{name}:"), escaped(value)));
     tag("Summary", &text(section, "summary")?);
     tag("License", &text(section, "license")?);
+    if !address.is_empty() {
+        tag("URL", address);
+    }
     if section.get("auto-req").and_then(Value::as_str) == Some("no") {
         tag("AutoReqProv", "no");
     }
@@ -129,7 +132,9 @@ mod tests {
             "Requires:       gcc",
             "Recommends:     (a if b)",
         ];
-        assert_eq!(tags(&section).expect("known"), expected.join("\n"));
+        assert_eq!(tags(&section, "").expect("known"), expected.join("\n"));
+        let addressed = tags(&section, "https://example.org/knem").expect("known");
+        assert!(addressed.contains("\nURL:            https://example.org/knem\n"), "{addressed}");
     }
 
     #[test]

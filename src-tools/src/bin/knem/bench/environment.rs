@@ -37,8 +37,13 @@ pub(crate) struct Environment {
     pub(crate) rounds: u32,
     /// Unmeasured copies at the start of each round.
     pub(crate) warmup: u32,
-    /// Overhead of reading the clock.
+    /// The clock: `tsc` or `monotonic`.
+    pub(crate) clock: &'static str,
+    /// Overhead of reading the clock, which is part of each time.
     pub(crate) clock_ns: u64,
+    /// Median time of a request without effect (KNEM_CMD_GET_INFO), if the driver was used: part of the time of each
+    /// request.
+    pub(crate) null_call_ns: Option<u64>,
     /// Size of a chunk of the shared-memory ring.
     pub(crate) shm_chunk_bytes: usize,
     /// Number of chunks of the shared-memory ring.
@@ -120,7 +125,9 @@ pub(crate) mod samples {
             seed: 4711,
             rounds: 5,
             warmup: 1,
+            clock: "tsc",
             clock_ns: 20,
+            null_call_ns: Some(90),
             shm_chunk_bytes: 32768,
             shm_chunks: 8,
         }

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::num::NonZeroUsize;
-use std::time::Instant;
 
 use knem::{Access, Device, Memory, RegionFlags};
 
 use super::buffer::Buffer;
+use super::clock::Moment;
 use super::evict::Evictor;
 use super::methods::Method;
 use super::order::{share, Shuffler};
@@ -16,7 +16,7 @@ use super::pattern::{Pattern, Wrong};
 use super::protocol::{Line, Opened, Reply, Request};
 use super::results::{RegionCost, Row};
 use super::times::{Summary, Times};
-use super::transfer::{nanoseconds_since, First, Transfer};
+use super::transfer::{First, Transfer};
 use super::xpmem::Xpmem;
 use crate::exit::Failure;
 use crate::sizes::format_size;
@@ -57,6 +57,25 @@ impl Plan {
         self.iterations.unwrap_or(u32::try_from(fitting).unwrap_or(u32::MAX).clamp(least, most))
     }
 
+    /// Returns every method of every size, in the order of the report.
+    fn cells(&self) -> impl Iterator<Item = Cell> + '_ {
+        self.sizes.iter().flat_map(|size| self.methods.iter().map(|method| Cell { size: *size, method: *method }))
+    }
+
+    /// Returns the cells in the order of a round: the sizes are shuffled, and so are the methods of a size, which are
+    /// consecutive. So compared methods are measured within moments, in which the speed of the machine changes little.
+    fn order(&self, shuffler: &mut Shuffler) -> Vec<Cell> {
+        let mut sizes = self.sizes.clone();
+        shuffler.shuffle(&mut sizes);
+        let mut order = Vec::new();
+        for size in sizes {
+            let mut methods = self.methods.clone();
+            shuffler.shuffle(&mut methods);
+            order.extend(methods.into_iter().map(|method| Cell { size, method }));
+        }
+        order
+    }
+
     /// Returns the number of all measured copies.
     pub(crate) fn copies(&self) -> u64 {
         let of_sizes: u64 = self.sizes.iter().map(|size| u64::from(self.iterations_of(*size))).sum();
@@ -72,15 +91,11 @@ pub(crate) fn measure<R: BufRead, W: Write>(
     mut evictor: Option<&mut Evictor>,
     mut progress: impl FnMut(Method, usize, u64),
 ) -> Result<Vec<Row>, Failure> {
-    let cells_of = |size: &usize| plan.methods.iter().map(|method| Cell { size: *size, method: *method }).collect();
-    let cells: Vec<Cell> = plan.sizes.iter().flat_map::<Vec<Cell>, _>(cells_of).collect();
     let mut times: BTreeMap<Cell, Times> = BTreeMap::new();
     let mut made: BTreeMap<Cell, u32> = BTreeMap::new();
     let mut shuffler = Shuffler::new(plan.seed);
     for round in 0..plan.rounds.max(1) {
-        let mut order = cells.clone();
-        shuffler.shuffle(&mut order);
-        for cell in order {
+        for cell in plan.order(&mut shuffler) {
             let count = share(plan.iterations_of(cell.size), plan.rounds, round);
             if count == 0 {
                 continue;
@@ -88,20 +103,26 @@ pub(crate) fn measure<R: BufRead, W: Write>(
             // Contents differ from copy to copy, over all rounds.
             let made = made.entry(cell).or_default();
             let visit = Visit { plan, count, from: *made };
-            visit.run(first, line, cell, evictor.as_deref_mut(), times.entry(cell).or_default())?;
+            let times = times.entry(cell).or_default();
+            visit.run(first, line, cell, evictor.as_deref_mut(), times)?;
+            times.end_of_round(round);
             *made = made.saturating_add(plan.warmup).saturating_add(count);
             progress(cell.method, cell.size, count.into());
         }
     }
     // A size that was given twice has two equal rows.
-    let row = |cell: &Cell| Row {
-        method: cell.method,
-        into_peer: first.writes(cell.method),
-        size: cell.size,
-        times: times.get(cell).cloned().unwrap_or_default().summary(),
-        verified: plan.verify,
+    let row = |cell: Cell| {
+        let times = times.get(&cell).cloned().unwrap_or_default();
+        Row {
+            method: cell.method,
+            into_peer: first.writes(cell.method),
+            size: cell.size,
+            rounds: times.rounds().clone(),
+            times: times.summary(),
+            verified: plan.verify,
+        }
     };
-    Ok(cells.iter().map(row).collect())
+    Ok(plan.cells().map(row).collect())
 }
 
 /// Consecutive copies of one cell.
@@ -252,6 +273,20 @@ impl std::fmt::Display for Copy {
     }
 }
 
+/// Number of requests that [`null_call`] measures.
+const NULL_CALLS: u32 = 1000;
+
+/// Returns the median time of a request without effect, in nanoseconds.
+pub(crate) fn null_call(device: &Device) -> Result<u64, Failure> {
+    let mut times = Times::default();
+    for _ in 0..NULL_CALLS {
+        let start = Moment::now();
+        device.query()?;
+        times.add(start.elapsed());
+    }
+    Ok(times.summary().median_ns)
+}
+
 /// Measures the time to create and destroy a region of this size.
 pub(crate) fn region_cost(device: &Device, size: usize, iterations: u32) -> Result<RegionCost, Failure> {
     let memory = Memory::new(NonZeroUsize::MIN.saturating_add(size.saturating_sub(1)))?;
@@ -261,12 +296,12 @@ pub(crate) fn region_cost(device: &Device, size: usize, iterations: u32) -> Resu
     }
     let (mut create, mut destroy) = (Times::default(), Times::default());
     for _ in 0..iterations {
-        let start = Instant::now();
+        let start = Moment::now();
         let region = device.share_memory(&memory, 0..size, Access::ReadWrite, RegionFlags::NONE)?;
-        create.add(nanoseconds_since(start));
-        let start = Instant::now();
+        create.add(start.elapsed());
+        let start = Moment::now();
         region.destroy()?;
-        destroy.add(nanoseconds_since(start));
+        destroy.add(start.elapsed());
     }
     let (create, destroy): (Summary, Summary) = (create.summary(), destroy.summary());
     Ok(RegionCost { size, create, destroy })

@@ -3,6 +3,7 @@
 
 mod buffer;
 mod capacity;
+mod clock;
 mod cpus;
 mod environment;
 mod evict;
@@ -10,6 +11,7 @@ mod measure;
 mod methods;
 mod order;
 mod output;
+mod overlap;
 mod pattern;
 mod peer;
 mod plan;
@@ -36,7 +38,7 @@ pub(crate) use self::methods::Method;
 use self::plan::Options;
 use self::process::Process;
 use self::protocol::{Line, Reply};
-use self::results::{Results, Skipped};
+use self::results::{Beside, Results, Skipped};
 use self::shared::Shared;
 use self::transfer::First;
 use crate::cli::{BenchArgs, BenchPeerArgs};
@@ -47,6 +49,9 @@ pub(crate) use self::process::own_program;
 
 /// Hint for machines without the driver.
 const WITHOUT: &str = "`--methods peers` measures the alternatives without the driver";
+
+/// Bytes from which on it matters whether a copy is hidden behind work.
+const SMALLEST_OVERLAP: usize = 64 << 10;
 
 /// Runs the command.
 pub(crate) fn run(path: &Path, arguments: &BenchArgs) -> Result<(), Failure> {
@@ -116,7 +121,7 @@ fn benchmark(
     };
     let (sizes, left_out) = capacity.choose(options.sizes(), &methods, options.sizes_named)?;
     let plan = options.plan(methods, sizes);
-    let mut environment = environment(path, device.is_some(), cpus, &plan);
+    let mut environment = environment(path, device, cpus, &plan)?;
     environment.evicted_bytes = evictor.as_ref().map_or(0, Evictor::size);
     let progress = progress::Bar::new(plan.copies());
     let rows = measure::measure(&first, &mut process.line, &plan, evictor.as_mut(), |method, size, copies| {
@@ -128,8 +133,14 @@ fn benchmark(
             regions.push(measure::region_cost(device, *size, plan.iterations_of(*size))?);
         }
     }
+    let mut overlaps = Vec::new();
+    if plan.methods.contains(&Method::KnemAsync) && !options.write {
+        for size in plan.sizes.iter().filter(|size| **size >= SMALLEST_OVERLAP) {
+            overlaps.extend(overlap::measure(&first, &mut process.line, *size, plan.iterations_of(*size))?);
+        }
+    }
     progress.finish();
-    Ok(Results::new(environment, (skipped, left_out), &rows, regions))
+    Ok(Results::new(environment, (skipped, left_out), &rows, Beside { regions, overlaps }))
 }
 
 /// Returns the methods that work here, and the others with the reason. A method that was given by name must work.
@@ -159,13 +170,13 @@ fn usable<R: BufRead, W: Write>(
     Ok((usable, skipped))
 }
 
-fn environment(path: &Path, with_device: bool, cpus: &CpuPair, plan: &Plan) -> Environment {
+fn environment(path: &Path, device: Option<&Device>, cpus: &CpuPair, plan: &Plan) -> Result<Environment, Failure> {
     let (host, kernel) = environment::host_and_kernel();
     let (processor, virtual_machine) =
         environment::processor(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default());
     let module_version =
-        if with_device { statistics::read(path).ok().map(|statistics| statistics.module_version) } else { None };
-    Environment {
+        if device.is_some() { statistics::read(path).ok().map(|statistics| statistics.module_version) } else { None };
+    Ok(Environment {
         host,
         kernel,
         processor,
@@ -180,10 +191,12 @@ fn environment(path: &Path, with_device: bool, cpus: &CpuPair, plan: &Plan) -> E
         seed: plan.seed,
         rounds: plan.rounds,
         warmup: plan.warmup,
-        clock_ns: transfer::clock_ns(),
+        clock: clock::name(),
+        clock_ns: clock::cost(),
+        null_call_ns: device.map(measure::null_call).transpose()?,
         shm_chunk_bytes: shared::CHUNK,
         shm_chunks: shared::CHUNKS,
-    }
+    })
 }
 
 /// Size of the largest copy of [`exchange`].

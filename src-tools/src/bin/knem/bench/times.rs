@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: CECILL-B
 //! Times of an operation, and their summary.
 
-/// Times in nanoseconds.
+use std::collections::BTreeMap;
+
+/// Times in nanoseconds, and the median of each round.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Times(Vec<u64>);
+pub(crate) struct Times {
+    all: Vec<u64>,
+    rounds: Rounds,
+    /// Times of finished rounds.
+    finished: usize,
+}
+
+/// Medians in nanoseconds by round; a round without a copy has none.
+pub(crate) type Rounds = BTreeMap<u32, u64>;
 
 /// Summary of several times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +35,30 @@ pub(crate) struct Summary {
 impl Times {
     /// Adds a time.
     pub(crate) fn add(&mut self, nanoseconds: u64) {
-        self.0.push(nanoseconds);
+        self.all.push(nanoseconds);
+    }
+
+    /// The times since the last round are those of this one.
+    pub(crate) fn end_of_round(&mut self, round: u32) {
+        let mut times = self.all.split_off(self.finished);
+        times.sort_unstable();
+        if let Some(median) = times.get(times.len() / 2) {
+            self.rounds.insert(round, (*median).max(1));
+        }
+        self.all.append(&mut times);
+        self.finished = self.all.len();
+    }
+
+    /// The median of each round.
+    pub(crate) fn rounds(&self) -> &Rounds {
+        &self.rounds
     }
 
     /// Returns the summary; a time of 0 counts as one nanosecond.
     pub(crate) fn summary(mut self) -> Summary {
-        self.0.sort_unstable();
-        let count = self.0.len();
-        let at = |index: usize| self.0.get(index).copied().unwrap_or_default().max(1);
+        self.all.sort_unstable();
+        let count = self.all.len();
+        let at = |index: usize| self.all.get(index).copied().unwrap_or_default().max(1);
         // The nearest rank: an observed time, not an interpolation.
         let percentile = |percent: usize| at((count * percent).div_ceil(100).saturating_sub(1));
         Summary {
@@ -76,7 +102,7 @@ mod tests {
     use super::*;
 
     fn summary(times: &[u64]) -> Summary {
-        Times(times.to_vec()).summary()
+        Times { all: times.to_vec(), ..Times::default() }.summary()
     }
 
     #[test]
@@ -98,6 +124,17 @@ mod tests {
         assert_eq!((count, p10_ns, p90_ns), (10, 10, 90));
         let Summary { p10_ns, p90_ns, .. } = summary(&[5]);
         assert_eq!((p10_ns, p90_ns), (5, 5));
+    }
+
+    #[test]
+    fn a_round_has_its_own_median() {
+        let mut times = Times::default();
+        for (round, of_round) in [(0, vec![3, 1, 2]), (1, vec![]), (2, vec![30, 10])] {
+            of_round.into_iter().for_each(|time| times.add(time));
+            times.end_of_round(round);
+        }
+        assert_eq!(times.rounds(), &Rounds::from([(0, 2), (2, 30)]));
+        assert_eq!(times.summary().count, 5);
     }
 
     #[test]

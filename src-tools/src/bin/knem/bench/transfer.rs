@@ -7,7 +7,6 @@
 //! knem-oneshot).
 
 use std::io::{BufRead, IoSlice, IoSliceMut, Write};
-use std::time::Instant;
 
 use knem::{Access, Cookie, CopyFlags, CopyOptions, Device, RegionFlags, Status, StatusArray, Submission};
 use nix::errno::Errno;
@@ -15,6 +14,7 @@ use nix::sys::uio::{process_vm_readv, process_vm_writev, RemoteIoVec};
 use nix::unistd::Pid;
 
 use super::buffer::Buffer;
+use super::clock::Moment;
 use super::methods::Method;
 use super::protocol::{Line, Opened, Request, Way};
 use super::shared::{until, Shared};
@@ -99,11 +99,11 @@ impl Transfer<'_> {
     }
 
     fn inline(&mut self) -> Result<u64, Failure> {
-        self.inline_with(Cookie::from_raw(self.opened.name), Instant::now)
+        self.inline_with(Cookie::from_raw(self.opened.name), Moment::now)
     }
 
     /// Copies from or into a region; `start` returns the start time.
-    fn inline_with(&mut self, cookie: Cookie, start: impl FnOnce() -> Instant) -> Result<u64, Failure> {
+    fn inline_with(&mut self, cookie: Cookie, start: impl FnOnce() -> Moment) -> Result<u64, Failure> {
         let (options, into) = (self.options(), self.writes());
         let device = self.first.device()?;
         let body = self.buffer.body_mut();
@@ -113,14 +113,14 @@ impl Transfer<'_> {
         } else {
             device.read(cookie, body, options)?;
         }
-        Ok(nanoseconds_since(start))
+        Ok(start.elapsed())
     }
 
     fn oneshot<R: BufRead, W: Write>(&mut self, line: &mut Line<R, W>) -> Result<u64, Failure> {
         let shared = self.first.shared;
         shared.reset();
         line.ask(Request::Offer { writable: self.writes() })?;
-        let start = Instant::now();
+        let start = Moment::now();
         shared.go();
         let copied = match shared.wait_for_offer()? {
             Some(cookie) => self.inline_with(Cookie::from_raw(cookie), || start),
@@ -139,14 +139,14 @@ impl Transfer<'_> {
         let (memory, part, options) = (self.buffer.memory(), self.buffer.part(), self.options());
         let cookie = Cookie::from_raw(self.opened.name);
         let submission = Submission::default();
-        let start = Instant::now();
+        let start = Moment::now();
         let request = if self.writes() {
             array.write(cookie, memory, part, options, submission)
         } else {
             array.read(cookie, memory, part, options, submission)
         }?;
         until(|| request.status() != Status::Pending)?;
-        let elapsed = nanoseconds_since(start);
+        let elapsed = start.elapsed();
         request.wait()?;
         Ok(elapsed)
     }
@@ -158,9 +158,9 @@ impl Transfer<'_> {
         let here = device.share_memory(self.buffer.memory(), self.buffer.part(), access, RegionFlags::NONE)?;
         let there = Cookie::from_raw(self.opened.name);
         let (from, to) = if into { (here.cookie(), there) } else { (there, here.cookie()) };
-        let start = Instant::now();
+        let start = Moment::now();
         device.copy(from, to, 0, self.options())?;
-        let elapsed = nanoseconds_since(start);
+        let elapsed = start.elapsed();
         here.destroy()?;
         Ok(elapsed)
     }
@@ -169,7 +169,7 @@ impl Transfer<'_> {
         let (pid, base, size) = (self.first.peer, self.opened.address, self.buffer.size());
         let into = self.writes();
         let mut done = 0;
-        let start = Instant::now();
+        let start = Moment::now();
         // A call copies at most 2 GiB.
         while done < size {
             let remote = [RemoteIoVec { base: base + done, len: size - done }];
@@ -185,14 +185,14 @@ impl Transfer<'_> {
                 Err(errno) => return Err(Failure::Other(vm_refused(self.method, errno))),
             }
         }
-        Ok(nanoseconds_since(start))
+        Ok(start.elapsed())
     }
 
     fn ring<R: BufRead, W: Write>(&self, line: &mut Line<R, W>) -> Result<u64, Failure> {
         let (shared, buffer, size) = (self.first.shared, &self.buffer, self.buffer.size());
         shared.reset();
         line.ask(if self.writes() { Request::Receive } else { Request::Send })?;
-        let start = Instant::now();
+        let start = Moment::now();
         shared.go();
         if self.writes() {
             shared.send(size, |offset, piece| buffer.copy_out(offset, piece))?;
@@ -200,7 +200,7 @@ impl Transfer<'_> {
         } else {
             shared.receive(size, |offset, piece| buffer.copy_in(offset, piece))?;
         }
-        let elapsed = nanoseconds_since(start);
+        let elapsed = start.elapsed();
         line.reply_to_last()?;
         Ok(elapsed)
     }
@@ -209,7 +209,7 @@ impl Transfer<'_> {
         let into = self.writes();
         let there = self.attached.as_ref().ok_or_else(|| Failure::Other("nothing is attached".to_owned()))?.start();
         let body = self.buffer.body_mut();
-        let start = Instant::now();
+        let start = Moment::now();
         if into {
             // SAFETY: as many bytes are attached, and their owner does not access them before the next request.
             unsafe { std::ptr::copy_nonoverlapping(body.as_ptr(), there, body.len()) };
@@ -217,16 +217,16 @@ impl Transfer<'_> {
             // SAFETY: as above.
             unsafe { std::ptr::copy_nonoverlapping(there.cast_const(), body.as_mut_ptr(), body.len()) };
         }
-        Ok(nanoseconds_since(start))
+        Ok(start.elapsed())
     }
 
     fn local(&mut self) -> Result<u64, Failure> {
         let source = self.source.as_mut().ok_or_else(|| Failure::Other("there is no source".to_owned()))?.body_mut();
         let body = self.buffer.body_mut();
-        let start = Instant::now();
+        let start = Moment::now();
         body.copy_from_slice(std::hint::black_box(source));
         std::hint::black_box(body);
-        Ok(nanoseconds_since(start))
+        Ok(start.elapsed())
     }
 }
 
@@ -240,13 +240,4 @@ pub(crate) fn vm_refused(method: Method, errno: Errno) -> String {
         Errno::ENOSYS => format!("the kernel has no {call} (CONFIG_CROSS_MEMORY_ATTACH), or a sandbox hides it"),
         other => format!("{call}: {}", other.desc()),
     }
-}
-
-pub(crate) fn nanoseconds_since(start: Instant) -> u64 {
-    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Returns the overhead of the clock: the shortest time between two reads.
-pub(crate) fn clock_ns() -> u64 {
-    (0..1000).map(|_| nanoseconds_since(Instant::now())).min().unwrap_or_default()
 }

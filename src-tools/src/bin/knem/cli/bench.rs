@@ -127,6 +127,8 @@ Columns:
   PEER      bandwidth divided by that of the fastest of vmread, vmwrite, shm and xpmem
   BYTES     whether every byte of every copy was compared
 
+With knem-async, a second table shows for sizes from 64K on how much of a copy by the worker thread is hidden behind work of the process (HIDDEN).
+
 Examples:
   knem bench --quick                    Get a first impression
   knem bench --plot a.svg --plot a.png  Measure all methods, 4 KiB to 64 MiB, and plot them

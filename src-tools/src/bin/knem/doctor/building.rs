@@ -3,6 +3,7 @@
 
 use super::finding::Finding;
 use super::prospect::{self, Prospect};
+use crate::address;
 use crate::machine::{Machine, Text};
 
 /// The findings of this group.
@@ -123,7 +124,7 @@ fn failed(machine: &Machine, kernel: &str) -> Option<Finding> {
         Text::Missing => Vec::new(),
     };
     let finding = Finding::note(ID, format!("the last build for kernel {kernel} failed: see {log}"))
-        .means("all known requirements were met, so the cause is new; please report it with the log")
+        .means(format!("all known requirements were met: report it, with the log, {}", address::reports()))
         .remedy(format!("less {log}"))
         .remedy(prospect::remedy(machine, kernel))
         .details(last);

@@ -18,7 +18,7 @@ const STRICT_NS: &str = "/sys/module/knem/parameters/strict_ns";
 const PACKAGED: [&str; 2] = ["/usr/lib/udev/rules.d", "/lib/udev/rules.d"];
 const HIDING: [&str; 2] = ["/etc/udev/rules.d", "/run/udev/rules.d"];
 /// Command that makes udev apply its rules again.
-const TRIGGER: &str = "udevadm trigger --action=add --name-match=knem";
+const TRIGGER: &str = "udevadm trigger --settle --action=add --name-match=knem";
 /// Documented file for a site's own mode and group.
 const SITE_RULES: &str = "/etc/udev/rules.d/61-knem-site.rules";
 /// The package's sysusers.d file for the group.

@@ -3,7 +3,8 @@
 
 use std::fmt::Write;
 
-use crate::bench::results::{Compared, LeftOut, RegionCost, Results};
+use crate::bench::overlap::Overlap;
+use crate::bench::results::{Beside, Compared, LeftOut, RegionCost, Results};
 use crate::sizes::format_size;
 use crate::style::{Styled, FAINT, GOOD, NOTE};
 use crate::table::{Column, Table, MISSING};
@@ -14,8 +15,13 @@ pub(crate) fn text(results: &Results) -> String {
     let mut text = head(results);
     text += &left_out(results);
     let _ = write!(text, "\n{}", copies(&results.rows));
-    if !results.regions.is_empty() {
-        let _ = write!(text, "\nCost of a region, median:\n{}", regions(&results.regions));
+    let Beside { regions, overlaps } = &results.beside;
+    if !regions.is_empty() {
+        let _ = write!(text, "\nCost of a region, median:\n{}", costs(regions));
+    }
+    if !overlaps.is_empty() {
+        let _ =
+            write!(text, "\nCopies by the worker thread beside work of the process, median:\n{}", overlap(overlaps));
     }
     text
 }
@@ -85,7 +91,7 @@ fn copies(rows: &[Compared]) -> String {
     table.text()
 }
 
-fn regions(regions: &[RegionCost]) -> String {
+fn costs(regions: &[RegionCost]) -> String {
     let mut table = Table::new(&[Column::right("REGION"), Column::right("CREATE"), Column::right("DESTROY")]);
     for cost in regions {
         table.row([
@@ -95,6 +101,37 @@ fn regions(regions: &[RegionCost]) -> String {
         ]);
     }
     table.text()
+}
+
+fn overlap(overlaps: &[Overlap]) -> String {
+    let mut table = Table::new(&[
+        Column::right("SIZE"),
+        Column::left("INTO"),
+        Column::right("SUBMIT"),
+        Column::right("COPY"),
+        Column::right("BOTH"),
+        Column::right("HIDDEN"),
+    ]);
+    for overlap in overlaps {
+        table.row([
+            format_size(overlap.size),
+            into(overlap).to_owned(),
+            nanoseconds(float(overlap.submit.median_ns)),
+            nanoseconds(float(overlap.copy.median_ns)),
+            nanoseconds(float(overlap.together.median_ns)),
+            format!("{:.0}%", float(overlap.hidden_permille) / 10.0),
+        ]);
+    }
+    table.text()
+}
+
+/// Word for where a copy goes.
+pub(crate) fn into(overlap: &Overlap) -> &'static str {
+    if overlap.regions {
+        "region"
+    } else {
+        "memory"
+    }
 }
 
 #[cfg(test)]

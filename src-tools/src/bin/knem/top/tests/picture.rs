@@ -29,12 +29,14 @@ pub(crate) fn check(name: &str, screen: &Buffer) {
 fn svg(screen: &Buffer) -> String {
     let area = screen.area;
     let (width, height) = (area.width * WIDTH + 2 * MARGIN, area.height * HEIGHT + 2 * MARGIN);
+    // REUSE-IgnoreStart
     let mut svg = format!(
         "<!-- SPDX-License-Identifier: CECILL-B -->\n\
          <svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">\n\
          <title>knem top</title>\n<rect width=\"{width}\" height=\"{height}\" rx=\"6\" fill=\"#16181d\"/>\n\
          <g font-family=\"DejaVu Sans Mono, Liberation Mono, monospace\" font-size=\"13\" xml:space=\"preserve\">\n"
     );
+    // REUSE-IgnoreEnd
     for y in 0..area.height {
         let mut x = 0;
         while x < area.width {

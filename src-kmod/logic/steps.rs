@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
 //! A copy as a sequence of steps.
 //!
-//! Both sides are streams of pieces of memory; a step is as long as a piece of either side, the rest of the
-//! copy and the largest step allow.
+//! Both sides are streams of pieces of memory. A step ends at the end of a piece of either side, at the end of the
+//! copy, or at the largest step.
 
-/// A piece of memory: an address, of user memory or of the kernel's, and a length in bytes.
+/// A piece of memory: an address, of user memory or of the direct map, and a length in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Piece {
     /// Address of the first byte.
@@ -13,7 +13,7 @@ pub struct Piece {
     pub len: u64,
 }
 
-/// One step: `len` bytes, from or to the addresses of both sides.
+/// A step: `len` bytes, from or to the addresses of both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Address on the first side.
@@ -24,26 +24,26 @@ pub struct Step {
     pub len: u64,
 }
 
-/// Largest step, in bytes: how much may be copied between two looks at the scheduler and at signals.
+/// Largest step, in bytes: the most that is copied between two checks of the scheduler and of signals.
 pub const MAX_STEP: u64 = 2 << 20;
 
-/// Most bytes that a worker thread copies before it looks whether it has to pause.
+/// Most bytes that a worker thread copies before it checks whether its turn must end.
 pub const WORK: u64 = 8 << 20;
 
-/// How many of a copy's `bytes` bytes come next, after the first `done`, if it is made piecemeal.
+/// Returns how many of a copy's `bytes` bytes are copied next, after the first `done`, by a worker thread.
 #[must_use]
 pub fn next(bytes: u64, done: u64) -> u64 {
     bytes.saturating_sub(done).min(WORK)
 }
 
-/// How many bytes a copy moves: what is left of both sides after their offsets, and not more than `bound`.
-/// An offset at or after the end leaves nothing.
+/// Returns how many bytes a copy moves: the rest of both sides after their offsets, but not more than `bound`. It is 0
+/// for an offset at or after the end.
 #[must_use]
 pub fn bytes(left_len: u64, left_offset: u64, right_len: u64, right_offset: u64, bound: u64) -> u64 {
     left_len.saturating_sub(left_offset).min(right_len.saturating_sub(right_offset)).min(bound)
 }
 
-/// The only step of a copy of `bytes` bytes between two streams, each from its start, if one is enough.
+/// Returns the only step of a copy of `bytes` bytes between two streams, each from its start, if one is enough.
 pub fn single(
     mut left: impl Iterator<Item = Piece>,
     mut right: impl Iterator<Item = Piece>,
@@ -65,7 +65,8 @@ pub struct Steps<L, R> {
 }
 
 impl<L: Iterator<Item = Piece>, R: Iterator<Item = Piece>> Steps<L, R> {
-    /// Plans a copy of `bytes` bytes between two streams, each from its start. The plan ends early if a stream does.
+    /// Creates the steps of a copy of `bytes` bytes between two streams, each from its start. They end early if a
+    /// stream does.
     pub fn new(left: L, right: R, bytes: u64) -> Self {
         Self { left: Side::new(left), right: Side::new(right), remaining: bytes }
     }
@@ -88,7 +89,7 @@ impl<L: Iterator<Item = Piece>, R: Iterator<Item = Piece>> Iterator for Steps<L,
     }
 }
 
-/// One side of a copy: what is left of the current piece, and the pieces after it.
+/// One side of a copy: the rest of the current piece, and the pieces after it.
 #[derive(Debug)]
 struct Side<I> {
     current: Piece,
@@ -100,7 +101,7 @@ impl<I: Iterator<Item = Piece>> Side<I> {
         Self { current: Piece::default(), rest }
     }
 
-    /// What is left of the first piece that is not used up.
+    /// Returns the rest of the first piece that is not used up.
     fn piece(&mut self) -> Option<Piece> {
         while self.current.len == 0 {
             self.current = self.rest.next()?;
@@ -144,13 +145,13 @@ mod tests {
 
     #[test]
     fn steps_are_never_longer_than_the_largest() {
-        let plan = steps(&[(0, 3 * MAX_STEP + 1)], &[(7, u64::MAX)], u64::MAX);
-        assert_eq!(plan.len(), 4);
-        assert_eq!(plan.last(), Some(&(3 * MAX_STEP, 7 + 3 * MAX_STEP, 1)));
+        let steps = steps(&[(0, 3 * MAX_STEP + 1)], &[(7, u64::MAX)], u64::MAX);
+        assert_eq!(steps.len(), 4);
+        assert_eq!(steps.last(), Some(&(3 * MAX_STEP, 7 + 3 * MAX_STEP, 1)));
     }
 
     #[test]
-    fn a_single_step_is_the_whole_plan() {
+    fn a_single_step_is_the_whole_copy() {
         let some = |addr, len| [Piece { addr, len }, Piece { addr: 0, len: 1 }].into_iter();
         assert_eq!(single(some(7, 8), some(9, 10), 8), Some(Step { left: 7, right: 9, len: 8 }));
         for (left, right, bytes) in [(7, 10, 8), (10, 7, 8), (8, 8, 0), (u64::MAX, u64::MAX, MAX_STEP + 1)] {

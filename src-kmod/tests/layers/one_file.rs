@@ -1,35 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! What belongs into one file, or into none: conditions, functions of C, the kernel's structures, kernel versions.
+//! Rules about constructs that are allowed in one file, or in none: conditions, functions of C, the kernel's
+//! structures, kernel versions.
 
 use proc_macro2::{Delimiter, TokenTree};
 
 use crate::tokens::{token_rule, tokens_of};
 use crate::tree::Violations;
 
-/// Conditional compilation, anywhere in the source, macros included.
+/// Finds conditional compilation, anywhere in the source, macros included.
 pub(crate) fn conditions(source: &str) -> Violations {
     any_of(source, &["cfg", "cfg_attr"], "one source for every kernel has no condition")
 }
 
-/// The kernel's structures, by the module that names them.
+/// Finds the kernel's structures, by the module that names them.
 pub(crate) fn bindings(source: &str) -> Violations {
     any_of(source, &["bindings"], "the kernel's structures are for glue and the stand-in")
 }
 
-/// What only the driver has, in the stand-in.
+/// Finds names of the driver, in the stand-in.
 pub(crate) fn driver_names(source: &str) -> Violations {
     let mut found = any_of(source, &["glue", "logic", "uapi"], "the stand-in knows nothing of the driver");
     found.extend(driver_prefixes(source));
     found
 }
 
-/// Names that start with the driver's, in Rust or C. Text of comments counts.
+/// Finds names with the driver's prefix, in Rust or C, also in comments.
 pub(crate) fn driver_prefixes(source: &str) -> Violations {
     let lines = source.lines().enumerate().filter(|(_, line)| line.to_lowercase().contains("knem"));
     lines.map(|(number, _)| (number + 1, "the stand-in knows nothing of the driver".to_owned())).collect()
 }
 
-/// Kernel versions, and probes of a kernel's headers, in C.
+/// Finds kernel versions, and probes of a kernel's headers, in C.
 pub(crate) fn kernel_versions(source: &str) -> Violations {
     const SIGNS: [&str; 3] = ["LINUX_VERSION_CODE", "KERNEL_VERSION(", "COMPAT_HAVE_"];
     let lines = source.lines().enumerate().filter(|(_, line)| SIGNS.iter().any(|sign| line.contains(sign)));
@@ -44,7 +45,7 @@ fn any_of(source: &str, names: &[&str], what: &str) -> Violations {
     )
 }
 
-/// Blocks of foreign functions. Functions with a body for C to call are something else.
+/// Finds blocks of foreign functions. Functions with a body for C to call are allowed.
 pub(crate) fn foreign_blocks(source: &str) -> Violations {
     token_rule(tokens_of(source), "foreign functions belong into ffi.rs", &|tokens| {
         let is_extern = matches!(&tokens[0], TokenTree::Ident(ident) if ident == "extern");

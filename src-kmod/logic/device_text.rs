@@ -1,39 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! The statistics text that `/dev/knem` gives to read. Its lines are part of the interface.
+//! The statistics text that a read of `/dev/knem` returns. Its lines are part of the interface.
 
 use crate::logic::counter::{Counter, Totals};
 use crate::logic::flags::Masks;
 use crate::uapi;
 use core::fmt::{Display, Formatter, Result, Write};
 
-/// Bytes that hold every report: 21 lines, the numbers at their longest, a version of up to 100 characters.
+/// Bytes that hold any such text: 21 lines, the numbers at their longest, a version of up to 100 characters.
 pub const MAX_LEN: usize = 2048;
 
-/// What the report tells.
+/// The content of the text.
 #[derive(Clone, Copy, Debug)]
-pub struct Report<'a> {
+pub struct DeviceText<'a> {
     /// Version of the driver.
     pub version: &'a str,
     /// Forced and ignored flags.
     pub masks: Masks,
-    /// The DMA engines.
+    /// The state of DMA.
     pub engine: Engine,
-    /// Whether the driver tells the kernel's log what it refuses (parameter `debug`).
+    /// Whether the driver logs refusals (parameter `debug`).
     pub debug: bool,
     /// The counters.
     pub totals: &'a Totals,
 }
 
-/// What there is of DMA engines.
+/// The state of DMA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// The kernel is built without them (CONFIG_DMA_ENGINE).
+    /// The kernel is built without DMA engines (CONFIG_DMA_ENGINE).
     NoKernelSupport,
-    /// The administrator does not want any (parameter `dma`).
+    /// The administrator has disabled it (parameter `dma`).
     Disabled,
-    /// No channel can be had.
+    /// No channel is available.
     NoChannel,
-    /// Requests can have one.
+    /// A channel is available.
     Available {
         /// Parameter `dmamin`.
         chunk_min: u64,
@@ -53,8 +53,8 @@ impl Display for Engine {
     }
 }
 
-impl Report<'_> {
-    /// Writes what the interface has no line for, and nobody but an administrator asks for.
+impl DeviceText<'_> {
+    /// Writes lines that are not part of the interface, for administrators.
     ///
     /// # Errors
     /// Only those of `out`.
@@ -62,7 +62,7 @@ impl Report<'_> {
         writeln!(out, " Commands with unknown flags                  : {}", self.totals.get(Counter::UnknownFlags))
     }
 
-    /// Writes the report.
+    /// Writes the text.
     ///
     /// # Errors
     /// Only those of `out`.
@@ -80,7 +80,7 @@ impl Report<'_> {
     }
 }
 
-/// Labels as the original printed them since 0.9.6.
+/// Labels as in the original driver since 0.9.6.
 const LINES: [(&str, Counter); 13] = [
     (" Requests submitted                           ", Counter::Submitted),
     (" Requests processed (total)                   ", Counter::Processed),
@@ -100,7 +100,7 @@ const LINES: [(&str, Counter); 13] = [
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{Engine, Report, MAX_LEN};
+    use super::{DeviceText, Engine, MAX_LEN};
     use crate::logic::counter::{Totals, COUNT};
     use crate::logic::flags::Masks;
     use std::string::{String, ToString};
@@ -114,8 +114,8 @@ mod tests {
         let mut text = String::new();
         let masks = Masks { forced: 0x10, ignored: 0xe };
         let engine = Engine::NoKernelSupport;
-        let report = Report { version: "1.2.3", masks, engine, debug: false, totals: &totals };
-        report.write(&mut text).expect("a String takes everything");
+        let device_text = DeviceText { version: "1.2.3", masks, engine, debug: false, totals: &totals };
+        device_text.write(&mut text).expect("a String takes everything");
         assert_eq!(
             text,
             "knem 1.2.3\n Driver ABI=0xd\n Flags: forcing 0x10, ignoring 0xe\n DMAEngine: NoKernelSupport\n \
@@ -153,8 +153,9 @@ mod tests {
         let version = "v".repeat(100);
         let masks = Masks { forced: u32::MAX, ignored: u32::MAX };
         let engine = Engine::Available { chunk_min: u64::MAX };
-        let report = Report { version: &version, masks, engine, debug: false, totals: &Totals([u64::MAX; COUNT]) };
-        report.write(&mut text).expect("a String takes everything");
+        let device_text =
+            DeviceText { version: &version, masks, engine, debug: false, totals: &Totals([u64::MAX; COUNT]) };
+        device_text.write(&mut text).expect("a String takes everything");
         assert!(text.len() <= MAX_LEN, "{} bytes", text.len());
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! The files of `glue` are a stair: a file uses files below it, and none that uses it in turn.
+//! The rule that a file of `glue` uses only files below it, and none that uses it in turn.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::tokens::tokens_of;
 /// The files that each file uses.
 pub(crate) type Uses = BTreeMap<String, BTreeSet<String>>;
 
-/// The modules of `glue` that a source names, anywhere, by their paths from `crate`.
+/// Returns the modules of `glue` that a source names, anywhere, by their paths from `crate`.
 pub(crate) fn modules(source: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     collect(tokens_of(source), &mut found);
@@ -34,14 +34,14 @@ fn collect(tokens: TokenStream, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The first name of each member of a list in `use`.
+/// Returns the first name of each member of a list in `use`.
 fn heads(list: TokenStream) -> Vec<String> {
     let tokens: Vec<String> = list.into_iter().map(|token| token.to_string()).collect();
     tokens.split(|token| token == ",").filter_map(|member| member.first().cloned()).collect()
 }
 
-/// Files that use each other, directly or through others: what is left when files that only use lower files are taken away, from the
-/// bottom and from the top.
+/// Returns files that use each other, directly or indirectly: those that are left when files that only use lower files
+/// are removed, from the bottom and from the top.
 pub(crate) fn ring(mut uses: Uses) -> Vec<String> {
     loop {
         let used: BTreeSet<String> = uses.values().flatten().cloned().collect();

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! Rules about tokens, which hold inside macros too.
+//! Rules about tokens, which also apply inside macros.
 
 use proc_macro2::{TokenStream, TokenTree};
 
 use crate::tree::Violations;
 
-/// Reports every token that `matches` says, with what stands after it.
+/// Reports every token for which `matches` returns true; that gets the token and those after it.
 pub(crate) fn token_rule(tokens: TokenStream, what: &str, matches: &impl Fn(&[TokenTree]) -> bool) -> Violations {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut found = Vec::new();

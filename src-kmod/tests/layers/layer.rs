@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! The rooms `uapi` and `logic`: which names a file of theirs may use, and which constructs.
+//! The rules of `uapi` and `logic`: which names and constructs their files may use.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::punctuated::Punctuated;
@@ -10,7 +10,7 @@ use syn::{Expr, Token};
 use crate::tree::Violations;
 
 /// The rules of `uapi` and `logic`: `core` only, and for `logic` nothing that can panic, allocate or be unsafe.
-pub(crate) struct Room {
+pub(crate) struct Layer {
     pub(crate) strict: bool,
     found: Violations,
 }
@@ -19,20 +19,20 @@ pub(crate) struct Room {
 const FOREIGN_CRATES: [&str; 7] = ["kernel", "bindings", "std", "alloc", "macros", "pin_init", "libc"];
 /// Types that allocate.
 const ALLOCATING_TYPES: [&str; 9] = ["Vec", "Box", "String", "Rc", "Arc", "KVec", "KBox", "KString", "VecDeque"];
-/// Macros whose arguments are looked into like other code; all others must not be used.
+/// Macros whose arguments are checked like other code; all others must not be used.
 const GOOD_MACROS: [&str; 4] = ["write", "writeln", "matches", "stringify"];
 
-impl Room {
-    /// What is wrong in a file.
+impl Layer {
+    /// Returns the violations in a file.
     pub(crate) fn violations(file: &syn::File, strict: bool) -> Violations {
-        let mut room = Self { strict, found: Vec::new() };
-        // Macros of the file itself are looked at where they are defined.
-        room.visit_file(file);
-        room.found
+        let mut layer = Self { strict, found: Vec::new() };
+        // Macros of the file itself are checked where they are defined.
+        layer.visit_file(file);
+        layer.found
     }
 
-    pub(crate) fn report(&mut self, place: Span, what: impl Into<String>) {
-        self.found.push((place.start().line, what.into()));
+    pub(crate) fn report(&mut self, span: Span, what: impl Into<String>) {
+        self.found.push((span.start().line, what.into()));
     }
 
     fn name(&mut self, ident: &syn::Ident, first: bool) {
@@ -45,7 +45,7 @@ impl Room {
         }
     }
 
-    /// Tokens that could not be parsed as anything in particular.
+    /// Checks tokens that could not be parsed as an expression.
     fn tokens(&mut self, tokens: TokenStream) {
         for token in tokens {
             match token {
@@ -62,7 +62,7 @@ impl Room {
     }
 }
 
-/// Whether an attribute takes its item out of the module: it is for tests.
+/// Whether an attribute removes its item from the module: it is for tests.
 fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("test")
@@ -83,7 +83,7 @@ fn item_attributes(item: &syn::Item) -> &[syn::Attribute] {
     }
 }
 
-impl<'ast> Visit<'ast> for Room {
+impl<'ast> Visit<'ast> for Layer {
     fn visit_item(&mut self, item: &'ast syn::Item) {
         if !is_for_tests(item_attributes(item)) {
             visit::visit_item(self, item);
@@ -114,7 +114,7 @@ impl<'ast> Visit<'ast> for Room {
             syn::UseTree::Glob(_) | syn::UseTree::Group(_) => None,
         };
         if let Some(first) = first {
-            // Below a first segment other than a foreign crate, these names are modules of ours.
+            // Below a first segment other than a foreign crate, these names are the project's own modules.
             self.name(first, true);
         }
         match tree {
@@ -147,7 +147,7 @@ impl<'ast> Visit<'ast> for Room {
         visit::visit_expr(self, expression);
     }
 
-    // At compile time a panic is an error message.
+    // At compile time a panic is a compiler error.
     fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
         self.visit_type(&item.ty);
     }
@@ -193,10 +193,10 @@ impl<'ast> Visit<'ast> for Room {
     }
 }
 
-impl Room {
-    /// Arguments of a macro are parsed anew, so that they live shorter than the file.
+impl Layer {
+    /// Arguments of a macro are parsed again, so that their lifetime is shorter than the file's.
     fn visit_expr_in_macro(&mut self, expression: &Expr) {
-        let mut inner = Room { strict: self.strict, found: Vec::new() };
+        let mut inner = Layer { strict: self.strict, found: Vec::new() };
         inner.visit_expr(expression);
         self.found.append(&mut inner.found);
     }

@@ -4,7 +4,7 @@
 use syn::spanned::Spanned;
 use syn::{BinOp, Expr};
 
-use crate::room::Room;
+use crate::layer::Layer;
 
 /// Methods that allocate or panic.
 const BAD_METHODS: [&str; 11] = [
@@ -21,8 +21,8 @@ const BAD_METHODS: [&str; 11] = [
     "split_at",
 ];
 
-impl Room {
-    /// Reports an expression; what is in it comes by itself.
+impl Layer {
+    /// Checks an expression. Its parts are visited on their own.
     pub(crate) fn check_expression(&mut self, expression: &Expr) {
         if !self.strict {
             return;
@@ -55,7 +55,7 @@ impl Room {
     }
 }
 
-/// A literal or a constant: the compiler itself sees a division by zero.
+/// Whether it is a literal or a constant: the compiler itself reports a division by zero.
 fn is_constant(expression: &Expr) -> bool {
     match expression {
         Expr::Lit(_) => true,

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! What the rules of the rooms `uapi` and `logic` notice, and what they do not.
+//! What the rules of `uapi` and `logic` report, and what they allow.
 
-use crate::room::Room;
+use crate::layer::Layer;
 
-fn in_room(source: &str, strict: bool) -> Vec<String> {
+fn in_layer(source: &str, strict: bool) -> Vec<String> {
     let file = syn::parse_file(source).expect("Rust");
-    Room::violations(&file, strict).into_iter().map(|(_, what)| what).collect()
+    Layer::violations(&file, strict).into_iter().map(|(_, what)| what).collect()
 }
 
 #[test]
@@ -19,8 +19,8 @@ fn foreign_crates_are_noticed() {
         "fn f() -> bindings::c_int { 0 }",
         "type T = ::std::ffi::c_int;",
     ] {
-        assert!(!in_room(source, false).is_empty(), "{source}");
-        assert!(!in_room(source, true).is_empty(), "{source}");
+        assert!(!in_layer(source, false).is_empty(), "{source}");
+        assert!(!in_layer(source, true).is_empty(), "{source}");
     }
 }
 
@@ -64,7 +64,7 @@ fn panics_and_allocations_are_noticed() {
         "#[cfg_attr(CONFIG_RUST, inline)] fn f() {}",
         "#[cfg(not(test))] mod m { fn f() { panic!() } }",
     ] {
-        assert!(!in_room(source, true).is_empty(), "{source}");
+        assert!(!in_layer(source, true).is_empty(), "{source}");
     }
 }
 
@@ -82,12 +82,12 @@ fn what_is_allowed_is_not_noticed() {
         "fn f(w: &mut impl core::fmt::Write) -> core::fmt::Result { writeln!(w, \"{}\", 1) }",
         "use crate::logic::kernel; use core::fmt::{self, Write};",
     ] {
-        assert_eq!(in_room(source, true), [""; 0], "{source}");
+        assert_eq!(in_layer(source, true), [""; 0], "{source}");
     }
 }
 
 #[test]
 fn the_interface_may_depend_on_the_architecture() {
     let source = "#[cfg(target_arch = \"x86_64\")] const A: u32 = 1; fn f(a: u32) -> u32 { a + 1 }";
-    assert_eq!(in_room(source, false), [""; 0]);
+    assert_eq!(in_layer(source, false), [""; 0]);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! The files of the tree, and what it takes for a rule to hold in some of them.
+//! The files of the tree, and the application of a rule to some of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// All files below a directory of the tree that are the project's own, by their paths in the tree.
+/// Returns all files of the project below a directory of the tree, by their paths in the tree.
 pub(crate) fn files(below: &str) -> Vec<PathBuf> {
     // At the top of the tree.
     const NOT_OURS: [&str; 4] = ["build", "dist", "target", "Cargo.lock"];
@@ -48,12 +48,12 @@ pub(crate) fn parse(path: &Path) -> syn::File {
     syn::parse_file(&text(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What is wrong in a file, and in which line.
+/// Line numbers and descriptions of what is wrong in a file.
 pub(crate) type Violations = Vec<(usize, String)>;
 
-/// Fails with every violation that a rule finds in these files.
+/// Fails with all violations that a rule finds in these files.
 pub(crate) fn enforce(paths: &[PathBuf], rule: impl Fn(&Path) -> Violations) {
-    assert!(!paths.is_empty(), "the rule has files to look at");
+    assert!(!paths.is_empty(), "the rule has files to check");
     let found: Vec<String> = paths
         .iter()
         .flat_map(|path| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! The interface is declared once, in `uapi`.
+//! The rule that the interface is declared only in `uapi`.
 
 use knem_core::uapi;
 use proc_macro2::TokenTree;
@@ -10,7 +10,7 @@ use syn::Expr;
 use crate::tokens::{token_rule, tokens_of};
 use crate::tree::Violations;
 
-/// Constants of the interface that are declared anew: by name, or by the number of a command.
+/// Finds constants of the interface that are declared again: by name, or by the number of a command.
 pub(crate) fn redefinitions(source: &str) -> Violations {
     let file = syn::parse_file(source).expect("Rust");
     let mut constants = Constants(Vec::new());
@@ -31,7 +31,7 @@ pub(crate) fn redefinitions(source: &str) -> Violations {
 struct Constants(Violations);
 
 impl Constants {
-    fn look(&mut self, name: &syn::Ident, value: &Expr) {
+    fn check(&mut self, name: &syn::Ident, value: &Expr) {
         let plain = name.to_string();
         let plain = plain.strip_prefix("KNEM_").unwrap_or(&plain);
         let known = uapi::CONSTANTS.iter().map(|(name, _)| *name).chain(uapi::TEXTS.iter().map(|(name, _)| *name));
@@ -45,15 +45,15 @@ impl Constants {
 
 impl<'ast> Visit<'ast> for Constants {
     fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
-        self.look(&item.ident, &item.expr);
+        self.check(&item.ident, &item.expr);
     }
 
     fn visit_impl_item_const(&mut self, item: &'ast syn::ImplItemConst) {
-        self.look(&item.ident, &item.expr);
+        self.check(&item.ident, &item.expr);
     }
 
     fn visit_item_static(&mut self, item: &'ast syn::ItemStatic) {
-        self.look(&item.ident, &item.expr);
+        self.check(&item.ident, &item.expr);
     }
 }
 
@@ -67,7 +67,8 @@ fn redefinitions_are_noticed() {
         "fn f() { ioctl(0x4010_4B10); }",
         "fn f() { ioctl(1074809616u32 as i32) }",
     ] {
-        // A file of its own has the text of its spans, a snippet in a test has not: no value means literal.
+        // Spans of a file have their text, those of a snippet in a test do not: a constant without text counts as a
+        // literal.
         assert!(!redefinitions(source).is_empty(), "{source}");
     }
     assert!(redefinitions("const READ: u32 = uapi::PROT_READ; const SIZE: u32 = 16;").is_empty());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! What the driver counts beside the lines of the compatible text: copies by their path, with their sizes and times,
-//! and refusals by command and reason; and the text of `/proc/driver/knem/statistics`, which tells all of it.
+//! The counters beyond the compatible text of /dev/knem: copies by path, with histograms of sizes and times, and
+//! refusals by command and reason; and the text of `/proc/driver/knem/statistics`, which prints all of them.
 //!
-//! All of it is counters, in one array after those of [`Counter`]; the functions here say where each one is.
+//! All counters are in one array, after those of [`Counter`]; the functions here return the index of each.
 
 use crate::logic::counter::{self, Counter};
 use crate::logic::histogram::{bucket, least, BUCKETS};
@@ -10,20 +10,20 @@ use crate::logic::refusal::Refusal;
 use crate::uapi;
 use core::fmt::{Result, Write};
 
-/// Version of the text. Lines may come in new; a new number means that a line has changed its meaning.
+/// Version of the text. Lines may be added; a new number means that a line has changed its meaning.
 pub const VERSION: u32 = 1;
 
-/// How a copy was made.
+/// The path of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Path {
-    /// By the calling processor, through the caller's mapping.
+    /// By the calling task, through the caller's mapping.
     Mapped,
-    /// By the calling processor, between pinned memories.
+    /// By the calling task, between pinned memories.
     Pinned,
-    /// By the thread of the file.
+    /// By the worker thread of the context.
     Thread,
-    /// By a DMA engine, or in place of one that could not be had after all.
+    /// By a DMA channel, or by the CPU in its stead.
     Engine,
 }
 
@@ -31,13 +31,13 @@ pub enum Path {
 pub const PATHS: [(Path, &str); 4] =
     [(Path::Mapped, "mapped"), (Path::Pinned, "pinned"), (Path::Thread, "thread"), (Path::Engine, "dma")];
 
-/// What comes and goes.
+/// Events from which the present state is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Event {
     /// A region was created.
     RegionCreated,
-    /// A region's memory was given back.
+    /// A region was freed.
     RegionGone,
     /// A file was opened for writing.
     ContextOpened,
@@ -47,13 +47,13 @@ pub enum Event {
     UnpinnedCreated,
     /// The last reference to such a region is gone.
     UnpinnedGone,
-    /// Memory was taken unpinned, of a region or of a request.
+    /// Memory of a region or of a request was accepted without being pinned.
     Unpinned,
 }
 
 const EVENTS: usize = 7;
 
-/// What may be refused: commands by their numbers, and the other calls.
+/// Calls that may be refused: commands by their numbers, and others.
 pub const CALLS: [(Call, &str); 15] = [
     (Call::Command(uapi::CMD_GET_INFO), "GET_INFO"),
     (Call::Command(uapi::CMD_BIND_OFFLOAD), "BIND_OFFLOAD"),
@@ -75,17 +75,17 @@ pub const CALLS: [(Call, &str); 15] = [
 /// A call of user space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// ioctl with this number.
+    /// ioctl(2) with this number.
     Command(u32),
-    /// open for writing.
+    /// open(2) for writing.
     Open,
-    /// mmap of the status array.
+    /// mmap(2) of the status array.
     Map,
-    /// write, which clears the statistics.
+    /// write(2), which clears the statistics.
     Clear,
 }
 
-/// The errors that the calls have, as positive numbers (asm-generic/errno-base.h, errno.h). 0 stands for all others.
+/// The errors of the calls, as positive numbers (asm-generic/errno-base.h, errno.h). 0 stands for all others.
 pub const ERRNOS: [(i32, &str); 13] = [
     (1, "EPERM"),
     (4, "EINTR"),
@@ -121,38 +121,41 @@ fn of_path(path: Path, field: usize) -> usize {
     FIRST_PATH.saturating_add((path as usize).saturating_mul(PATH_LEN)).saturating_add(field)
 }
 
-/// Where copies by a path that failed are counted.
+/// Returns the index of the failed copies by a path.
 #[must_use]
 pub fn failed(path: Path) -> usize {
     of_path(path, FAILED)
 }
 
-/// Where the bytes of a path are counted.
+/// Returns the index of the bytes copied by a path.
 #[must_use]
 pub fn bytes(path: Path) -> usize {
     of_path(path, BYTES)
 }
 
-/// Where copies of as many bytes are counted.
+/// Returns the index of the copies of this many bytes by a path.
 #[must_use]
 pub fn size(path: Path, bytes: u64) -> usize {
     of_path(path, SIZES.saturating_add(bucket(bytes)))
 }
 
-/// Where copies that took as many nanoseconds are counted.
+/// Returns the index of the copies by a path that took this many nanoseconds.
 #[must_use]
 pub fn time(path: Path, nanoseconds: u64) -> usize {
     of_path(path, TIMES.saturating_add(bucket(nanoseconds)))
 }
 
-/// From as many bytes on, the time of each copy is taken. Looking at the clock twice takes longer than to copy a tenth of them.
+/// From this many bytes on, the time of each copy is measured. Two readings of the clock take longer than to copy a
+/// tenth of that.
 pub const TIMED: u64 = 4096;
 
-/// Of the shorter copies by a path within a call, the time of one in as many is taken on each CPU. The others count where it has.
+/// Of the shorter copies by a path within a call, one in this many is measured on each CPU. The others are counted at
+/// the same index.
 pub const SAMPLE: u32 = 16;
 
-/// Whether a short copy's time is taken: then `None`, else where the latest one was counted. `state` is the CPU's: in its upper half the number of
-/// short copies, in its lower half where the latest one whose time was taken was counted, 0 if there was none.
+/// Returns `None` if the time of a short copy must be measured, else the index at which the latest sample was counted.
+/// `state` is the CPU's: in its upper half the number of short copies, in its lower half the index of the latest
+/// sample, 0 if there was none.
 #[must_use]
 pub fn sample(state: u64) -> Option<usize> {
     let (count, latest) = ((state >> 32) as u32, state as u32);
@@ -162,10 +165,10 @@ pub fn sample(state: u64) -> Option<usize> {
     usize::try_from(latest).ok()
 }
 
-/// Where calls that ended with this errno (positive) are counted.
+/// Returns the index of the calls that failed with this errno (positive).
 #[must_use]
 pub fn refused(call: Call, errno: i32) -> usize {
-    // The last ones stand for all others.
+    // The last entries stand for all others.
     let mut row = CALLS.len().saturating_sub(1);
     for (n, (known, _)) in numbered(&CALLS) {
         if *known == call {
@@ -181,7 +184,7 @@ pub fn refused(call: Call, errno: i32) -> usize {
     in_table(row, column)
 }
 
-/// As `enumerate`, which checks for an overflow that cannot be, and panics.
+/// Enumerates as `enumerate`, which contains a panic for an overflow that cannot happen.
 fn numbered<T>(items: &[T]) -> impl Iterator<Item = (usize, &T)> {
     (0..items.len()).zip(items)
 }
@@ -190,36 +193,36 @@ fn in_table(row: usize, column: usize) -> usize {
     FIRST_REFUSED.saturating_add(row.saturating_mul(ERRNOS.len())).saturating_add(column)
 }
 
-/// Where refusals for a reason are counted.
+/// Returns the index of the refusals for a reason.
 #[must_use]
 pub fn reason(refusal: Refusal) -> usize {
     FIRST_REASON.saturating_add(refusal as usize)
 }
 
-/// Where an event is counted.
+/// Returns the index of an event.
 #[must_use]
 pub fn event(event: Event) -> usize {
     FIRST_EVENT.saturating_add(event as usize)
 }
 
-/// What the text tells beside the counters.
+/// What the text contains in addition to the counters.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// Nanoseconds since the module was loaded, or the counters cleared.
     pub age_ns: u64,
     /// Bytes that are pinned.
     pub pinned_bytes: u64,
-    /// The most that was seen pinned.
+    /// The most bytes that were pinned at the times when the driver checked.
     pub pinned_bytes_peak: u64,
-    /// Files that are open for writing.
+    /// Number of files that are open for writing.
     pub contexts: u64,
-    /// Regions that have memory.
+    /// Number of regions.
     pub regions: u64,
-    /// Those of them whose memory is pinned only while it is copied.
+    /// Number of regions whose memory is pinned only while it is copied.
     pub regions_unpinned: u64,
 }
 
-/// Writes the text; `value` gives each counter. Lines of counters that are 0 are left out where there are many.
+/// Writes the text. `value` returns a counter by its index. In long lists, counters that are 0 are omitted.
 ///
 /// # Errors
 /// Only those of `out`.
@@ -283,22 +286,23 @@ mod tests {
 
     #[test]
     fn no_two_things_share_a_counter() {
-        let mut places = Vec::new();
-        places.extend((0..counter::COUNT).collect::<Vec<usize>>());
+        let mut indices = Vec::new();
+        indices.extend((0..counter::COUNT).collect::<Vec<usize>>());
         for (path, _) in PATHS {
-            places.extend([failed(path), bytes(path)]);
+            indices.extend([failed(path), bytes(path)]);
             for n in 0..BUCKETS {
-                places.extend([size(path, least(n)), time(path, least(n))]);
+                indices.extend([size(path, least(n)), time(path, least(n))]);
             }
         }
         for (call, _) in CALLS {
-            places.extend(ERRNOS.map(|(errno, _)| refused(call, errno)));
+            indices.extend(ERRNOS.map(|(errno, _)| refused(call, errno)));
         }
-        places.extend(Refusal::NAMES.map(|(refusal, _)| reason(refusal)));
-        places.extend([Event::RegionCreated, Event::RegionGone, Event::ContextOpened, Event::ContextClosed].map(event));
-        places.extend([Event::UnpinnedCreated, Event::UnpinnedGone, Event::Unpinned].map(event));
-        assert_eq!(places.len(), COUNT);
-        assert_eq!(places.iter().copied().collect::<BTreeSet<_>>(), (0..COUNT).collect());
+        indices.extend(Refusal::NAMES.map(|(refusal, _)| reason(refusal)));
+        indices
+            .extend([Event::RegionCreated, Event::RegionGone, Event::ContextOpened, Event::ContextClosed].map(event));
+        indices.extend([Event::UnpinnedCreated, Event::UnpinnedGone, Event::Unpinned].map(event));
+        assert_eq!(indices.len(), COUNT);
+        assert_eq!(indices.iter().copied().collect::<BTreeSet<_>>(), (0..COUNT).collect());
     }
 
     #[test]
@@ -331,11 +335,11 @@ mod tests {
         let none = text(|_| 0);
         assert!(none.starts_with("version 1\nage_ns 1\npinned_bytes 2\npinned_bytes_peak 3\ncontexts 4\nregions 5\nregions_unpinned 6\nunpinned 0\n"));
         assert!(!none.contains("size") && !none.contains("refused") && !none.contains("reason"), "{none}");
-        let place = size(Path::Thread, 5000);
-        let one = text(|n| u64::from(n == place));
+        let index = size(Path::Thread, 5000);
+        let one = text(|n| u64::from(n == index));
         assert!(one.contains("\npath thread size 4096 1\n"), "{one}");
-        let place = refused(Call::Command(uapi::CMD_COPY), 13);
-        let one = text(|n| u64::from(n == place));
+        let index = refused(Call::Command(uapi::CMD_COPY), 13);
+        let one = text(|n| u64::from(n == index));
         assert!(one.contains("\nrefused COPY EACCES 1\n"), "{one}");
     }
 }

@@ -1,37 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! The rules of the rooms, as the design document has them: what each part of the tree may use.
+//! The rules of the design document: what each part of the tree may use.
 //!
-//! Every source file is parsed, and each rule is a function from a file to its violations. The tests here say that the tree
-//! obeys. Beside the rules (`bites` for those of a room) stand tests that a violation is noticed, so that a rule cannot fall
-//! asleep.
+//! Every source file is parsed, and each rule is a function from a file to its violations. The tests here apply the
+//! rules to the tree. Other tests (`bites` for the rules of `uapi` and `logic`) apply them to violations, so that a
+//! rule cannot stop working unnoticed.
 
 mod bites;
 mod expressions;
+mod layer;
 mod lines;
-mod one_place;
+mod one_file;
+mod order;
 mod redefinitions;
-mod room;
-mod stair;
 mod tokens;
 mod tree;
 
 use std::path::{Path, PathBuf};
 
+use crate::layer::Layer;
 use crate::lines::{licence, version, version_literals};
-use crate::one_place::{bindings, conditions, driver_names, driver_prefixes, foreign_blocks, kernel_versions};
+use crate::one_file::{bindings, conditions, driver_names, driver_prefixes, foreign_blocks, kernel_versions};
+use crate::order::{modules, ring, Uses};
 use crate::redefinitions::redefinitions;
-use crate::room::Room;
-use crate::stair::{modules, ring, Uses};
 use crate::tree::{enforce, files, parse, rust_files, text};
 
 #[test]
 fn the_interface_uses_core_only() {
-    enforce(&["src-kmod/uapi.rs".into()], |path| Room::violations(&parse(path), false));
+    enforce(&["src-kmod/uapi.rs".into()], |path| Layer::violations(&parse(path), false));
 }
 
 #[test]
 fn logic_uses_core_and_cannot_panic() {
-    enforce(&rust_files(&["src-kmod/logic"]), |path| Room::violations(&parse(path), true));
+    enforce(&rust_files(&["src-kmod/logic"]), |path| Layer::violations(&parse(path), true));
 }
 
 fn driver_files(except: &str) -> Vec<PathBuf> {
@@ -47,10 +47,10 @@ fn glue_is_one_source_without_a_condition() {
 }
 
 #[test]
-fn glue_is_a_stair() {
+fn glue_has_an_order() {
     let mut uses = Uses::new();
     for path in rust_files(&["src-kmod/glue"]).iter().filter(|path| !path.ends_with("glue/mod.rs")) {
-        // The files of a directory count as one.
+        // The files of a directory count as one file.
         let below = path.strip_prefix("src-kmod/glue").expect("a file of glue").with_extension("");
         let file = below.iter().next().expect("a name").to_string_lossy().into_owned();
         let mut used = modules(&text(path));
@@ -71,7 +71,7 @@ fn kernels_differ_in_one_header() {
 #[test]
 fn the_stand_in_knows_nothing_of_the_driver() {
     let rust = rust_files(&["src-kmod/kernel"]);
-    // Its purpose is to compile both together.
+    // Its purpose is to compile the stand-in and the driver together.
     let rust: Vec<PathBuf> = rust.into_iter().filter(|path| path != Path::new("src-kmod/kernel/unused.rs")).collect();
     enforce(&rust, |path| driver_names(&text(path)));
     enforce(&["src-kmod/kernel/standin.c".into(), "src-kmod/kernel/standin.h".into()], |path| {
@@ -96,7 +96,7 @@ fn foreign_functions_are_in_one_file() {
 
 #[test]
 fn glue_is_only_built_for_the_kernel() {
-    // What is mounted in both roots is shared; glue must not be.
+    // What both roots mount is shared; glue must not be.
     assert!(!text(Path::new("src-kmod/host.rs")).contains("mod glue"));
 }
 
@@ -111,7 +111,7 @@ fn packages_read_the_version() {
     let paths: Vec<PathBuf> = ["debian", "dkms", "rpm", "udev", "modprobe.d", "include"]
         .iter()
         .flat_map(|below| files(below))
-        // A changelog is about versions; that its first one is the right one is checked below.
+        // A changelog is about versions. Another test checks its first one.
         .filter(|path| path != Path::new("debian/changelog"))
         .collect();
     enforce(&paths, |path| version_literals(&text(path), &version()));
@@ -134,7 +134,7 @@ fn every_source_has_a_licence() {
         extension.is_some_and(|extension| SOURCES.contains(&extension))
             || name.is_some_and(|name| NAMES.contains(&name))
     };
-    // Debian's copyright file has a format of its own for the same.
+    // Debian's copyright file has a format of its own for licences.
     let paths = files("").into_iter().filter(is_source).filter(|path| path != Path::new("debian/copyright.in"));
     let paths: Vec<PathBuf> = paths.collect();
     enforce(&paths, |path| licence(&text(path)));
