@@ -12,6 +12,7 @@ use crate::Cookie;
 /// An open KNEM device.
 ///
 /// Each method is one command of the interface. On an error the argument is left as it was.
+#[expect(clippy::missing_errors_doc, reason = "each returns the errno of the driver's command: knem(4) lists them")]
 pub trait Backend: Send + Sync {
     /// `KNEM_CMD_GET_INFO`.
     fn get_info(&self) -> Result<CmdInfo, Errno>;

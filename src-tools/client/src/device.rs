@@ -82,16 +82,29 @@ enum Way {
 
 impl Device {
     /// Opens `/dev/knem`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Device::open_at`].
     pub fn open() -> Result<Self, Error> {
         Self::open_at(Path::new(uapi::DEVICE_FILENAME))
     }
 
     /// Opens a node elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoDevice`] (ENOENT, ENODEV, ENXIO, or no character device), [`Error::Permission`] (EACCES, EPERM),
+    /// [`Error::System`] with any other errno of open(2), ENOSPC for too many contexts, and the errors of [`Device::new`].
     pub fn open_at(path: &Path) -> Result<Self, Error> {
         Self::new(Box::new(KernelDriver::open(path)?))
     }
 
     /// Uses a driver that is open already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotKnem`] with the errno of GET_INFO, [`Error::WrongAbi`].
     pub fn new(backend: Box<dyn Backend>) -> Result<Self, Error> {
         let info = backend.get_info().map_err(|errno| Error::NotKnem { errno })?;
         if info.abi != uapi::ABI_VERSION {
@@ -119,6 +132,11 @@ impl Device {
     }
 
     /// Creates a region of a part of `memory`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PinRefused`] (ENOMEM), [`Error::BadAddress`] (EFAULT); [`Error::System`] with EBUSY for too many regions,
+    /// EPERM where `strict_dumpable` forbids it, EINVAL for lengths of more than 63 bits, EINTR if the process is killed.
     pub fn share_memory<'a>(
         &'a self,
         memory: &'a Memory,
@@ -134,6 +152,12 @@ impl Device {
     }
 
     /// Creates a region that other processes may read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PinRefused`] (ENOMEM), [`Error::BadAddress`] (EFAULT); [`Error::System`] with EBUSY for too many regions,
+    /// EPERM where `strict_dumpable` forbids it, EINVAL for lengths of more than 63 bits, EINTR if the process is killed.
+    /// [`Error::TooManySegments`] for more than 2^32 - 1 slices.
     pub fn share<'a>(&'a self, memory: &[IoSlice<'a>], flags: RegionFlags) -> Result<Region<'a>, Error> {
         let bytes = total(memory.iter().map(|slice| slice.len()));
         // SAFETY: the region may not be written. The list of segments lives until the call returns.
@@ -141,6 +165,10 @@ impl Device {
     }
 
     /// Creates a region that other processes may read and write. [`Device::share_memory`] does this without `unsafe`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Device::share`].
     ///
     /// # Safety
     ///
@@ -162,11 +190,21 @@ impl Device {
     }
 
     /// Copies from a region into `memory`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchRegion`] or, with a DMA flag, [`Error::NoDmaOrRegion`] (EINVAL), [`Error::OtherUser`] (EPERM),
+    /// [`Error::Protection`] (EACCES), [`Error::BadAddress`] (EFAULT), [`Error::OutOfMemory`] (ENOMEM); [`Error::CopyFailed`] if
+    /// the copy stopped early.
     pub fn read(&self, region: Cookie, memory: &mut [u8], options: CopyOptions) -> Result<(), Error> {
         self.read_vectored(region, &mut [IoSliceMut::new(memory)], options)
     }
 
     /// Copies from a region into several slices, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Device::read`], and [`Error::TooManySegments`] for more than 2^32 - 1 slices.
     pub fn read_vectored(
         &self,
         region: Cookie,
@@ -178,17 +216,29 @@ impl Device {
     }
 
     /// Copies `memory` into a region.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Device::read`].
     pub fn write(&self, region: Cookie, memory: &[u8], options: CopyOptions) -> Result<(), Error> {
         self.write_vectored(region, &[IoSlice::new(memory)], options)
     }
 
     /// Copies several slices, one after the other, into a region.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Device::read_vectored`].
     pub fn write_vectored(&self, region: Cookie, memory: &[IoSlice<'_>], options: CopyOptions) -> Result<(), Error> {
         // SAFETY: the slices are only read.
         unsafe { self.inline_copy(region, &Segments::reading(memory), Way::IntoRegion, options) }
     }
 
     /// Copies from one region into another, from `offset` of the source to `destination_offset` of the destination.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Device::read`].
     pub fn copy(
         &self,
         source: Cookie,

@@ -13,6 +13,7 @@ use crate::node::Obstacle;
 
 /// The error of a KNEM operation.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Error {
     /// There is no device: `ENOENT`, `ENXIO` or `ENODEV` at `open`, or another kind of file at the path.
     NoDevice {

@@ -20,6 +20,11 @@ pub struct KernelDriver(File);
 
 impl KernelDriver {
     /// Opens the node, close-on-exec.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoDevice`] (ENOENT, ENODEV, ENXIO, or no character device), [`Error::Permission`] (EACCES, EPERM),
+    /// [`Error::System`] with any other errno of open(2).
     pub fn open(path: &Path) -> Result<Self, Error> {
         node::demand_device(path, false)?;
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| node::explain(path, error))?;

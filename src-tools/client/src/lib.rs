@@ -43,6 +43,8 @@
 //! - Forgetting a region, request or transfer, or dropping it early, is safe.
 //! - Numbers and structures are those of the driver's own source, `knem_core::uapi`. The trait [`Backend`] abstracts the driver.
 
+#![warn(clippy::missing_errors_doc)]
+
 mod arguments;
 mod backend;
 mod cookie;

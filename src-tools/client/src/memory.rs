@@ -41,6 +41,10 @@ unsafe impl Sync for Memory {}
 
 impl Memory {
     /// Maps `length` bytes, page-aligned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] with the errno of mmap(2): ENOMEM.
     pub fn new(length: NonZeroUsize) -> Result<Self, Error> {
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: the kernel chooses the address, so the mapping replaces no other one.
@@ -50,6 +54,10 @@ impl Memory {
     }
 
     /// Maps as many bytes as there are in `bytes`, and copies them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] with EINVAL for no bytes, or with ENOMEM.
     pub fn copy_of(bytes: &[u8]) -> Result<Self, Error> {
         let length = NonZeroUsize::new(bytes.len()).ok_or_else(|| Error::of("mapping 0 bytes", Errno::EINVAL))?;
         let memory = Self::new(length)?;

@@ -14,6 +14,7 @@ use crate::Error;
 
 /// Reason why a process cannot use the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Obstacle {
     /// The module is not loaded.
     NoModule,
@@ -61,6 +62,7 @@ pub enum Obstacle {
 
 /// Kind of a file that is not a character device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Kind {
     /// A directory.
     Directory,
@@ -202,6 +204,10 @@ pub struct NodeFacts {
 
 impl NodeFacts {
     /// Reads them for a node and the calling process.
+    ///
+    /// # Errors
+    ///
+    /// The errno of stat(2): ENOENT, EACCES.
     pub fn gather(path: &Path) -> io::Result<Self> {
         let metadata = std::fs::metadata(path)?;
         let group_id = Gid::from_raw(metadata.gid());

@@ -15,6 +15,7 @@ use crate::{submit, Cookie, CopyOptions, Device, Error, Memory, Status};
 
 /// The worker of an asynchronous copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Worker {
     /// The context's worker thread, in the order of submission.
     #[default]
@@ -49,6 +50,7 @@ impl Submission {
 
 /// CPUs of the context's worker thread. It stays within the cpuset of the thread that maps the array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Placement<'a> {
     /// The CPUs that the calling thread may use now.
     Here,
@@ -66,6 +68,10 @@ pub struct StatusArray<'a> {
 
 impl Device {
     /// Sets the CPUs of the worker thread. Must be called before [`Device::map_status`], which starts it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] with EBUSY after the array is mapped, EFAULT, or EINVAL.
     pub fn place_thread(&self, placement: Placement<'_>) -> Result<(), Error> {
         let mut mask = Vec::new();
         let flags = match placement {
@@ -87,6 +93,10 @@ impl Device {
     }
 
     /// Maps the status array with at least `slots` slots, and starts the worker thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] with EBUSY if it is mapped already, EINVAL for more than `max_slots`, or ENOMEM.
     pub fn map_status(&self, slots: u32) -> Result<StatusArray<'_>, Error> {
         Ok(StatusArray { device: self, slots: Slots::map(self, slots)? })
     }
@@ -122,6 +132,12 @@ impl StatusArray<'_> {
 
     /// Submits a copy from a region into a part of `memory`.
     ///
+    /// # Errors
+    ///
+    /// [`Error::NotSubmitted`] (EINVAL), [`Error::QueueFull`] (EBUSY), [`Error::OtherUser`] (EPERM), [`Error::Protection`]
+    /// (EACCES), [`Error::BadAddress`] (EFAULT), [`Error::OutOfMemory`] (ENOMEM); [`Error::System`] with EAGAIN if the worker
+    /// thread cannot start.
+    ///
     /// # Panics
     ///
     /// If the part is not inside the memory.
@@ -137,6 +153,10 @@ impl StatusArray<'_> {
     }
 
     /// Submits a copy from a part of `memory` into a region.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`StatusArray::read`].
     ///
     /// # Panics
     ///
@@ -154,6 +174,10 @@ impl StatusArray<'_> {
 
     /// Submits a copy from one region into another, from `offset` of the source to `destination_offset` of the
     /// destination.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`StatusArray::read`].
     pub fn copy(
         &self,
         source: Cookie,
@@ -180,6 +204,10 @@ impl StatusArray<'_> {
 
     /// Reads completion events: the slots of requests with `notify`, in the order of their completion. Blocks until
     /// `events` is full, unless the file is non-blocking; returns the number of events.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] with EAGAIN if there is none and the file does not block, EINTR, or EFAULT.
     pub fn read_events(&self, events: &mut [u32]) -> Result<usize, Error> {
         submit::read_events(self.device, events)
     }
@@ -216,6 +244,10 @@ impl Request<'_> {
     }
 
     /// Yields the CPU until it has completed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CopyFailed`].
     pub fn wait(self) -> Result<(), Error> {
         loop {
             match self.status() {

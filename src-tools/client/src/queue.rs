@@ -69,6 +69,10 @@ struct Helper {
 
 impl Queue {
     /// Creates a queue for up to `requests` requests at the same time, with a thread that reads their events.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Queue::without_thread`]; [`Error::System`] with EAGAIN or EMFILE if the thread cannot start.
     pub fn new(device: Arc<Device>, requests: u32) -> Result<Self, Error> {
         let mut queue = Self::without_thread(device, requests)?;
         let failed = |source| Error::System { what: "starting the thread of a queue".to_owned(), source };
@@ -84,6 +88,11 @@ impl Queue {
 
     /// Creates a queue for up to `requests` requests at the same time, for an event loop, which waits until the queue's
     /// file descriptor ([`AsFd`]) is readable and calls [`Queue::dispatch`]. Only that call completes transfers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] with ENOSYS if the driver is no file, and with the errno of mapping the status array: EBUSY, EINVAL,
+    /// ENOMEM.
     pub fn without_thread(device: Arc<Device>, requests: u32) -> Result<Self, Error> {
         if device.backend().fd().is_none() {
             return Err(Error::of("creating a queue", Errno::ENOSYS));
@@ -184,6 +193,10 @@ impl Queue {
     }
 
     /// Completes the transfers that have ended and runs their callbacks; returns their number. Does not block.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] with the errno of reading events: EINTR.
     pub fn dispatch(&self) -> Result<usize, Error> {
         self.shared.dispatch()
     }

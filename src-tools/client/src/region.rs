@@ -28,6 +28,10 @@ impl<'a> Region<'a> {
     }
 
     /// Destroys the region.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchRegion`] (EINVAL).
     pub fn destroy(self) -> Result<(), Error> {
         let withdrawn = self.device.withdraw(self.cookie);
         // The region no longer exists in either case, so the destructor must not run.

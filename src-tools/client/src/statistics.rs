@@ -67,6 +67,11 @@ const LONGEST: u64 = 1 << 20;
 const SHOWN: usize = 60;
 
 /// Reads the statistics of the device at `path`.
+///
+/// # Errors
+///
+/// [`Error::NoDevice`] (ENOENT, ENODEV, ENXIO, or no character device), [`Error::Permission`] (EACCES, EPERM),
+/// [`Error::StatisticsFormat`], or [`Error::System`] with the errno of read(2).
 pub fn read(path: &Path) -> Result<Statistics, Error> {
     node::demand_device(path, true)?;
     let file = File::open(path).map_err(|error| node::explain(path, error))?;
@@ -86,6 +91,10 @@ pub fn counters_of(profile: &Profile) -> Vec<Counter> {
 }
 
 /// Sets all counters of the device at `path` to 0.
+///
+/// # Errors
+///
+/// [`Error::NoDevice`] (ENOENT, ENODEV, ENXIO), [`Error::ClearRefused`] (EACCES, EPERM, EBUSY).
 pub fn clear(path: &Path) -> Result<(), Error> {
     node::demand_device(path, true)?;
     let mut file = OpenOptions::new().write(true).open(path).map_err(|error| match node::explain(path, error) {
@@ -101,6 +110,10 @@ pub fn clear(path: &Path) -> Result<(), Error> {
 }
 
 /// Parses the driver's text.
+///
+/// # Errors
+///
+/// [`Error::StatisticsFormat`] with the line.
 pub fn parse(text: &str) -> Result<Statistics, Error> {
     let bad = |line: &str| Error::StatisticsFormat { line: line.chars().take(SHOWN).collect() };
     let mut lines = text.lines();

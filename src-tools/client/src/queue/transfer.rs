@@ -33,6 +33,10 @@ impl Transfer<'_> {
     }
 
     /// Blocks until its end, without an executor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CopyFailed`], and those of [`Queue::dispatch`].
     pub fn wait(mut self) -> Result<(), Error> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
