@@ -11,7 +11,7 @@
 # installs missing tools; `make demo`, `make check` and `make check-all` run it, and so does CI (CI=true):
 #   make packages         builds the .deb and .rpm files, in dist/
 #   make repo             builds repositories of them for apt and dnf, in dist/repo/; KEY=... signs them
-#   make dist             builds the release's tarball, in dist/: for builds without network, dpkg-buildpackage, rpmbuild
+#   make dist             builds the release's tarball, in dist/: for builds without network, by Debian or RPM
 #   make demo             exchanges verified data through /dev/knem on Debian 13's kernel, or on KERNEL=7.3
 #   make check            runs all checks: format, lints, tests, packages, the driver on every supported kernel;
 #                         SCOPE=--host runs a part of them (cargo xtask check --help)

@@ -3,7 +3,7 @@
 #
 # Prints the command that installs missing packages on this distribution. Sourced with this directory in knem_dir:
 #
-#     knem_get NAME...       prints `apt install gcc`, from packages.txt; status 1: the distribution has no package for one of them
+#     knem_get NAME...       prints `apt install gcc`, from packages.txt; status 1: a package is missing there
 #
 # reads knem_kernelver, knem_release (series of rustc) and knem_suffix (of LLVM's tools), if a package's name contains
 # them.

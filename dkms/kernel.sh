@@ -3,7 +3,7 @@
 #
 # Properties of a kernel, from its build directory. Sourced (bash and POSIX shells):
 #
-#     knem_check_kernel KERNELVER KERNEL_SOURCE_DIR    status 0: the driver supports the kernel, and its C compiler is installed
+#     knem_check_kernel KERNELVER KERNEL_SOURCE_DIR    status 0: supported, and its C compiler is installed
 #
 # sets knem_kernelver, knem_build_dir (links resolved), knem_series (7.2), knem_arch (of the Rust object: x86_64,
 # aarch64, aarch64-16k, aarch64-64k), knem_cc (a make variable with the C compiler), knem_suffix (of LLVM's tools, such

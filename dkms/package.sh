@@ -3,7 +3,7 @@
 #
 # Actions of the maintainer scripts of the .deb and the .rpm.
 #
-#     sh package.sh installed [OLD-VERSION]   adds the driver to DKMS, and builds it for every kernel for which it can be built
+#     sh package.sh installed [OLD-VERSION]   adds the driver to DKMS, and builds it for every kernel where it can
 #     sh package.sh arrived                   a build requirement was installed: builds for kernels that were skipped
 #     sh package.sh removing                  removes this version from DKMS and from every kernel
 #

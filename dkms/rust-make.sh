@@ -27,7 +27,8 @@ common=$(sed -n 's|^include \(/.*\)/Makefile$|\1|p' "$headers/Makefile")
     exit 1
 }
 
-# --- source tree -------------------------------------------------------------------------------------------------------------
+# --- source tree
+# -------------------------------------------------------------------------------------------------------------
 
 mkdir -p "$new/src/scripts"
 # Patterns, because the files that probe bindgen differ between series. -T0: all CPUs, if the archive has several
@@ -63,7 +64,8 @@ knem-rust-metadata:
 endif
 EOM
 
-# --- output tree -------------------------------------------------------------------------------------------------------------
+# --- output tree
+# -------------------------------------------------------------------------------------------------------------
 
 mkdir "$new/out"
 for name in .config .kernelvariables Module.symvers arch include vmlinux; do
@@ -76,12 +78,13 @@ KBUILD_OUTPUT := $(patsubst %/,%,$(dir $(realpath $(lastword $(MAKEFILE_LIST))))
 include $(patsubst %/out,%/src,$(KBUILD_OUTPUT))/Makefile
 EOM
 
-# --- build -------------------------------------------------------------------------------------------------------------------
+# --- build
+# -------------------------------------------------------------------------------------------------------------------
 
 # An empty environment: no variable of the caller may affect the build, in particular no compiler in PATH.
 #   may-sync-config=   the headers have no Kconfig files to compare the configuration with
 #   need-compiler=1    detect the compilers, which the makefile does for its usual goals only
-#   KCPPFLAGS          bindgen reads <../../drivers/base/base.h>, which takes a real directory two levels deep to be found
+#   KCPPFLAGS          bindgen reads <../../drivers/base/base.h>, which is found from a real directory two levels deep
 #   KRUSTFLAGS         file names in messages are relative to the source tree, not to the cache
 # shellcheck disable=SC2016
 env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/nonexistent LC_ALL=C TMPDIR="${TMPDIR:-/tmp}" \
@@ -94,7 +97,8 @@ env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/nonexistent LC_ALL=C TMPDIR="${T
 
 sh "$here/rust-symbols.sh" "$headers/Module.symvers" "$new/out/rust"
 
-# --- clean up ---------------------------------------------------------------------------------------------------------------
+# --- clean up
+# ---------------------------------------------------------------------------------------------------------------
 
 find "$new/out/rust" -type f ! -name '*.rmeta' ! -name '*.so' ! -name helpers_module.bc -delete
 find "$new/out/rust" -type d -empty -delete

@@ -3,7 +3,7 @@
 #
 # Installs to a directory that machines can share, and uninstalls from it.
 #
-#     sh install/prefix.sh install DESTDIR KVERSION     copies what `make` built, with the module for KVERSION if there is one
+#     sh install/prefix.sh install DESTDIR KVERSION     copies what `make` built, and the module for KVERSION if any
 #     sh install/prefix.sh uninstall DESTDIR
 #
 # In the environment: PREFIX, BUILD. PREFIX/share/knem/manifest lists the installed files: installing another version

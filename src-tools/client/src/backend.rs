@@ -48,8 +48,8 @@ pub trait Backend: Send + Sync {
     /// # Safety
     ///
     /// - `local_iovec_array` is the address of `local_iovec_nr` segments, readable during the call.
-    /// - The segments' pages may be used, and with `write` 0 changed, at any time until the request has completed, even if
-    ///   they are mapped elsewhere by then.
+    /// - The segments' pages may be used, and with `write` 0 changed, at any time until the request has completed, even
+    ///   if they are mapped elsewhere by then.
     unsafe fn submit_inline_copy(&self, _argument: &mut CmdInlineCopyBounded) -> Result<(), Errno> {
         Err(Errno::ENOSYS)
     }

@@ -95,7 +95,8 @@ impl Device {
     /// # Errors
     ///
     /// [`Error::NoDevice`] (ENOENT, ENODEV, ENXIO, or no character device), [`Error::Permission`] (EACCES, EPERM),
-    /// [`Error::System`] with any other errno of open(2), ENOSPC for too many contexts, and the errors of [`Device::new`].
+    /// [`Error::System`] with any other errno of open(2), ENOSPC for too many contexts, and the errors of
+    /// [`Device::new`].
     pub fn open_at(path: &Path) -> Result<Self, Error> {
         Self::new(Box::new(KernelDriver::open(path)?))
     }
@@ -135,8 +136,9 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// [`Error::PinRefused`] (ENOMEM), [`Error::BadAddress`] (EFAULT); [`Error::System`] with EBUSY for too many regions,
-    /// EPERM where `strict_dumpable` forbids it, EINVAL for lengths of more than 63 bits, EINTR if the process is killed.
+    /// [`Error::PinRefused`] (ENOMEM), [`Error::BadAddress`] (EFAULT); [`Error::System`] with EBUSY for too many
+    /// regions, EPERM where `strict_dumpable` forbids it, EINVAL for lengths of more than 63 bits, EINTR if the process
+    /// is killed.
     pub fn share_memory<'a>(
         &'a self,
         memory: &'a Memory,
@@ -155,9 +157,9 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// [`Error::PinRefused`] (ENOMEM), [`Error::BadAddress`] (EFAULT); [`Error::System`] with EBUSY for too many regions,
-    /// EPERM where `strict_dumpable` forbids it, EINVAL for lengths of more than 63 bits, EINTR if the process is killed.
-    /// [`Error::TooManySegments`] for more than 2^32 - 1 slices.
+    /// [`Error::PinRefused`] (ENOMEM), [`Error::BadAddress`] (EFAULT); [`Error::System`] with EBUSY for too many
+    /// regions, EPERM where `strict_dumpable` forbids it, EINVAL for lengths of more than 63 bits, EINTR if the process
+    /// is killed. [`Error::TooManySegments`] for more than 2^32 - 1 slices.
     pub fn share<'a>(&'a self, memory: &[IoSlice<'a>], flags: RegionFlags) -> Result<Region<'a>, Error> {
         let bytes = total(memory.iter().map(|slice| slice.len()));
         // SAFETY: the region may not be written. The list of segments lives until the call returns.
@@ -194,8 +196,8 @@ impl Device {
     /// # Errors
     ///
     /// [`Error::NoSuchRegion`] or, with a DMA flag, [`Error::NoDmaOrRegion`] (EINVAL), [`Error::OtherUser`] (EPERM),
-    /// [`Error::Protection`] (EACCES), [`Error::BadAddress`] (EFAULT), [`Error::OutOfMemory`] (ENOMEM); [`Error::CopyFailed`] if
-    /// the copy stopped early.
+    /// [`Error::Protection`] (EACCES), [`Error::BadAddress`] (EFAULT), [`Error::OutOfMemory`] (ENOMEM);
+    /// [`Error::CopyFailed`] if the copy stopped early.
     pub fn read(&self, region: Cookie, memory: &mut [u8], options: CopyOptions) -> Result<(), Error> {
         self.read_vectored(region, &mut [IoSliceMut::new(memory)], options)
     }

@@ -134,9 +134,9 @@ impl StatusArray<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotSubmitted`] (EINVAL), [`Error::QueueFull`] (EBUSY), [`Error::OtherUser`] (EPERM), [`Error::Protection`]
-    /// (EACCES), [`Error::BadAddress`] (EFAULT), [`Error::OutOfMemory`] (ENOMEM); [`Error::System`] with EAGAIN if the worker
-    /// thread cannot start.
+    /// [`Error::NotSubmitted`] (EINVAL), [`Error::QueueFull`] (EBUSY), [`Error::OtherUser`] (EPERM),
+    /// [`Error::Protection`] (EACCES), [`Error::BadAddress`] (EFAULT), [`Error::OutOfMemory`] (ENOMEM);
+    /// [`Error::System`] with EAGAIN if the worker thread cannot start.
     ///
     /// # Panics
     ///

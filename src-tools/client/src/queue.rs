@@ -46,8 +46,8 @@ pub use self::transfer::Transfer;
 /// let memory = Memory::copy_of(b"...........")?;
 ///
 /// let queue = Queue::new(Arc::clone(&device), 16)?;
-/// let (left, right) = (queue.read(region.cookie(), &memory, 0..5, CopyOptions::default())?,
-///                      queue.read(region.cookie(), &memory, 6..11, CopyOptions { offset: 6, ..CopyOptions::default() })?);
+/// let left = queue.read(region.cookie(), &memory, 0..5, CopyOptions::default())?;
+/// let right = queue.read(region.cookie(), &memory, 6..11, CopyOptions { offset: 6, ..CopyOptions::default() })?;
 /// // In a task: left.await?; right.await?;
 /// left.wait()?;
 /// right.wait()?;
@@ -91,8 +91,8 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] with ENOSYS if the driver is no file, and with the errno of mapping the status array: EBUSY, EINVAL,
-    /// ENOMEM.
+    /// [`Error::System`] with ENOSYS if the driver is no file, and with the errno of mapping the status array: EBUSY,
+    /// EINVAL, ENOMEM.
     pub fn without_thread(device: Arc<Device>, requests: u32) -> Result<Self, Error> {
         if device.backend().fd().is_none() {
             return Err(Error::of("creating a queue", Errno::ENOSYS));

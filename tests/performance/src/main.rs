@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! `make bench`: measures the driver with `knem bench` in User Mode Linux, and writes docs/performance.md, its plot, and which goals
-//! are reached.
+//! `make bench`: measures the driver with `knem bench` in User Mode Linux, and writes docs/performance.md, its plot,
+//! and which goals are reached.
 
 use std::fs;
 use std::process::ExitCode;
@@ -26,7 +26,8 @@ const MEMORY: u32 = 2560;
 /// What is measured: all methods, in rounds that a machine's changes of speed fall between.
 const COMMAND: &str = "knem bench --json --sizes 8,4K..64M --rounds 20";
 
-/// Measure copies by KNEM, by process_vm_readv and through shared memory in User Mode Linux, and write docs/performance.md.
+/// Measure copies by KNEM, by process_vm_readv and through shared memory in User Mode Linux, and write
+/// docs/performance.md.
 #[derive(Parser)]
 #[command(name = "knem-performance", max_term_width = 100)]
 struct Cli {

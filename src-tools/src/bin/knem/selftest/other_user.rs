@@ -20,7 +20,7 @@ use crate::bench::own_program;
 use crate::exit::Failure;
 
 /// User and group id of "nobody".
-const NOBODY: u32 = 65_534;
+const NOBODY_ID: u32 = 65_534;
 /// Environment variable that passes the cookie to the process: its arguments could be read by every user.
 const COOKIE: &str = "KNEM_SELFTEST_COOKIE";
 /// A limit of locked memory that a region exceeds.
@@ -81,7 +81,7 @@ fn as_nobody(path: &Path, cookie: Option<Cookie>) -> Outcome {
         Err(error) => return skipped(error),
     };
     let mut command = own_program();
-    command.arg("__selftest-other").uid(NOBODY).gid(NOBODY).stdin(Stdio::from(file)).current_dir("/");
+    command.arg("__selftest-other").uid(NOBODY_ID).gid(NOBODY_ID).stdin(Stdio::from(file)).current_dir("/");
     if let Some(cookie) = cookie {
         command.env(COOKIE, cookie.to_string());
     }
