@@ -1,55 +1,57 @@
 # SPDX-License-Identifier: CECILL-B
-# The front door.
+# Entry points for sites, packagers and developers.
 #
-# For a site (cargo, a C compiler and make are all it takes; no root, no network with the release's tarball):
-#   make                  the command and what is installed with it; and the module for KVERSION, if it can be built here
-#   make install          ... into PREFIX (/opt/knem-<version>), below DESTDIR; once per cluster, and once more for each KVERSION
-#   make local-install    activates PREFIX on this machine, as root: PREFIX/sbin/knem_local_install
-#   make local-uninstall  undoes that;  make uninstall  removes what was installed into PREFIX
+# For a site (needs cargo, a C compiler and make; no root, and no network with the release's tarball):
+#   make                  builds the command and its files, and the module for KVERSION, if it can be built here
+#   make install          installs them to PREFIX (/opt/knem-<version>) in DESTDIR; per cluster, and for each KVERSION
+#   make local-install    sets up this machine to use PREFIX, as root: PREFIX/sbin/knem_local_install
+#   make local-uninstall  undoes that;  make uninstall  removes the installation in PREFIX
 #
-# For packagers and developers, done by `cargo xtask` (`cargo xtask help` shows the rest). Tools that are missing are named, with the
-# command that installs them; `make demo`, `make check` and `make check-all` run it, and so does CI (CI=true):
-#   make packages         the .deb and .rpm files, in dist/
-#   make repo             repositories of them for apt and dnf, in dist/repo/; KEY=... signs
-#   make dist             the release's tarball, in dist/: builds without network, also with dpkg-buildpackage and rpmbuild -tb
-#   make demo             two processes exchange verified data through /dev/knem on Debian 13's kernel; KERNEL=7.3 is another one
-#   make check            everything that has to hold: format, lints, tests, packages, and the driver on every supported kernel
-#   make check-all        that, with each kernel in every way and flavour
-#   make drills           what happens to packages in a site's life: installed, upgraded, interrupted, removed
-#   make soak             failing memory, storms, random sequences for an hour or HOURS=n; writes the counts into docs/reliability.md
-#   make clients          Debian's own Open MPI, MPICH, UCX and NetPIPE over /dev/knem on stock kernels, every byte compared
-#   make clean            removes what was built here; the cache of kernels and images stays (~/.cache/knem, or $KNEM_CACHE)
+# For packagers and developers, by `cargo xtask` (`cargo xtask help` lists all commands). They print the command that
+# installs missing tools; `make demo`, `make check` and `make check-all` run it, and so does CI (CI=true):
+#   make packages         builds the .deb and .rpm files, in dist/
+#   make repo             builds repositories of them for apt and dnf, in dist/repo/; KEY=... signs them
+#   make dist             builds the release's tarball, in dist/: for builds without network, by Debian or RPM
+#   make demo             exchanges verified data through /dev/knem on Debian 13's kernel, or on KERNEL=7.3
+#   make check            runs all checks: format, lints, tests, packages, the driver on every supported kernel;
+#                         SCOPE=--host runs a part of them (cargo xtask check --help)
+#   make check-all        runs them with every kernel in both ways and every flavour
+#   make drills           tests the packages over their life: installed, upgraded, interrupted, removed
+#   make clients          tests Debian's Open MPI, MPICH, UCX and NetPIPE over /dev/knem, every byte compared
+#   make soak             attacks the driver for an hour, or HOURS=n, and writes the counts to docs/reliability.md
+#   make bench            measures the driver in User Mode Linux, and writes docs/performance.md
+#   make clean            removes the build output; the cache stays (~/.cache/knem, or $KNEM_CACHE)
 
-# What ./configure was given.
+# Settings of ./configure.
 -include config.mk
 
 CARGO ?= cargo
-# Where everything is put that is built to be installed.
+# Directory of the files to install.
 BUILD ?= build
 # Cargo's own directory; `cargo` reads the variable itself.
 target := $(or $(CARGO_TARGET_DIR),target)
 KVERSION ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KVERSION)/build
-# Architectures whose Rust object must be there (install/objects.sh); none: this machine's, if it can be compiled here.
+# Architectures whose Rust object must be built (install/objects.sh); empty: this machine's, if it can be compiled here.
 OBJECTS ?=
 version := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 PREFIX ?= /opt/knem-$(version)
 
-# A word for the shell, whatever is in it: every path that a user gives.
+# Quotes a word for the shell: every path of the user.
 q = '$(subst ','\'',$(1))'
 
-# Cargo's flags are separated by this, so that blanks may be in paths.
+# Separator of Cargo's flags, which allows spaces in paths.
 unit := $(shell printf '\037')
 blank := $() $()
 flags := $(or $(CARGO_ENCODED_RUSTFLAGS),$(subst $(blank),$(unit),$(strip $(RUSTFLAGS))))
 
 .PHONY: all build module install uninstall local-install local-uninstall demo check check-all packages repo dist drills \
-        clients soak clean distclean checkout linker
+        clients soak bench clean distclean checkout linker
 .DELETE_ON_ERROR:
 
 all: build module
 
-# Where it was built must not show in what is built: the same sources give the same bytes.
+# The output must not depend on the build directory: the same sources give the same bytes.
 build: export CARGO_ENCODED_RUSTFLAGS := $(if $(flags),$(flags)$(unit))--remap-path-prefix=$(CURDIR)=knem$(unit)--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
 build: | linker
 	$(CARGO) build --release --bin knem -p knem-tools
@@ -65,7 +67,8 @@ install:
 uninstall:
 	@PREFIX=$(call q,$(PREFIX)) sh install/prefix.sh uninstall $(call q,$(DESTDIR))
 
-# In an image, the prefix may be in it or the machine's own. Without KVERSION: for every kernel there that the prefix has a module for.
+# For an image, the prefix may be in the image or on this machine. Without KVERSION: for every kernel there with a
+# module in the prefix.
 local-install local-uninstall:
 	@for tool in $(call q,$(DESTDIR)$(PREFIX)/sbin/knem_local_install) $(call q,$(PREFIX)/sbin/knem_local_install); do \
 	    [ ! -f "$$tool" ] || exec env KVERSION=$(if $(filter-out file,$(origin KVERSION)),$(call q,$(KVERSION))) \
@@ -73,8 +76,11 @@ local-install local-uninstall:
 	done; \
 	echo nothing is installed in $(call q,$(PREFIX)): run make and make install, with the same PREFIX >&2; exit 1
 
-check packages dist: | checkout linker
+packages dist: | checkout linker
 	$(CARGO) xtask $@
+
+check: | checkout linker
+	$(CARGO) xtask check $(SCOPE)
 
 check-all: | checkout linker
 	$(CARGO) xtask check --all
@@ -94,6 +100,10 @@ clients: | checkout linker
 soak: | checkout linker
 	$(CARGO) run -p knem-soak -- $(if $(HOURS),--hours $(call q,$(HOURS)))
 
+bench: | checkout linker
+	$(CARGO) run -p knem-performance
+	$(CARGO) run -p knem-clients -- --times
+
 clean:
 	$(CARGO) clean
 	rm -rf $(call q,$(BUILD))
@@ -102,9 +112,9 @@ distclean: clean
 	rm -f config.mk
 
 checkout:
-	@test -d xtask || { echo "this takes a checkout of the repository; a release has what the packages are built from" >&2; exit 1; }
+	@test -d xtask || { echo "this target needs a checkout of the repository; a release has only the sources of the packages" >&2; exit 1; }
 
-# What must be there before cargo can run. Only these three commands, and CI, install it.
+# Requirements of cargo. Only these three commands, and CI, install them.
 linker:
-	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter check check-all demo packages repo dist drills clients soak,$(MAKECMDGOALS)),xtask) \
+	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter check check-all demo packages repo dist drills clients soak bench,$(MAKECMDGOALS)),xtask) \
 	    $(if $(filter demo check check-all,$(MAKECMDGOALS)),install)

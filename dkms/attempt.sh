@@ -1,16 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Builds the module without harm to other packages. A build that fails inside of DKMS makes apt or dnf fail, and leaves the kernel's
-# package half-configured; a kernel that dkms.conf excludes is skipped, and the transaction succeeds. So dkms.conf has the module built
-# before it answers, and excludes the kernel if that fails, for whatever reason: a change in the kernel's interface, a full disk, a signal.
+# Builds the module without affecting other packages. A build that fails within DKMS makes apt or dnf fail and leaves
+# the kernel's package half-configured; a kernel that dkms.conf excludes is skipped, and the transaction succeeds. So
+# dkms.conf builds the module first, and excludes the kernel if the build fails for any reason: a change in the kernel's
+# interface, a full disk, a signal.
 #
-#     sh attempt.sh make KERNELVER KERNEL_SOURCE_DIR     dkms.conf: builds aside; exit 0: there is a module
-#     sh attempt.sh take KERNELVER KERNEL_SOURCE_DIR     MAKE[0]: brings it here, and builds it first if it is not there
+#     sh attempt.sh make KERNELVER KERNEL_SOURCE_DIR     for dkms.conf: builds in the cache; exit 0: there is a module
+#     sh attempt.sh take KERNELVER KERNEL_SOURCE_DIR     for MAKE[0]: moves it here, and builds it first if needed
 #
-# KNEM_ATTEMPTS: another directory than /var/cache/knem/build, for a build by a user who may not write there (install/module.sh).
-# Where the kernel crate fails, the prebuilt object is tried. Logs of what failed stay there, KERNELVER.log and KERNELVER.crate.log,
-# until a later attempt succeeds.
+# KNEM_ATTEMPTS: directory instead of /var/cache/knem/build, for a build by a user who may not write there
+# (install/module.sh). If the build on the kernel crate fails, the prebuilt object is tried. The logs of failed builds
+# stay there, KERNELVER.log and KERNELVER.crate.log, until a later attempt succeeds.
 set -eu
 umask 022
 
@@ -20,13 +21,13 @@ kernelver=$2
 kernel_source_dir=$3
 
 attempts=${KNEM_ATTEMPTS:-/var/cache/knem/build}
-place=$attempts/$kernelver
+result=$attempts/$kernelver
 log=$attempts/$kernelver.log
 crate_log=$attempts/$kernelver.crate.log
 
-# What a module was built from: the sources, the compiler, and the kernel's interface.
+# Prints the inputs of a build: the sources, the site's settings, and the kernel's interface and configuration.
 stamp() {
-    # By name, as DKMS has its own files beside these where it builds.
+    # By name: DKMS adds its own files to the build directory.
     (cd "$knem_dir" && find . -type f \( -name '*.rs' -o -name '*.[ch]' -o -name '*.o_shipped' -o -name '*.sh' -o -name Kbuild -o -name VERSION \) \
         -exec cksum {} + | sort)
     cksum <"$kernel_source_dir/Module.symvers"
@@ -34,14 +35,14 @@ stamp() {
 }
 
 made() {
-    [ -r "$place/knem.ko" ] && [ -r "$place/stamp" ] && [ "$(cat "$place/stamp")" = "$(stamp)" ]
+    [ -r "$result/knem.ko" ] && [ -r "$result/stamp" ] && [ "$(cat "$result/stamp")" = "$(stamp)" ]
 }
 
 say() {
     echo "knem: $*" >&2
 }
 
-# Removes what is left of kernels that are gone.
+# Removes results and logs of kernels that no longer exist.
 prune() {
     for old in "$attempts"/*; do
         name=${old##*/}
@@ -51,10 +52,10 @@ prune() {
 }
 
 build() {
-    rm -rf "$place"
-    mkdir "$place"
-    cp -R "$knem_dir/." "$place/source"
-    (cd "$place/source" && sh ./build.sh "$kernelver" "$kernel_source_dir") >"$log" 2>&1
+    rm -rf "$result"
+    mkdir "$result"
+    cp -R "$knem_dir/." "$result/source"
+    (cd "$result/source" && sh ./build.sh "$kernelver" "$kernel_source_dir") >"$log" 2>&1
 }
 
 build_any_way() {
@@ -83,13 +84,13 @@ make_aside() {
     # DKMS may read dkms.conf more than once before it builds.
     ! made || return 0
     prune
-    trap 'rm -rf "$place"' EXIT
+    trap 'rm -rf "$result"' EXIT
     trap 'exit 1' HUP INT TERM
     build_any_way || exit 1
-    mv "$place/source/knem.ko" "$place/"
-    rm -rf "$place/source"
-    # Last, so that what is here is whole.
-    stamp >"$place/stamp"
+    mv "$result/source/knem.ko" "$result/"
+    rm -rf "$result/source"
+    # Last: a stamp means that the result is complete.
+    stamp >"$result/stamp"
     trap - EXIT
 }
 
@@ -97,10 +98,10 @@ case $verb in
 make) make_aside ;;
 take)
     made || make_aside
-    # An older attempt's may be gone.
+    # The log of an older attempt may have been removed.
     cat "$log" 2>/dev/null || true
     # DKMS expects the file without a suffix, and compresses it itself.
-    mv "$place/knem.ko" .
-    rm -rf "$place" "$log"
+    mv "$result/knem.ko" .
+    rm -rf "$result" "$log"
     ;;
 esac

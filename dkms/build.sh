@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Builds knem.ko in the current directory, which has the driver's tree, the way that way.sh decides.
+# Builds knem.ko in the current directory, which has the driver's tree, in the way that way.sh chooses.
 #
 #     sh build.sh KERNELVER KERNEL_SOURCE_DIR
 set -eu
@@ -27,7 +27,7 @@ kernel)
         sh "$knem_dir/rust-metadata.sh" "$kernelver" "$kernel_source_dir"
         build_dir=$knem_cache/$kernelver/out
     fi
-    # By its path: a rustup shim in PATH must not take the place of the kernel's compiler.
+    # By its path: a rustup shim in PATH must not replace the kernel's compiler.
     set -- "$@" RUSTC="$knem_rustc"
     ;;
 compile)

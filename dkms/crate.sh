@@ -5,20 +5,21 @@
 #
 #     knem_check_crate     after knem_check_kernel; status 0: it can
 #
-# sets knem_rustc, knem_metadata and knem_from_where, a phrase; or knem_lack, what is missing, and knem_remedy, what helps. Metadata is
+# sets knem_rustc, knem_metadata and knem_from_where (a phrase), or knem_lack (what is missing) and knem_remedy.
+# knem_metadata is
 #     shipped   in the build directory
-#     cached    made before, and still valid
+#     cached    built before and still valid
 #     makeable  by rust-metadata.sh, from the linux-source package
 
-# The first series whose crate the driver is written for: kernel-crate-from in Cargo.toml.
+# The first series whose kernel crate the driver supports: kernel-crate-from in Cargo.toml.
 knem_crate_from=7.2
 
-# The layout of what rust-metadata.sh makes. Raise it when a module needs something else: older entries are then made again. A number
-# and not a hash of the script, because linux-source may be gone by then.
+# Version of the output of rust-metadata.sh. Raise it when a module needs something else: older entries are then
+# rebuilt. It is a number and not a hash of the script, because linux-source may have been removed by then.
 knem_cache_format=1
 # The bitcode of the C helpers for modules, below a build directory.
 knem_helpers=rust/helpers/helpers_module.bc
-# MiB that making the metadata needs for a minute; half of it stays.
+# MiB that building the metadata needs for a minute; half of it stays.
 knem_disk_needed=400
 
 # knem_lacks LACK [REMEDY]
@@ -40,7 +41,7 @@ knem_check_crate() {
         knem_lacks "kernel crate of $knem_series, older than $knem_crate_from"
         return 1
     }
-    # Debian's headers lack the metadata; it can be made from the source of exactly this kernel.
+    # Debian's headers lack the metadata; it can be built from the source of exactly this kernel.
     knem_find_cache
     knem_source=linux-source-$knem_series
     knem_headers_version=$(knem_package_version "linux-headers-$knem_kernelver")
@@ -59,14 +60,14 @@ knem_check_crate() {
     [ "$knem_metadata" != makeable ] || knem_check_makeable
 }
 
-# Where made metadata is: in the environment for a build by a user who may not write to /var (install/module.sh), or in the site's
-# settings where nothing in /var may be executed.
+# Sets the directory of built metadata: from the environment for a build by a user who may not write to /var
+# (install/module.sh), or from the site's settings if /var is mounted noexec.
 knem_find_cache() {
     knem_cache=${KNEM_METADATA:-$(knem_setting KNEM_METADATA)}
     knem_cache=${knem_cache:-/var/cache/knem/rust-metadata}
 }
 
-# Whether rustc can map the procedural macros of made metadata, and no other user could have put them there.
+# Whether rustc can map the procedural macros of built metadata, and no other user could have written them.
 knem_check_cache() {
     knem_remedy="name another directory by a line KNEM_METADATA=/path/to/directory in $knem_conf"
     knem_may_execute "$knem_cache" || {
@@ -78,15 +79,15 @@ knem_check_cache() {
         knem_lacks "$knem_cache belongs to another user, or others may write to it" "$knem_remedy"
 }
 
-# knem_may_execute DIRECTORY: whether files there may be executed, and so mapped to be. Tried where that is possible; a user who may
-# not write there goes by the mount's options.
+# knem_may_execute DIRECTORY: whether files there may be executed and mapped executable. Tried if the directory is
+# writable, otherwise read from the mount options.
 knem_may_execute() {
-    knem_place=$1
-    while [ ! -d "$knem_place" ]; do
-        knem_place=$(dirname "$knem_place")
+    knem_parent=$1
+    while [ ! -d "$knem_parent" ]; do
+        knem_parent=$(dirname "$knem_parent")
     done
-    if knem_probe=$(mktemp -d "$knem_place/.knem-probe-XXXXXXXXXX" 2>/dev/null); then
-        # An empty program, so that a full disk is not taken for it.
+    if knem_probe=$(mktemp -d "$knem_parent/.knem-probe-XXXXXXXXXX" 2>/dev/null); then
+        # An empty program: a full disk must not look like noexec.
         : >"$knem_probe/run" && chmod 700 "$knem_probe/run"
         knem_ran=0
         "$knem_probe/run" 2>/dev/null || knem_ran=$?
@@ -94,13 +95,13 @@ knem_may_execute() {
         [ "$knem_ran" != 126 ]
         return
     fi
-    case ,$(findmnt -n -o OPTIONS -T "$knem_place" 2>/dev/null), in
+    case ,$(findmnt -n -o OPTIONS -T "$knem_parent" 2>/dev/null), in
     *,noexec,*) return 1 ;;
     esac
 }
 
-# With CONFIG_RUST_INLINE_HELPERS rustc gives bitcode, which is linked with that of the C helpers and compiled by clang: that takes
-# the bitcode, and the clang of the kernel's series.
+# With CONFIG_RUST_INLINE_HELPERS rustc emits bitcode, which is linked with that of the C helpers and compiled by clang.
+# It needs the helpers' bitcode, and clang of the major version that built the kernel.
 knem_check_helpers() {
     knem_is_set CONFIG_RUST_INLINE_HELPERS || return 0
     if [ "$knem_metadata" = shipped ] && [ ! -r "$knem_build_dir/$knem_helpers" ]; then
@@ -114,8 +115,8 @@ knem_check_helpers() {
     fi
 }
 
-# knem_package_version PACKAGE: the version of the source package it was built from (a rebuild of a binary package adds a suffix
-# to its own), or nothing where there is no such package, or no dpkg.
+# knem_package_version PACKAGE: the version of the source package it was built from (a rebuild of a binary package adds
+# a suffix to its own), or nothing where there is no such package, or no dpkg.
 knem_package_version() {
     dpkg-query -W -f='${source:Version}' "$1" 2>/dev/null || :
 }
@@ -125,7 +126,7 @@ knem_has_metadata() {
     [ -r "$1/rust/libkernel.rmeta" ] && [ -r "$1/rust/libcore.rmeta" ] && [ -r "$1/rust/libmacros.so" ]
 }
 
-# What must be true of cached metadata: it is compared with the file `stamp` beside it.
+# Prints the inputs of cached metadata, which are compared with the file `stamp` of the entry.
 knem_stamp() {
     echo "format $knem_cache_format"
     echo "headers $knem_headers_version"
@@ -164,14 +165,15 @@ knem_check_source() {
         knem_lacks "$knem_source is ${knem_source_version:-unknown}, the kernel headers are $knem_headers_version" "$knem_remedy"
 }
 
-# knem_metadata_rustc BUILD_DIR: the compiler that made the metadata there, as `rustc --version` prints it; the header of each crate has it.
+# knem_metadata_rustc BUILD_DIR: the compiler that made the metadata there, as `rustc --version` prints it; the header
+# of each crate has it.
 knem_metadata_rustc() {
     head -c 512 "$1/rust/libcore.rmeta" 2>/dev/null | LC_ALL=C tr -c ' -~' '\n' | sed -n 's/.*\(rustc [0-9]\)/\1/p' | head -n 1 | tr -d '#'
 }
 
-# The compiler must be the very one that the metadata is of: rustc reads no other's (E0514). That is the one the kernel was built with,
-# unless the headers' package was made by another. It is, in order, the site's choice, or where distributions install it;
-# never from PATH, where a rustup shim may answer.
+# The compiler must be the one that built the metadata: rustc reads no other's (E0514). It is the one that built the
+# kernel, unless the headers' package was built with another. It is searched for in the site's settings, then where
+# distributions install it, never in PATH, which may have a rustup shim.
 knem_check_rustc() {
     knem_wanted=$(knem_config CONFIG_RUSTC_VERSION_TEXT)
     knem_built="kernel built with $knem_wanted"
@@ -204,7 +206,7 @@ RUSTC=/path/to/rustc in $knem_conf if it is in another directory"
     fi
 }
 
-# The rest of what making the metadata needs.
+# Checks the other requirements of building the metadata.
 knem_check_makeable() {
     knem_has_core "$knem_rustc" || {
         knem_lacks "rust-src is not installed" "$(knem_get rust-src)"
@@ -227,7 +229,7 @@ knem_check_makeable() {
             return 1
         }
     done
-    # The cache's directory may not be there yet: ask for its file system.
+    # The cache's directory may not exist yet: query the file system of its parent.
     knem_disk=$(df -Pm "$knem_cache" 2>/dev/null || df -Pm "${knem_cache%/*}" 2>/dev/null || df -Pm "${knem_cache%/*/*}")
     knem_disk=$(printf '%s\n' "$knem_disk" | awk 'NR == 2 { print $4 }')
     [ "${knem_disk:-0}" -ge "$knem_disk_needed" ] ||

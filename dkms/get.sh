@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Names the command that installs what is missing, on the distribution that this is. Sourced with this directory in knem_dir:
+# Prints the command that installs missing packages on this distribution. Sourced with this directory in knem_dir:
 #
-#     knem_get THING...      prints `apt install gcc`, from packages.txt; status 1: the distribution has no package for one of them
+#     knem_get NAME...       prints `apt install gcc`, from packages.txt; status 1: a package is missing there
 #
-# reads knem_kernelver, knem_release (series of rustc) and knem_suffix (of LLVM's tools), where a package's name has them.
+# reads knem_kernelver, knem_release (series of rustc) and knem_suffix (of LLVM's tools), if a package's name contains
+# them.
 
 knem_os_release=/etc/os-release
 [ -r "$knem_os_release" ] || knem_os_release=/usr/lib/os-release
@@ -15,7 +16,7 @@ knem_os_field() {
     sed -n "s/^$1=//p" "$knem_os_release" 2>/dev/null | tr -d "\"'"
 }
 
-# The column of packages.txt, as a number: by what the distribution calls itself, or what it is like, or the program that it has.
+# Prints the column of packages.txt, by ID or ID_LIKE of os-release, or by the package manager.
 knem_column() {
     for knem_like in $(knem_os_field ID) $(knem_os_field ID_LIKE); do
         case $knem_like in
@@ -40,7 +41,7 @@ knem_cell() {
     awk -v thing="$1" -v column="$2" '$1 == thing { print $column }' "$knem_dir/packages.txt" | tr '~' ' '
 }
 
-# The flavour of the kernel and the rest of its release, as packages of the family have them in their names.
+# Sets the flavour of the kernel and the rest of its release, as in the family's package names.
 knem_set_flavour() {
     knem_flavour=
     knem_rest=${knem_kernelver:-}
@@ -75,7 +76,8 @@ knem_get() {
         sed "s/{K}/${knem_kernelver:-}/g; s/{F}/$knem_flavour/g; s/{V}/$knem_rest/g; s/{R}/${knem_release:-}/g; s/{S}/${knem_suffix:-}/g"
 }
 
-# knem_get_rustc THING...: the command for the series of rustc in knem_release where the distribution has packages of each, and THINGs.
+# knem_get_rustc NAME...: the command for rustc of the series in knem_release, if the distribution has packages of each,
+# and NAMEs.
 knem_get_rustc() {
     knem_get 'rustc-{R}' "$@" || knem_get rustc "$@"
 }

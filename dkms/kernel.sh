@@ -1,18 +1,19 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Facts of a kernel, from its build directory. Sourced (bash and POSIX shells):
+# Properties of a kernel, from its build directory. Sourced (bash and POSIX shells):
 #
-#     knem_check_kernel KERNELVER KERNEL_SOURCE_DIR    status 0: a kernel that the driver is written for, whose C compiler is here
+#     knem_check_kernel KERNELVER KERNEL_SOURCE_DIR    status 0: supported, and its C compiler is installed
 #
-# sets knem_kernelver, knem_build_dir (links resolved), knem_series (7.2), knem_arch (what its Rust object is called by: x86_64, aarch64,
-# aarch64-16k, aarch64-64k), knem_cc (a make variable that names the C compiler), knem_suffix (of LLVM's tools, such as -19); or
-# knem_missing, a sentence that ends with the command that helps. get.sh is sourced before it.
+# sets knem_kernelver, knem_build_dir (links resolved), knem_series (7.2), knem_arch (of the Rust object: x86_64,
+# aarch64, aarch64-16k, aarch64-64k), knem_cc (a make variable with the C compiler), knem_suffix (of LLVM's tools, such
+# as -19); or knem_missing, a sentence that ends with the remedy. get.sh must be sourced before it.
 
-# The oldest kernel that the driver is written for: the first of kernel-series in Cargo.toml.
+# The oldest supported kernel: the first of kernel-series in Cargo.toml.
 knem_oldest=5.10
 
-# knem_clean SENTENCE: sentences travel through regular expressions, make and C strings: no quotes, dollars or newlines.
+# knem_clean SENTENCE: removes quotes, dollars and newlines: sentences are passed through regular expressions, make and
+# C strings.
 knem_clean() {
     printf %s "$1" | tr '\n' ' ' | tr -cd 'A-Za-z0-9 .,:;/+~_=@()-'
 }
@@ -67,7 +68,7 @@ knem_check_kernel() {
     knem_check_cc
 }
 
-# The compiler the kernel was built with, by its name, or another release of it.
+# Checks for the compiler that built the kernel, by its name, or another release of it.
 knem_check_cc() {
     knem_suffix=
     knem_here=
@@ -76,7 +77,7 @@ knem_check_cc() {
         knem_check_clang
         return
     fi
-    # Its name is the first word as a rule, but not of `Debian clang version 19.1.7`.
+    # Its name is usually the first word, but not in `Debian clang version 19.1.7`.
     knem_named=$(knem_config CONFIG_CC_VERSION_TEXT | tr ' ' '\n' | sed -n '/^[a-z0-9_.-]*cc[0-9.-]*$/{p;q;}')
     knem_named=${knem_named:-gcc}
     knem_cc=$knem_named
@@ -88,13 +89,13 @@ knem_check_cc() {
     knem_cc=CC=$knem_cc
 }
 
-# The release of clang that built the kernel, by its plain name or with a suffix, or another one by its plain name. The linker is
-# LLVM's where the kernel's was: then make's LLVM names all tools at once.
+# Checks for the release of clang that built the kernel, without or with a suffix, or another one without a suffix. If
+# the kernel was linked by LLVM's linker, the make variable LLVM sets all tools at once.
 knem_check_clang() {
     knem_major=$(knem_config CONFIG_CLANG_VERSION)
     knem_major=$((${knem_major:-0} / 10000))
     knem_here=$(clang -dumpversion 2>/dev/null) || knem_here=
-    # Makefiles know the suffix since 5.18.
+    # The kernel's makefiles accept the suffix since 5.18.
     if [ "${knem_here%%.*}" != "$knem_major" ] && knem_from "$knem_series" 5.18 && command -v "clang-$knem_major" >/dev/null; then
         knem_suffix=-$knem_major
         knem_here=$knem_major

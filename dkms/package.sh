@@ -1,19 +1,19 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# What the packages' scripts do on a user's machine, for .deb and .rpm alike.
+# Actions of the maintainer scripts of the .deb and the .rpm.
 #
-#     sh package.sh installed [OLD-VERSION]   hands the driver to DKMS, and builds it for every kernel for which it can be built
-#     sh package.sh arrived                   something came that a kernel may have been skipped for: builds what can be built now
-#     sh package.sh removing                  takes this version out of DKMS and of every kernel
+#     sh package.sh installed [OLD-VERSION]   adds the driver to DKMS, and builds it for every kernel where it can
+#     sh package.sh arrived                   a build requirement was installed: builds for kernels that were skipped
+#     sh package.sh removing                  removes this version from DKMS and from every kernel
 #
-# Never fails, whatever DKMS does: a module that cannot be built is no reason to leave packages half-installed. Never loads or
-# unloads a module: on a compute node that is for the administrator to decide.
+# Never fails, whatever DKMS does: packages must not stay half-installed because a module cannot be built. Never loads
+# or unloads a module: on a compute node the administrator decides that.
 set -u
 
 knem_dir=$(cd "$(dirname "$0")" && pwd)
 version=$(cat "$knem_dir/VERSION")
-# The kernels whose module an upgrade has removed: a line each.
+# Kernels whose module an upgrade has removed, one per line.
 upgraded=/var/cache/knem/upgraded
 
 say() {
@@ -21,27 +21,27 @@ say() {
 }
 
 installed() {
-    # What an older version failed at may succeed now.
+    # A build that failed with an older version may succeed now.
     rm -f /var/cache/knem/build/*.log
-    # Its path is the same on all distributions that have DKMS.
+    # The path is the same on all distributions with DKMS.
     if ! /usr/lib/dkms/common.postinst knem "$version" /usr/share/knem-dkms "" "${1:-}"; then
         say "DKMS could not install the module for every kernel, see above; dkms autoinstall -k KERNEL tries again"
     fi
     known || say "DKMS does not know the module, see above (a full /tmp is a cause); once that is repaired:" \
         "dkms add knem/$version, then dkms autoinstall"
-    # That was for the running and the newest kernel. An upgrade has taken the old version out of all the others as well.
+    # That was for the running and the newest kernel. An upgrade has removed the old version from all other kernels too.
     build_missing untried
     rm -f "$upgraded"
     say_what_is_in_use
     sh "$knem_dir/secure-boot.sh"
 }
 
-# Whether dkms add has succeeded. Without it DKMS builds nothing, and reports nothing.
+# Whether dkms add has succeeded. Otherwise DKMS builds nothing and reports nothing.
 known() {
     [ -e "/var/lib/dkms/knem/$version/source" ]
 }
 
-# A module stays in use until it is unloaded, whatever happens to its file.
+# A module stays loaded when its file is replaced or removed.
 say_what_is_in_use() {
     in_use=$(cat /sys/module/knem/version 2>/dev/null) || return 0
     # In a chroot this is about the host.
@@ -49,13 +49,14 @@ say_what_is_in_use() {
         return 0
     fi
     if [ "$in_use" != "$version" ]; then
-        say "the module in use is still $in_use, and stays; $version is used after a restart, or when nothing uses the" \
-            "device any more after: rmmod knem, then modprobe knem (fuser -v /dev/knem shows who uses it)"
+        say "the module in use is still $in_use. To use $version: restart, or end all users of the device (fuser -v /dev/knem)," \
+            "then: rmmod knem, then modprobe knem"
     fi
 }
 
-# Whether it is DKMS's policy to build for a kernel when a package comes, as in its common.postinst: for the running and the newest one, for
-# all with autoinstall_all_kernels, and for all in a chroot, where the running one is not here. An upgrade takes a module from no kernel.
+# Whether DKMS builds for a kernel when a package is installed, as in its common.postinst: for the running and the
+# newest kernel, for all with autoinstall_all_kernels, and for all in a chroot, which does not have the running one. An
+# upgrade must leave the module for every kernel that had it.
 wanted() {
     running=$(uname -r)
     [ -d "/lib/modules/$running" ] || return 0
@@ -63,7 +64,7 @@ wanted() {
     all_kernels || grep -qxF "$1" "$upgraded" 2>/dev/null
 }
 
-# Whether autoinstall_all_kernels is set. Debian 13 sets it, in a file of its own.
+# Whether autoinstall_all_kernels is set. Debian 13 sets it, in a separate file.
 all_kernels() (
     autoinstall_all_kernels=
     for file in /etc/dkms/framework.conf /etc/dkms/framework.conf.d/*.conf; do
@@ -81,7 +82,7 @@ build_missing() {
         kernel=${modules##*/}
         wanted "$kernel" || continue
         if [ ! -e "$modules/build/include" ]; then
-            # DKMS does not look at such a kernel, and dkms.conf cannot name the packages.
+            # DKMS skips such a kernel without reading dkms.conf, which would report the packages.
             [ "${1:-}" != untried ] || [ ! -d "$modules/kernel" ] ||
                 sh "$knem_dir/way.sh" "$kernel" | sed 's/^knem cannot be built/knem: not built/' >&2
             continue
@@ -92,7 +93,7 @@ build_missing() {
         if [ "${1:-}" = untried ] && [ -e "/var/cache/knem/build/$kernel.log" ]; then
             continue
         fi
-        # Asked first, so that every package that comes is not followed by the reasons of every kernel.
+        # Checked first, so that not every installation of a package prints the reasons for every kernel.
         sh "$knem_dir/way.sh" "$kernel" >/dev/null || continue
         dkms install -m knem -v "$version" -k "$kernel" || true
     done
@@ -102,16 +103,16 @@ removing() {
     command -v dkms >/dev/null || return 0
     status=$(dkms status -m knem -v "$version" 2>/dev/null)
     [ -n "$status" ] || return 0
-    # Added to: what an interrupted upgrade has removed is no longer in the list.
+    # Appended: the kernels of an interrupted upgrade are no longer in the list.
     mkdir -p "${upgraded%/*}" && echo "$status" | sed -n "s|^knem[/, ]*$version, \([^,]*\), .*: installed.*|\1|p" >>"$upgraded"
-    # What DKMS does not know to be there it would leave behind.
+    # DKMS would leave modules that it has not recorded.
     for module in /lib/modules/*/updates/dkms/knem.ko*; do
         [ -f "$module" ] || continue
         kernel=${module#/lib/modules/}
         (cd "/var/lib/dkms/knem/$version/source" 2>/dev/null && sh ./leftover.sh "${kernel%%/*}")
     done
     dkms remove -m knem -v "$version" --all ||
-        say "DKMS could not remove the module from every kernel, see above; it is gone when /lib/modules/*/updates/dkms has no knem.ko"
+        say "DKMS could not remove the module from every kernel, see above; to remove it: rm /lib/modules/*/updates/dkms/knem.ko*, then depmod -a"
 }
 
 verb=${1:-}

@@ -1,15 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Makes a kernel build directory that has Rust metadata, from one that has not and the kernel's source.
+# Builds a kernel build directory with Rust metadata, from one without it and the kernel's source.
 #
 #     sh rust-make.sh BUILD_DIR SOURCE_TARBALL NEW RUSTC BINDGEN CC=...|LLVM=...
 #
-# Debian's headers have everything but the directory rust/ and what builds it. So NEW/src is a source tree of links to the
-# headers, completed from the tarball; NEW/out is an output tree of links to the headers' configuration and generated files; and
-# the kernel's own makefiles build scripts/target.json and rust/kernel.o there, and with the latter all crates a module sees. The
-# objects serve to prove that this is the kernel's own Rust code (rust-symbols.sh); what stays is what the compiler reads when it
-# builds a module. NEW may be moved afterwards.
+# Debian's headers have everything but the directory rust/ and the files that build it. So NEW/src is a source tree of
+# links to the headers, completed from the tarball; NEW/out is an output tree of links to the headers' configuration and
+# generated files. The kernel's own makefiles build scripts/target.json and rust/kernel.o there, and with the latter all
+# crates that a module uses. The objects prove that this is the kernel's own Rust code (rust-symbols.sh). Only the files
+# that the compiler reads for a module are kept. NEW may be moved afterwards.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -27,10 +27,12 @@ common=$(sed -n 's|^include \(/.*\)/Makefile$|\1|p' "$headers/Makefile")
     exit 1
 }
 
-# --- source tree -------------------------------------------------------------------------------------------------------------
+# --- source tree
+# -------------------------------------------------------------------------------------------------------------
 
 mkdir -p "$new/src/scripts"
-# Patterns, because the files that probe bindgen differ from series to series. -T0: all processors, if the archive was made for it.
+# Patterns, because the files that probe bindgen differ between series. -T0: all CPUs, if the archive has several
+# blocks.
 top=$(basename "$tarball" .tar.xz)
 xz -dc -T0 "$tarball" | tar -x -C "$new/src" --strip-components=1 --wildcards \
     "$top/rust" \
@@ -47,7 +49,8 @@ for name in arch include tools; do
     ln -s "$(readlink -f "$common/$name")" "$new/src/$name"
 done
 
-# The kernel's Makefile with one goal more. Its usual ones would build the tools of scripts/, which the headers' package has.
+# The kernel's Makefile with one more goal. The usual goals would build the tools of scripts/, which the headers'
+# package has.
 cp "$common/Makefile" "$new/src/Makefile"
 cat >>"$new/src/Makefile" <<'EOM'
 
@@ -61,7 +64,8 @@ knem-rust-metadata:
 endif
 EOM
 
-# --- output tree -------------------------------------------------------------------------------------------------------------
+# --- output tree
+# -------------------------------------------------------------------------------------------------------------
 
 mkdir "$new/out"
 for name in .config .kernelvariables Module.symvers arch include vmlinux; do
@@ -74,13 +78,14 @@ KBUILD_OUTPUT := $(patsubst %/,%,$(dir $(realpath $(lastword $(MAKEFILE_LIST))))
 include $(patsubst %/out,%/src,$(KBUILD_OUTPUT))/Makefile
 EOM
 
-# --- build -------------------------------------------------------------------------------------------------------------------
+# --- build
+# -------------------------------------------------------------------------------------------------------------------
 
-# A bare environment: nothing of the caller's may leak into what is built, least of all a compiler in PATH.
+# An empty environment: no variable of the caller may affect the build, in particular no compiler in PATH.
 #   may-sync-config=   the headers have no Kconfig files to compare the configuration with
-#   need-compiler=1    find out about the compilers although the goal is not a usual one
-#   KCPPFLAGS          bindgen reads <../../drivers/base/base.h>, which takes a real directory two levels deep to be found
-#   KRUSTFLAGS         file names in messages begin at the source tree, not at the cache
+#   need-compiler=1    detect the compilers, which the makefile does for its usual goals only
+#   KCPPFLAGS          bindgen reads <../../drivers/base/base.h>, which is found from a real directory two levels deep
+#   KRUSTFLAGS         file names in messages are relative to the source tree, not to the cache
 # shellcheck disable=SC2016
 env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/nonexistent LC_ALL=C TMPDIR="${TMPDIR:-/tmp}" \
     make -C "$new/out" -j"${KNEM_JOBS:-$(nproc)}" \
@@ -92,7 +97,8 @@ env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/nonexistent LC_ALL=C TMPDIR="${T
 
 sh "$here/rust-symbols.sh" "$headers/Module.symvers" "$new/out/rust"
 
-# --- what stays --------------------------------------------------------------------------------------------------------------
+# --- clean up
+# ---------------------------------------------------------------------------------------------------------------
 
 find "$new/out/rust" -type f ! -name '*.rmeta' ! -name '*.so' ! -name helpers_module.bc -delete
 find "$new/out/rust" -type d -empty -delete

@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# The cache of Rust metadata: after this, /var/cache/knem/rust-metadata/KERNELVER/out is a kernel build directory that has it.
+# Fills the cache of Rust metadata: /var/cache/knem/rust-metadata/KERNELVER/out is then a kernel build directory with
+# metadata.
 #
 #     sh rust-metadata.sh KERNELVER KERNEL_SOURCE_DIR
 #
-# An entry is made under another name and renamed when it is whole, so that whatever ends a build half-way (a signal, a full disk, a
-# power cut) leaves nothing that would be used. The output goes to KERNELVER.log, which stays only after a failure.
+# An entry is built under a temporary name and renamed when it is complete, so that an interrupted build (a signal, a
+# full disk, a power cut) leaves no entry. The output goes to KERNELVER.log, which is kept only after a failure.
 set -eu
 umask 022
 
@@ -16,18 +17,19 @@ kernel_source_dir=$2
 
 . "$knem_dir/way.sh"
 
-# The last line of make.log: what failed, and where to read on.
+# Prints the last line of make.log: what failed, and which log has the details.
 fail() {
     echo "knem: no Rust metadata for kernel $kernelver: $1"
     exit 1
 }
 
-# What the cache has of kernels that are gone, and of builds that were killed. Only under the lock: nothing is being built.
+# Removes entries of kernels that no longer exist, and of builds that were killed. Needs the lock: no build may be
+# running.
 prune() {
     rm -rf "$knem_cache"/.new-*
     for entry in "$knem_cache"/*; do
         name=${entry##*/}
-        # A directory of the site's may have other files.
+        # A directory that the site has set may have other files.
         [ "$name" != "${name%.log}" ] || [ -e "$entry/stamp" ] || continue
         [ -d "/lib/modules/${name%.log}" ] || rm -rf "$entry"
     done
@@ -35,18 +37,19 @@ prune() {
 
 knem_find_cache
 mkdir -p "$knem_cache"
-# The programs started below inherit the lock: it is held until the last of them is gone, even when this shell was killed.
+# The programs started below inherit the lock: it is held until the last of them has ended, even if this shell is
+# killed.
 exec 9>"$knem_cache/.lock"
 flock -w 1800 9 || fail "another build of it did not end within 30 minutes"
 prune
 
-# Only now: another build may have finished it while this one waited.
+# After the lock: another build may have completed the entry meanwhile.
 knem_check_kernel "$kernelver" "$kernel_source_dir" || fail "$knem_missing"
 knem_check_crate || fail "$knem_lack"
 [ "$knem_metadata" = makeable ] || exit 0
 
 echo "knem: making the Rust metadata for kernel $kernelver from $knem_tarball (about a minute)"
-# The name is the same each time, as it may end up in what is built.
+# The name is constant, as it may become part of the output.
 new=$knem_cache/.new-$kernelver
 log=$knem_cache/$kernelver.log
 trap 'rm -rf "$new"' EXIT
@@ -58,7 +61,7 @@ if ! sh "$knem_dir/rust-make.sh" "$knem_build_dir" "$knem_tarball" "$new" "$knem
 fi
 
 knem_stamp >"$new/stamp"
-# A rename may reach the disk before what it names does.
+# A rename may reach the disk before the contents do.
 find "$new" -type f -exec sync {} +
 rm -rf "${knem_cache:?}/$kernelver"
 mv "$new" "$knem_cache/$kernelver"

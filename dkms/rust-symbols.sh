@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Proves that objects built here are the Rust code of the kernel a module will meet.
+# Proves that objects built here are the Rust code of the target kernel.
 #
 #     sh rust-symbols.sh MODULE_SYMVERS OBJECT_DIR
 #
-# Names of Rust symbols hold a hash of compiler and crate, and of every type in a generic: another compiler, configuration or
-# source gives other names. All that the kernel exports must be built here, and nothing that it does not have.
+# Names of Rust symbols contain a hash of compiler and crate, and of every type in a generic: another compiler,
+# configuration or source results in other names. The symbols built here must be exactly those that the kernel exports.
 set -eu
 export LC_ALL=C
 
@@ -16,7 +16,8 @@ objects=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Fields are parted by tabs, and the last one may be empty. rust/ is linked into vmlinux; modules may export Rust symbols too.
+# Fields are separated by tabs, and the last one may be empty. rust/ is linked into vmlinux; modules may export Rust
+# symbols too.
 awk -F '\t' '$2 ~ /^_R/ && $3 == "vmlinux" { print $2 }' "$symvers" | sort -u >"$work/kernel"
 # The three crates, and the kinds of symbols, that the kernel's rust/exports.c exports.
 nm -p --defined-only "$objects/core.o" "$objects/bindings.o" "$objects/kernel.o" |

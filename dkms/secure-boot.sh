@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Says what an administrator has to do when Secure Boot is on and the machine does not trust the key that DKMS signs with: the
-# module is there, and the kernel refuses it. Says nothing when all is well, or when it cannot be known.
+# Prints what an administrator has to do if Secure Boot is on and the machine does not trust the key that DKMS signs
+# with: the kernel refuses the module then. Prints nothing if all is OK, or if it cannot be known.
 #
 #     sh secure-boot.sh
 
@@ -10,7 +10,7 @@ knem_dir=$(cd "$(dirname "$0")" && pwd)
 version=$(cat "$knem_dir/VERSION")
 . "$knem_dir/get.sh"
 
-# Whether the firmware verifies what it boots: the last of the variable's five bytes is 1.
+# Whether Secure Boot is on: the last of the variable's five bytes is 1.
 secure_boot_is_on() {
     for variable in /sys/firmware/efi/efivars/SecureBoot-*; do
         [ -r "$variable" ] || return 1
@@ -19,7 +19,7 @@ secure_boot_is_on() {
     return 1
 }
 
-# The certificate of DKMS, as DKMS finds it out: its configuration is shell.
+# Prints the certificate of DKMS, as DKMS determines it: its configuration is shell.
 dkms_certificate() {
     (
         mok_certificate=
@@ -28,7 +28,7 @@ dkms_certificate() {
             [ ! -r "$conf" ] || . "$conf" >/dev/null 2>&1
         done
         if [ -z "$mok_certificate" ]; then
-            # Ubuntu's place, and everybody else's.
+            # Ubuntu's path, then that of all other distributions.
             mok_certificate=/var/lib/shim-signed/mok/MOK.der
             [ -r "$mok_certificate" ] || mok_certificate=/var/lib/dkms/mok.pub
         fi
@@ -36,8 +36,8 @@ dkms_certificate() {
     )
 }
 
-# Whether the running kernel has the certificate in one of its keyrings: what was enrolled with shim, and what is in the firmware's
-# db. It names certificates by their subject key identifiers. Status 2: it cannot be known.
+# Whether the running kernel has the certificate in one of its keyrings, which contain the keys enrolled with shim and
+# those of the firmware's db. It lists certificates by their subject key identifiers. Status 2: it cannot be known.
 kernel_trusts() {
     identifier=$(openssl x509 -in "$1" -noout -ext subjectKeyIdentifier 2>/dev/null ||
         openssl x509 -inform DER -in "$1" -noout -ext subjectKeyIdentifier 2>/dev/null) || return 2
@@ -54,7 +54,7 @@ secure_boot_hint() {
     secure_boot_is_on || return 0
     certificate=$(dkms_certificate)
     if [ ! -r "$certificate" ]; then
-        # DKMS makes its key with openssl, which it does not depend on.
+        # DKMS generates its key with openssl, on which it does not depend.
         if modinfo knem >/dev/null 2>&1 && [ -z "$(modinfo -F signer knem)" ]; then
             echo "knem: Secure Boot is on, and the module is not signed, so the kernel refuses it (Key was rejected by service): $(knem_get openssl), then: dkms remove knem/$version -k $(uname -r), and: dkms install knem/$version -k $(uname -r)" >&2
         fi

@@ -1,18 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Decides how the module is built for a kernel here, and gives the reason in one sentence:
+# Chooses how the module is built for a kernel, and prints the reason in one sentence:
 #
-#     kernel    on the kernel's own `kernel` crate, where its metadata is here or can be made here
-#     object    with the prebuilt Rust object that is shipped beside this file: in every other case
-#     compile   as object, but the object is compiled here from the sources: only if the site sets it
+#     kernel    on the kernel's own `kernel` crate, if its metadata is installed or can be built
+#     object    with the prebuilt Rust object in this directory, in every other case
+#     compile   as object, but the object is compiled here from the sources; only if the site sets it
 #
 #     sh way.sh KERNELVER [KERNEL_SOURCE_DIR]     prints the sentence; exit 0: it can be built, 77: it cannot
 #
-# A site sets the way by a line KNEM_RUST=kernel, object or compile in /etc/dkms/knem.conf. In the environment, KNEM_RUST, and KNEM_WHY
-# for its reason, go before that.
+# A site sets the way by a line KNEM_RUST=kernel, object or compile in /etc/dkms/knem.conf. In the environment,
+# KNEM_RUST, and KNEM_WHY for its reason, take precedence.
 #
-# Sourced by dkms.conf (bash) and the other scripts, with this directory in knem_dir, it gives
+# Sourced by dkms.conf (bash) and the other scripts, with this directory in knem_dir, it defines
 #
 #     knem_decide KERNELVER KERNEL_SOURCE_DIR     status 0, or 1 with the sentence in knem_missing
 #
@@ -26,7 +26,7 @@ esac
 . "$knem_dir/crate.sh"
 
 knem_conf=/etc/dkms/knem.conf
-# The release that the stand-in for the kernel crate is written for.
+# The oldest release of rustc that compiles the stand-in for the kernel crate.
 knem_rustc_from=1.85
 
 knem_decide() {
@@ -71,7 +71,8 @@ knem_setting() {
     sed -n "s/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}$1=[\"']\{0,1\}\([^\"' ]*\).*/\2/p" "$knem_conf" 2>/dev/null | tail -n 1
 }
 
-# knem_check_range: whether the site's settings let DKMS build for the kernel. DKMS itself reads them from 3.1 on, and prints no reason.
+# knem_check_range: whether the site's settings let DKMS build for the kernel. DKMS 3.1 and later read them too, but
+# print no reason.
 knem_check_range() {
     knem_limit=$(knem_setting BUILD_EXCLUSIVE_KERNEL_MAX)
     [ -z "$knem_limit" ] || knem_from "$knem_limit" "$knem_kernelver" || {
@@ -83,13 +84,13 @@ knem_check_range() {
         knem_no "BUILD_EXCLUSIVE_KERNEL_MIN=$knem_limit is set in $knem_conf, and this kernel is older"
 }
 
-# knem_check_others: whether DKMS would put the module where another knem.ko is: it fails where that has the same or a newer version.
-# Without DKMS (install/module.sh) there is no such rule.
+# knem_check_others: whether another knem.ko keeps DKMS from installing the module: DKMS does not replace the same or a
+# newer version. Without DKMS (install/module.sh) there is no such rule.
 knem_check_others() {
     [ -z "${KNEM_ATTEMPTS:-}" ] || return 0
     knem_ours=$(cat "$knem_dir/VERSION" 2>/dev/null) || return 0
     for knem_other in $(find "/lib/modules/$knem_kernelver" -name 'knem.ko*' -type f ! -path '*/updates/dkms/*' 2>/dev/null); do
-        # Where DKMS has put this one on distributions that have it in another directory.
+        # Some distributions make DKMS install the module there.
         case $knem_other in
         */"$knem_kernelver"/extra/knem.ko*) [ -z "$(find /var/lib/dkms/knem -maxdepth 1 -name "kernel-$knem_kernelver-*" 2>/dev/null)" ] || continue ;;
         esac
@@ -100,7 +101,7 @@ knem_check_others() {
     done
 }
 
-# knem_check_object REASON: whether an object fits the kernel; the reason is why the kernel crate is not used.
+# knem_check_object REASON: whether an object fits the kernel; REASON is why the kernel crate is not used.
 knem_check_object() {
     if knem_is_set CONFIG_CFI_CLANG || knem_is_set CONFIG_CFI; then
         knem_no "this kernel checks the types of indirect calls (CONFIG_CFI), which the Rust object has no hashes for, and it cannot be built on the kernel crate: $1${knem_remedy:+; $knem_remedy}"
@@ -109,7 +110,7 @@ knem_check_object() {
     fi
 }
 
-# What compiling the object here needs.
+# Checks the requirements of compiling the object here.
 knem_check_compile() {
     knem_rustc=$(knem_setting RUSTC)
     knem_rustc=${knem_rustc:-/usr/bin/rustc}
@@ -129,13 +130,13 @@ knem_check_compile() {
     fi
 }
 
-# knem_has_core RUSTC: whether the source of its core library is here.
+# knem_has_core RUSTC: whether the source of its core library is installed.
 knem_has_core() {
     knem_sysroot=$("$1" --print sysroot 2>/dev/null) || knem_sysroot=
     [ -r "$knem_sysroot/lib/rustlib/src/rust/library/core/src/lib.rs" ]
 }
 
-# Run, not sourced.
+# Executed, not sourced.
 case ${0##*/} in
 way.sh)
     [ -n "${1:-}" ] || {
@@ -147,11 +148,11 @@ way.sh)
         exit 77
     fi
     echo "knem can be built for kernel $1 with the $knem_with: $knem_why"
-    # The tree of a package, which dkms add has failed for.
+    # A package's tree for which dkms add has failed.
     knem_version=$(cat "$knem_dir/VERSION" 2>/dev/null)
     [ "$knem_dir" != "/usr/src/knem-$knem_version" ] || [ -e "/var/lib/dkms/knem/$knem_version/source" ] ||
         echo "DKMS does not know it, though: dkms add knem/$knem_version, then dkms autoinstall -k $1"
-    # attempt.sh leaves a log without a module where a build failed that should not have.
+    # attempt.sh leaves a log without a module if a build failed.
     knem_attempt=/var/cache/knem/build/$1
     [ ! -e "$knem_attempt.log" ] || [ -e "$knem_attempt" ] || echo "the last attempt failed, though: see $knem_attempt.log"
     ;;

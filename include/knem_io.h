@@ -2,24 +2,23 @@
 /*
  * knem_io.h: the KNEM interface for C and C++, ABI 0x0d.
  *
- * KNEM copies between the memory of two processes of one machine, once, inside the kernel. A process
- * opens KNEM_DEVICE_FILENAME for writing, declares memory as a region with KNEM_CMD_CREATE_REGION and
- * hands the region's cookie to any process it likes. That process copies from or into the region with
- * KNEM_CMD_INLINE_COPY, without the owner taking part.
+ * KNEM copies between the memory of two processes of one machine with a single copy in the kernel. A process opens
+ * KNEM_DEVICE_FILENAME for writing, declares memory as a region with KNEM_CMD_CREATE_REGION and passes the region's
+ * cookie to any other process. That process copies from or into the region with KNEM_CMD_INLINE_COPY, without the
+ * participation of the owner.
  *
- * A file opened for reading only gives statistics as text; it accepts no command.
+ * A file that is open only for reading returns statistics as text; it accepts no command.
  *
- * This header is written by hand. A test keeps it equal to src-kmod/uapi.rs, the one source of the
- * interface: change both or neither. Numbers and layouts are frozen.
+ * This header is written by hand. A test compares it with src-kmod/uapi.rs, which is authoritative: change both or
+ * neither. Numbers and layouts are frozen.
  *
  * - Every structure is naturally aligned, has no implicit padding, and is the same for 32-bit and
  *   64-bit callers. Addresses travel as 64-bit integers.
- * - The directions in the command numbers are the reverse of what Linux uses elsewhere. They are part
- *   of the interface.
- * - Padding fields are never looked at, and neither is async_status_index in a request that has no
- *   asynchronous flag.
- * - Unknown flag bits, and bits that mean nothing to a command, are ignored.
- * - When a command fails, its argument is left as it was.
+ * - The directions in the command numbers are the reverse of those that Linux uses elsewhere. They are part of the
+ *   interface.
+ * - Padding fields are never read, nor is async_status_index in a request that has no asynchronous flag.
+ * - Unknown flag bits, and bits that do not apply to a command, are ignored.
+ * - If a command fails, its argument is not changed.
  */
 #ifndef KNEM_IO_H
 #define KNEM_IO_H
@@ -42,7 +41,7 @@ typedef uint8_t knem_status_t;
 typedef uint32_t knem_flags;
 /* Bits of KNEM_BIND_FLAG_*. */
 typedef uint32_t knem_bind_flags;
-/* The name of a region, known in the whole system. Opaque, and never 0. */
+/* Identifies a region in the whole system. Opaque, and never 0. */
 typedef uint64_t knem_cookie_t;
 #define KNEM_IO_U32 uint32_t
 #define KNEM_IO_U64 uint64_t
@@ -64,24 +63,24 @@ extern "C" {
 
 /* Bits of knem_cmd_info.features. */
 
-/* A DMA engine is available to this file. */
+/* A DMA channel is available. */
 #define KNEM_FEATURE_DMA (1U << 0)
 
 /*
  * Request flags. In the kernel: effective = ((yours | forced) & ~ignored) & mask of the command.
  */
 
-/* Copy: use a DMA engine. EINVAL if this file has none. */
+/* Copy: use DMA. EINVAL if no channel is available. */
 #define KNEM_FLAG_DMA (1U << 0)
-/* Copy: do not wait for the DMA engine; the result appears in the status array. */
+/* Copy: do not wait for the DMA copy; the result appears in the status array. */
 #define KNEM_FLAG_ASYNCDMACOMPLETE (1U << 1)
-/* Copy: let the kernel thread drive the DMA engine; the result appears in the status array. */
+/* Copy: let the worker thread drive the DMA copy; the result appears in the status array. */
 #define KNEM_FLAG_DMATHREAD (1U << 2)
-/* Copy: let the kernel thread copy; the result appears in the status array. */
+/* Copy: let the worker thread copy; the result appears in the status array. */
 #define KNEM_FLAG_MEMCPYTHREAD (1U << 3)
 /* Copy: pin the caller's own memory rather than copy through its mapping. */
 #define KNEM_FLAG_PINLOCAL (1U << 4)
-/* Create: the first request that is accepted for the region uses it up. */
+/* Create: the first request that is accepted for the region consumes it. */
 #define KNEM_FLAG_SINGLEUSE (1U << 5)
 /* Copy: when the request completes, queue its async_status_index to be read from the file.
  * Needs a thread flag; not together with KNEM_FLAG_ASYNCDMACOMPLETE. */
@@ -89,26 +88,26 @@ extern "C" {
 /* Create: users other than the owner may use the region. */
 #define KNEM_FLAG_ANY_USER_ACCESS (1U << 7)
 
-/* Flags that hand the request to the kernel thread. */
+/* Flags that pass the request to the worker thread. */
 #define KNEM_FLAG_ANY_THREAD_MASK (KNEM_FLAG_DMATHREAD | KNEM_FLAG_MEMCPYTHREAD)
 /* Flags that let the copy complete after the command returned. */
 #define KNEM_FLAG_ANY_ASYNC_MASK (KNEM_FLAG_ASYNCDMACOMPLETE | KNEM_FLAG_ANY_THREAD_MASK)
-/* Flags that concern DMA engines. */
+/* Flags that concern DMA. */
 #define KNEM_FLAG_ANY_DMA_MASK (KNEM_FLAG_DMA | KNEM_FLAG_ASYNCDMACOMPLETE | KNEM_FLAG_DMATHREAD)
-/* Flags that mean something to the commands that create regions. */
+/* Flags that apply to the commands that create regions. */
 #define KNEM_FLAG_ANY_CREATE_MASK (KNEM_FLAG_SINGLEUSE | KNEM_FLAG_ANY_USER_ACCESS)
-/* Flags that mean something to the commands that copy. */
+/* Flags that apply to the commands that copy. */
 #define KNEM_FLAG_ANY_COPY_MASK                                                                    \
 	(KNEM_FLAG_DMA | KNEM_FLAG_ASYNCDMACOMPLETE | KNEM_FLAG_DMATHREAD |                        \
 	 KNEM_FLAG_MEMCPYTHREAD | KNEM_FLAG_PINLOCAL | KNEM_FLAG_NOTIFY_FD)
 
 /* Values of knem_cmd_bind_offload.flags: exactly one of them. */
 
-/* The processors of the given mask. */
+/* The CPUs of the given mask. */
 #define KNEM_BIND_FLAG_CUSTOM (1U << 0)
-/* The processors that the caller may run on now. */
+/* The CPUs that the caller may use now. */
 #define KNEM_BIND_FLAG_CURRENT (1U << 1)
-/* The processors that the caller may not run on now. */
+/* The CPUs that the caller may not use now. */
 #define KNEM_BIND_FLAG_CURRENT_REVERSED (1U << 2)
 
 /* State of a request: in current_status, and in the slots of the status array. */
@@ -121,7 +120,7 @@ enum knem_status_e {
 	KNEM_STATUS_FAILED = 2
 };
 
-/* A piece of memory. An empty one is skipped, and its address not looked at. */
+/* A segment of memory. An empty one is skipped, and its address is not read. */
 struct knem_cmd_param_iovec {
 	KNEM_IO_U64 base;
 	KNEM_IO_U64 len;
@@ -131,11 +130,11 @@ struct knem_cmd_param_iovec {
 struct knem_cmd_info {
 	KNEM_IO_U32 abi;       /* KNEM_ABI_VERSION of the driver */
 	KNEM_IO_U32 features;  /* KNEM_FEATURE_* */
-	knem_flags ignored_flags; /* the administrator has these ignored */
-	knem_flags forced_flags;  /* the administrator has these added */
+	knem_flags ignored_flags; /* the driver ignores these */
+	knem_flags forced_flags;  /* the driver adds these */
 };
 
-/* KNEM_CMD_BIND_OFFLOAD: where this file's kernel thread may run. EBUSY once the status array is mapped. */
+/* KNEM_CMD_BIND_OFFLOAD: sets the CPUs of this context's worker thread. EBUSY once the status array is mapped. */
 struct knem_cmd_bind_offload {
 	knem_bind_flags flags;
 	KNEM_IO_U32 mask_len; /* bytes at mask_ptr */
@@ -145,12 +144,12 @@ struct knem_cmd_bind_offload {
 /*
  * KNEM_CMD_CREATE_REGION: declare memory of the caller as a region.
  *
- * The region lives until KNEM_CMD_DESTROY_REGION, the last close of the file, or, with
- * KNEM_FLAG_SINGLEUSE, its first use. Its memory stays pinned that long.
+ * The region exists until KNEM_CMD_DESTROY_REGION, the last close of the file, or, with KNEM_FLAG_SINGLEUSE, its first
+ * use. Its memory stays pinned until then.
  */
 struct knem_cmd_create_region {
 	KNEM_IO_U64 iovec_array; /* struct knem_cmd_param_iovec[iovec_nr] */
-	KNEM_IO_U32 iovec_nr;    /* 0 makes an empty region */
+	KNEM_IO_U32 iovec_nr;    /* 0 creates an empty region */
 	knem_flags flags;        /* KNEM_FLAG_ANY_CREATE_MASK */
 	KNEM_IO_U32 protection;  /* PROT_READ: may be read, PROT_WRITE: may be written */
 	KNEM_IO_U32 pad1;
@@ -210,10 +209,10 @@ struct knem_cmd_inline_copy_bounded {
 };
 
 /*
- * The interface before regions. New programs have no use for these three.
+ * The interface before regions. New programs do not need these three.
  */
 
-/* KNEM_CMD_INIT_SEND: create a single-use region that others may read. */
+/* KNEM_CMD_INIT_SEND: create a single-use region that other processes may read. */
 struct knem_cmd_init_send_param {
 	KNEM_IO_U64 send_iovec_array; /* struct knem_cmd_param_iovec[send_iovec_nr] */
 	KNEM_IO_U32 send_iovec_nr;
@@ -242,7 +241,7 @@ struct knem_cmd_sync_recv_param {
 };
 
 /*
- * Commands. A file that is open for reading only answers EBADF to all of them; an unknown number is ENOSYS.
+ * Commands. On a file that is open only for reading all of them fail with EBADF; an unknown number fails with ENOSYS.
  */
 #define KNEM_CMD_MAGIC 'K'
 

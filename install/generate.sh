@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Generates what is the same everywhere: what follows from the version, which the top Cargo.toml has, and what the command documents
-# itself.
+# Generates the files that are the same for all layouts: those with the version of the top Cargo.toml, and the command's
+# own documentation.
 #
 #     sh install/generate.sh BUILD [KNEM]
 #
-# Writes BUILD/VERSION and BUILD/dkms.conf; with KNEM, the built command, also BUILD/knem, its manual pages (BUILD/man) and
-# completions. KNEM_VERSION in the environment takes the place of the version in Cargo.toml.
+# Writes BUILD/VERSION and BUILD/dkms.conf; with KNEM, the built command, also BUILD/knem, its manual pages (BUILD/man)
+# and completions. KNEM_VERSION in the environment replaces the version in Cargo.toml.
 set -eu
 umask 022
 export LC_ALL=C
@@ -25,7 +25,7 @@ fail() {
 version=${KNEM_VERSION:-$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$top/Cargo.toml")}
 [ -n "$version" ] || fail "Cargo.toml has no version in [workspace.package]"
 
-# said TARGET ARGUMENT...: what the command prints; nothing would be an empty file.
+# said TARGET ARGUMENT...: writes the command's output to a file; fails if it is empty.
 said() {
     target=$build/$1
     shift
@@ -39,7 +39,7 @@ sed "s/@VERSION@/$version/g" "$top/dkms/dkms.conf.in" >"$build/dkms.conf"
 
 [ -n "$command" ] || exit 0
 install -m 755 "$command" "$build/knem"
-# What the compilers say about themselves is of no use there.
+# Remove the compilers' version strings.
 strip --remove-section=.comment --remove-section=.note "$build/knem"
 rm -rf "$build/man"
 mkdir "$build/man"

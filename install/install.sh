@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Copies the files of a package, as the list `files` says, to where the table `layouts` has its places. Builds nothing.
+# Copies the files of a package, by the list `files`, to the directories of the table `layouts`. Builds nothing.
 #
 #     sh install/install.sh deb|rpm|prefix PACKAGE DESTDIR
 #
-# PACKAGE is tools, dkms or local. In the environment: PREFIX, the absolute directory of the layout `prefix`; BUILD, where `make build` put
-# what it made (build/). Prints the path of each file as it will be on the machine.
+# PACKAGE is tools, dkms or local. In the environment: PREFIX, the absolute directory of the layout `prefix`; BUILD, the
+# output of `make build` (build/). Prints the path of each file as it will be on the machine.
 set -eu
 umask 022
 export LC_ALL=C
@@ -37,7 +37,7 @@ case $3 in
 esac
 version=$(cat "$build/VERSION") || fail "make build did not finish: $build/VERSION is missing"
 
-# What the package is called, which names the directory of its documents.
+# Name of the package, and of its directory of documents.
 case $layout-$package in
 deb-tools | rpm-tools) name=knem-tools ;;
 deb-dkms | rpm-dkms) name=knem2-dkms ;;
@@ -55,7 +55,7 @@ if [ "$layout" = prefix ]; then
     esac
 fi
 
-# place NAME: its path in the layout, or - if it has none.
+# place NAME: prints its path in the layout, or - if it has none.
 place() {
     path=
     while read -r key deb rpm below; do
@@ -70,12 +70,12 @@ place() {
     echo "$path" | sed -e "s|@PREFIX@|$prefix|" -e "s|@PACKAGE@|$name|" -e "s|@VERSION@|$version|"
 }
 
-# sources PATTERN: the files, below the current directory, that it names.
+# sources PATTERN: prints the matching files below the current directory.
 sources() {
     case $1 in
     */'**'/*) find "${1%%/'**'/*}" -type f -name "${1##*/}" | sort ;;
     *)
-        # The pattern is to be expanded here.
+        # Unquoted, so that the pattern is expanded.
         for file in $1; do
             [ ! -f "$file" ] || echo "$file"
         done
@@ -101,7 +101,7 @@ put() {
     echo "$3"
 }
 
-# line MODE SOURCE PLACE: what a line of the list says.
+# line MODE SOURCE PLACE: installs the files of a line of the list.
 line() {
     directory=${3#\{}
     directory=$(place "${directory%%\}*}")

@@ -5,8 +5,8 @@
 #
 #     sh install/module.sh KVERSION KDIR
 #
-# Leaves BUILD/modules/KVERSION/knem.ko. That no module can be built for the kernel is printed, and no failure: the rest is of use
-# without a module, and the kernel may be another machine's.
+# Writes BUILD/modules/KVERSION/knem.ko. If no module can be built for the kernel, it prints the reason and succeeds:
+# the rest is useful without a module, and the kernel may belong to another machine.
 set -eu
 umask 022
 
@@ -18,7 +18,7 @@ version=$(cat "$build/VERSION")
 tree=$build/module/usr/src/knem-$version
 modules=$build/modules
 
-# Modules of another version are of no use any more.
+# Modules of another version cannot be used.
 if [ "$(cat "$modules/VERSION" 2>/dev/null)" != "$version" ]; then
     rm -rf "$modules"
     mkdir "$modules"
@@ -27,15 +27,15 @@ fi
 rm -rf "$build/module" "$modules/${kernel:?}"
 case $build in
 *[[:space:]]*)
-    echo "no module: Kbuild takes no directory with a blank in its name, and this one has: $build"
-    echo "everything else is built; for the module: make BUILD=..., a directory without, and the same for make install"
+    echo "no module: Kbuild does not support a directory with spaces in its path: $build"
+    echo "everything else is built; for the module: make BUILD=DIRECTORY, and the same for make install"
     exit 0
     ;;
 esac
 BUILD=$build sh "$here/install.sh" deb dkms "$build/module" >/dev/null
 
-# The metadata of the kernel's Rust code, where it has to be made, is kept here if it may not be kept for the machine. What the
-# machine has is used.
+# Rust metadata of the kernel that must be built is kept here if the machine's cache is not writable. Metadata in the
+# machine's cache is used.
 if [ "$(id -u)" != 0 ]; then
     export KNEM_METADATA="$build/rust-metadata"
     known=/var/cache/knem/rust-metadata/$kernel
@@ -50,7 +50,7 @@ fi
 export KNEM_ATTEMPTS="$build/attempts"
 if ! sh "$tree/attempt.sh" make "$kernel" "$kdir"; then
     tail -n 40 "$KNEM_ATTEMPTS/$kernel.log"
-    echo "the module could not be built for kernel $kernel; the whole log is $KNEM_ATTEMPTS/$kernel.log" >&2
+    echo "cannot build the module for kernel $kernel; see the log $KNEM_ATTEMPTS/$kernel.log" >&2
     exit 1
 fi
 mkdir -p "$modules/$kernel"

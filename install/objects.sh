@@ -1,13 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Puts the driver's Rust object for each architecture, which the module is linked with where a kernel has no Rust, into BUILD.
+# Compiles the driver's Rust object for each architecture into BUILD. Modules for kernels without Rust are linked with
+# it.
 #
 #     sh install/objects.sh BUILD [ARCHITECTURE...]
 #
-# ARCHITECTURE is x86_64, aarch64, aarch64-16k or aarch64-64k. Without any: this machine's; then it is no failure that it cannot be compiled here, as the rest is
-# of use without it. KNEM_OBJECTS in the environment is a directory that has them already; otherwise src-kmod/object.sh compiles them,
-# and only if the sources or the compiler ($RUSTC) are others than last time.
+# ARCHITECTURE is x86_64, aarch64, aarch64-16k or aarch64-64k. The default is this machine's; then it is not an error if
+# it cannot be compiled, as the rest is useful without it. KNEM_OBJECTS in the environment is a directory with compiled
+# objects; otherwise src-kmod/object.sh compiles them, if the sources or the compiler ($RUSTC) have changed.
 set -eu
 umask 022
 
@@ -18,7 +19,7 @@ shift
 demanded=$*
 rustc=${RUSTC:-rustc}
 
-# What keeps an object from being compiled here.
+# Prints what is missing to compile an object here.
 missing() {
     release=$("$rustc" --version 2>/dev/null | sed -n 's/^rustc \([0-9]*\.[0-9]*\).*/\1/p')
     sysroot=$("$rustc" --print sysroot 2>/dev/null) || sysroot=
@@ -34,7 +35,7 @@ stamp() {
     (cd "$driver" && find . -name '*.rs' -exec cksum {} + | sort && cksum object.sh)
 }
 
-# The core library is compiled once for architectures that differ in their pages.
+# The core library is compiled once for architectures that differ only in the page size.
 core=$(mktemp -d)
 trap 'rm -rf "$core"' EXIT
 for arch in ${demanded:-$(uname -m)}; do

@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Installs into a directory that machines may share, and removes what was installed there.
+# Installs to a directory that machines can share, and uninstalls from it.
 #
-#     sh install/prefix.sh install DESTDIR KVERSION     copies what `make` built, with the module for KVERSION if there is one
+#     sh install/prefix.sh install DESTDIR KVERSION     copies what `make` built, and the module for KVERSION if any
 #     sh install/prefix.sh uninstall DESTDIR
 #
-# In the environment: PREFIX, BUILD. PREFIX/share/knem/manifest names what is there: an installation of another version over it
-# leaves no file of the former one, and modules for several kernels may be installed one after the other.
+# In the environment: PREFIX, BUILD. PREFIX/share/knem/manifest lists the installed files: installing another version
+# removes those of the previous one, and modules for several kernels can be installed one after the other.
 set -eu
 umask 022
 export LC_ALL=C
@@ -30,7 +30,7 @@ case $prefix in
 *) fail "PREFIX must be an absolute path below /: $PREFIX" ;;
 esac
 
-# remove: takes the files named in its input, relative to the prefix, and the directories that are empty then.
+# remove: removes the files named in its input, relative to the prefix, and directories that are then empty.
 remove() {
     while read -r path; do
         rm -f "$root/$path"
@@ -42,7 +42,7 @@ remove() {
     done
 }
 
-# Waits for another one that works there. File systems of other machines may have no locks for directories: then as without.
+# Waits for another run in that directory. Network file systems may not support locks on directories, which is ignored.
 lock() {
     exec 9<"$root"
     ! command -v flock >/dev/null || flock 9 2>/dev/null || :
@@ -54,7 +54,7 @@ install_all() {
     [ -x "$build/knem" ] || fail "nothing is built yet: run make"
     version=$(cat "$build/VERSION")
     if ! mkdir -p "$root" 2>/dev/null || [ ! -w "$root" ]; then
-        fail "$root cannot be written to: become root, or choose another PREFIX"
+        fail "cannot write to $root: run it as root, or use another PREFIX"
     fi
 
     lock
@@ -76,7 +76,7 @@ install_all() {
         grep -v '^#' "$manifest" | sort | comm -23 - "$new" | remove
     fi
     {
-        echo "# What \`make install\` put here, for \`make uninstall\`."
+        echo "# Files of \`make install\`, for \`make uninstall\`."
         echo "# version $version"
         sort -u "$new"
     } >"$manifest"
@@ -84,9 +84,9 @@ install_all() {
 
     echo "KNEM $version is installed in $root"
     if [ -f "$root/$module" ]; then
-        echo "with the module for kernel $kernel; once on each machine, as root: $prefix/sbin/knem_local_install"
+        echo "with the module for kernel $kernel; next, on each machine, as root: $prefix/sbin/knem_local_install"
     else
-        echo "without a module for kernel $kernel, as none was built; for another kernel: make install KVERSION=..."
+        echo "without a module for kernel $kernel, which was not built; for another kernel: make install KVERSION=..."
     fi
 }
 
@@ -99,7 +99,7 @@ uninstall_all() {
     list=$(grep -v '^#' "$manifest")
     echo "$list" | remove
     rmdir "$root" 2>/dev/null || :
-    echo "what was installed in $root is removed"
+    echo "KNEM is removed from $root"
 }
 
 case $verb in

@@ -1,13 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Checks what `make` needs before cargo can build anything: cargo and rustc of a version that can, and a C compiler, which links Rust
-# programs. Each that is missing is one line: what was found, what is needed, where it can be obtained.
+# Checks the requirements of `make`: cargo and rustc of a sufficient version, and a C compiler, which links Rust
+# programs. Prints one line for each that is missing: what was found, what is needed, where it can be obtained.
 #
 #     sh install/toolchain.sh [xtask] [install]
 #
-# With `xtask`: of the version that our own packages and tests take, which is newer than that of the sources. With `install`, in CI (CI=true) and with KNEM_INSTALL=1, a missing C compiler is installed with apt-get. Otherwise the command is printed: what is
-# installed on a machine is its administrator's decision.
+# With `xtask`: of the version that packages and tests need, which is newer than that of the sources. With `install`, in
+# CI (CI=true) and with KNEM_INSTALL=1, a missing C compiler is installed with apt-get. Otherwise the command is
+# printed: the administrator decides what is installed on a machine.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -28,7 +29,7 @@ fail() {
     exit 1
 }
 
-# CARGO may have options behind it.
+# CARGO may have options after the name.
 for tool in "${CARGO:-cargo}" "${RUSTC:-rustc}"; do
     name=${tool%% *}
     found=$("$name" --version 2>/dev/null | sed -n 's/^[a-z]* \([0-9]*\.[0-9]*\).*/\1/p')

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What older kernels lack, and what they do otherwise: the one place that knows. Kbuild looks for each interface in the
- * headers of the kernel that the module is built for and defines COMPAT_HAVE_...; distributions bring newer interfaces into older
- * kernels, so that a version number proves nothing. docs/kernels.md has the table.
+ * Everything that older kernels lack or do differently: no other file depends on the kernel's version. Kbuild searches
+ * for each interface in the headers of the kernel that the module is built for and defines COMPAT_HAVE_...;
+ * distributions backport interfaces to older kernels, so that a version number proves nothing. docs/kernels.md has the
+ * table.
  */
 #ifndef COMPAT_H
 #define COMPAT_H
@@ -21,8 +22,8 @@
 #include <uapi/linux/sched/types.h>
 
 /*
- * Pages whose structures follow each other are taken to follow each other in memory. Without this option the structures of each
- * section of memory are an array of their own, and two such arrays may follow each other where their sections do not.
+ * The driver takes pages to be contiguous if their structures are. Without this option the structures of each memory
+ * section are an array of their own, and two such arrays may be adjacent although their sections are not.
  */
 #if !defined(CONFIG_FLATMEM) && !defined(CONFIG_SPARSEMEM_VMEMMAP)
 #error "knem needs the page structures in one array: CONFIG_SPARSEMEM_VMEMMAP or CONFIG_FLATMEM"
@@ -73,21 +74,21 @@ static inline int kthread_stop_put(struct task_struct *thread)
 #endif
 
 /*
- * Threads that belong to a process: since 6.4, and only if a driver of the kernel's selects them. Before 6.10 they do not report that
- * they are killed.
+ * Threads that belong to a process: since 6.4, and only if another driver selects them. Before 6.10 they do not report
+ * that they are killed.
  */
 #if defined(CONFIG_VHOST_TASK) && defined(COMPAT_HAVE_VHOST_TASK_KILL)
 #include <linux/sched/vhost_task.h>
 #define COMPAT_USER_WORKER
 #endif
 
-/* Gives the calling kernel thread the nice value of a task, and its policy if that is none of realtime. */
+/* Gives the calling kernel thread the nice value of a task, and its policy unless that is a realtime policy. */
 static inline void compat_schedule_as(struct task_struct *task)
 {
 #ifdef COMPAT_HAVE_SETATTR_NOCHECK /* exported since 5.16 */
 	struct sched_attr attr = { .size = sizeof(attr), .sched_policy = task->policy, .sched_nice = task_nice(task) };
 
-	/* SCHED_IDLE leaves the nice value as it is. */
+	/* SCHED_IDLE does not change the nice value. */
 	set_user_nice(current, task_nice(task));
 	if (task->policy == SCHED_NORMAL || task->policy == SCHED_BATCH || task->policy == SCHED_IDLE)
 		sched_setattr_nocheck(current, &attr);
@@ -96,7 +97,10 @@ static inline void compat_schedule_as(struct task_struct *task)
 #endif
 }
 
-/* Replaces what the calling task has inherited as chosen with sched_setaffinity(2), which would bound set_cpus_allowed_ptr(). */
+/*
+ * Replaces the mask that the calling task has inherited from a sched_setaffinity(2), which would restrict
+ * set_cpus_allowed_ptr().
+ */
 static inline void compat_choose_cpus(const struct cpumask *mask)
 {
 #ifdef COMPAT_HAVE_USER_CPUS /* 5.15 */
@@ -120,8 +124,8 @@ static inline void compat_choose_cpus(const struct cpumask *mask)
 #endif
 
 /*
- * An architecture that copies inline (arm64) has these two inline before 6.12, and since then exports them only if the kernel has
- * Rust (lib/usercopy.c). 7.x has the same definitions itself.
+ * On an architecture that copies inline (arm64) these two functions are inline before 6.12; since then they are
+ * exported only if the kernel has Rust (lib/usercopy.c). 7.x has the same definitions itself.
  */
 #if defined(COMPAT_HAVE_INLINE_COPY) && defined(INLINE_COPY_TO_USER) && defined(INLINE_COPY_FROM_USER)
 #define _copy_to_user _inline_copy_to_user
@@ -132,7 +136,7 @@ static inline void compat_choose_cpus(const struct cpumask *mask)
 #define barrier_nospec() do { } while (0)
 #endif
 
-/* Begins to read user memory, up to user_access_end(). What is at *from may be an address that faults from now on. */
+/* Begins to read user memory, up to user_access_end(). *from may be replaced by an address that faults. */
 static __always_inline bool compat_user_read_begin(const u64 __user **from, size_t n)
 {
 #ifdef can_do_masked_user_access /* 6.11, of some architectures: no branch that the CPU could guess */
@@ -144,7 +148,7 @@ static __always_inline bool compat_user_read_begin(const u64 __user **from, size
 	return user_access_begin(*from, n);
 }
 
-/* The number of bytes that cannot be used. */
+/* Returns the number of bytes that cannot be used. */
 static inline size_t compat_fault_in(char __user *address, size_t n, bool write)
 {
 #ifdef COMPAT_HAVE_FAULT_IN /* 5.16 */
@@ -180,8 +184,9 @@ static inline bool compat_dumpable(void)
 
 #ifdef COMPAT_HAVE_KMEMCG_TYPE
 /*
- * Before 5.11 a page that is charged to a control group has a type, and vm_insert_page() refuses pages with one (mm/memory.c:
- * validate_page_before_insert()). Such a page is mapped by its number: without a reference, so its owner has to outlive the mapping.
+ * Before 5.11 a page that is charged to a control group has a type, and vm_insert_page() refuses pages with one
+ * (mm/memory.c: validate_page_before_insert()). Such a page is mapped by its number: without a reference, so that its
+ * owner must outlive the mapping.
  */
 #define COMPAT_VM_MIXEDMAP VM_PFNMAP
 static inline int compat_vm_insert_page(struct vm_area_struct *vma, unsigned long address, struct page *page)
@@ -199,10 +204,10 @@ static inline int compat_vm_insert_page(struct vm_area_struct *vma, unsigned lon
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(5, 18, 0)
 /*
- * Before 5.18 a page table entry without a page, in a VM_MIXEDMAP area of another driver, counts as pinned, and its element of
- * the array is left alone (mm/gup.c: follow_pfn_pte() tests FOLL_GET only). So the array is filled first with a page that
- * nothing else has, and a result ends before the first element that still has it. Where the kernel unpins the array (CMA, DAX), it
- * unpins that page as well, whose count is kept far above 0.
+ * Before 5.18 a page table entry without a page, in a VM_MIXEDMAP area of another driver, counts as pinned, and its
+ * element of the array is not written (mm/gup.c: follow_pfn_pte() tests FOLL_GET only). So the array is first filled
+ * with a page that has no other use, and a result ends before the first element that still is this page. If the kernel
+ * unpins the array (CMA, DAX), it also unpins that page, whose count is kept far above 0.
  */
 #define COMPAT_FILLER
 #define COMPAT_FILLER_COUNT (1 << 30)
@@ -214,7 +219,7 @@ static inline void compat_fill(struct page **pages, int count)
 		pages[count] = compat_filler;
 }
 
-/* How many of the pages that the kernel calls pinned are. The others are unpinned. */
+/* Returns how many of the pages that the kernel reports as pinned are pinned. The others are unpinned. */
 static inline int compat_filled(struct page **pages, int pinned)
 {
 	int n, good;
@@ -242,7 +247,7 @@ static inline int compat_gup(unsigned long start, int count, unsigned int flags,
 #define compat_filled(pages, pinned) (pinned)
 #endif
 
-/* pin_user_pages_remote(), for the time of a call. The caller has the lock of the address space, for reading. */
+/* pin_user_pages_remote(), for the time of a call. The caller holds the mmap lock for reading. */
 static inline int compat_pin_user_pages_remote(struct mm_struct *mm, unsigned long start, int count, unsigned int flags,
 					       struct page **pages, int *locked)
 {
@@ -254,12 +259,12 @@ static inline int compat_pin_user_pages_remote(struct mm_struct *mm, unsigned lo
 #endif
 }
 
-/* What long-term pinning has to know of an area. COMPAT_READ_ONLY needs nothing. */
+/* Kinds of areas that long-term pinning distinguishes. COMPAT_READ_ONLY requires nothing. */
 enum compat_area { COMPAT_READ_ONLY, COMPAT_PRIVATE_READ_ONLY, COMPAT_WRITABLE, COMPAT_WRITTEN_BACK };
 
 static inline enum compat_area compat_area(const struct vm_area_struct *vma)
 {
-	/* From 6.5 on only private mappings of files. */
+	/* Since 6.5 only private mappings of files matter. */
 	if (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0) && (!vma->vm_file || vma->vm_flags & VM_SHARED))
 		return COMPAT_READ_ONLY;
 	if (!(vma->vm_flags & VM_WRITE))
@@ -274,7 +279,7 @@ static inline enum compat_area compat_area(const struct vm_area_struct *vma)
 	return COMPAT_WRITABLE;
 }
 
-/* The kind of the area at an address. Lowers the number of pages to where another kind begins. */
+/* Determines the kind of the area at an address. Lowers the number of pages to those before an area of another kind. */
 static inline int compat_area_at(unsigned long tagged, int *count, enum compat_area *kind)
 {
 	unsigned long start = untagged_addr(tagged), end = start;
@@ -284,7 +289,7 @@ static inline int compat_area_at(unsigned long tagged, int *count, enum compat_a
 	if (mmap_read_lock_killable(current->mm))
 		return -EINTR;
 	vma = find_vma(current->mm, start);
-	/* Where there is none, a stack may have to grow: the kernel decides. */
+	/* If there is no area, a stack may have to grow, which the kernel decides. */
 	*kind = vma && vma->vm_start <= start ? compat_area(vma) : COMPAT_WRITABLE;
 	while (vma && vma->vm_start <= end && end < wanted && compat_area(vma) == *kind) {
 		end = vma->vm_end;
@@ -295,7 +300,7 @@ static inline int compat_area_at(unsigned long tagged, int *count, enum compat_a
 	return 0;
 }
 
-/* pin_user_pages_fast(), with what later kernels do themselves if FOLL_LONGTERM is among the flags. */
+/* pin_user_pages_fast(), with what later kernels do themselves for FOLL_LONGTERM. */
 static inline int compat_pin_user_pages_fast(unsigned long start, int count, unsigned int flags, struct page **pages)
 {
 	enum compat_area kind;
@@ -305,26 +310,28 @@ static inline int compat_pin_user_pages_fast(unsigned long start, int count, uns
 		pinned = compat_area_at(start, &count, &kind);
 		if (pinned)
 			return pinned;
-		/* Before 6.5 this works, and the file system does not learn of what is written. */
+		/* Before 6.5 the kernel allows this, but the file system is not notified of the writes. */
 		if (flags & FOLL_WRITE && kind == COMPAT_WRITTEN_BACK)
 			return -EFAULT;
 		/*
-		 * Memory that is pinned for reading may part from its owner's mapping when the owner writes to it next (zero
-		 * page, private mapping of a file, after a fork). It does not if it is pinned as if for writing.
+		 * Memory that is pinned for reading may diverge from its owner's mapping when the owner writes to it
+		 * next (zero page, private mapping of a file, after a fork). It does not if it is pinned as if for
+		 * writing.
 		 *
-		 * From 6.2 on the kernel copies such pages itself (FAULT_FLAG_UNSHARE). But where a huge page maps a private
-		 * mapping of a file, such as constants of a program, the fault splits that, maps it again whole, and is repeated
-		 * for ever (mm/memory.c: wp_huge_pmd(), then do_read_fault(); seen on 7.3). A fault for writing copies at once.
+		 * Since 6.2 the kernel copies such pages itself (FAULT_FLAG_UNSHARE). But if a huge page maps a private
+		 * mapping of a file, such as constants of a program, the fault splits it, maps the huge page again, and
+		 * is repeated forever (mm/memory.c: wp_huge_pmd(), then do_read_fault(); seen on 7.3). A write fault
+		 * copies at once.
 		 */
 		if (!(flags & FOLL_WRITE) && kind == COMPAT_WRITABLE) {
 			pinned = compat_gup(start, count, flags | FOLL_WRITE, pages);
 			if (pinned != -EFAULT)
 				return pinned;
-			/* Not writable for another reason, such as a protection key. What follows may be writable. */
+			/* Not writable for another reason, such as a protection key. The next page may be. */
 			count = 1;
 		}
 #ifdef COMPAT_HAVE_ANON_EXCLUSIVE
-		/* The owner may make it writable later. hugetlbfs does not know FOLL_FORCE. */
+		/* The owner may make the area writable later. hugetlbfs does not support FOLL_FORCE. */
 		if (!(flags & FOLL_WRITE) && kind == COMPAT_PRIVATE_READ_ONLY) {
 			pinned = compat_gup(start, count, flags | FOLL_WRITE | FOLL_FORCE, pages);
 			if (pinned != -EFAULT)
@@ -336,8 +343,9 @@ static inline int compat_pin_user_pages_fast(unsigned long start, int count, uns
 }
 
 /*
- * The Rust object calls by register and returns through the kernel's thunks, which a kernel patches or not. One that is built
- * without them, or is from before they were, exports none: then the module has its own, which do what an unpatched one does.
+ * The Rust object makes indirect calls and returns through the kernel's thunks, which the kernel may patch. A kernel
+ * that is built without thunks, or is older than they are, exports none: then the module has its own, which do what
+ * unpatched ones do.
  */
 #define COMPAT_THUNK(name, branch) \
 	asm(".pushsection .text\n" \

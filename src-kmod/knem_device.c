@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /dev/knem: the misc device and its file operations, which hand over to Rust (glue/operations.rs) what that needs of the
+ * /dev/knem: the misc device and its file operations, which pass to Rust (glue/operations.rs) what that needs from the
  * kernel's structures. The private data of a file is its context, or NULL if it was not opened for writing.
  */
 #include <linux/fs.h>
@@ -68,7 +68,7 @@ static struct miscdevice knem_device = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "knem",
 	.fops = &knem_fops,
-	/* Root's alone until udev applies its rule. */
+	/* Accessible to root alone until udev applies its rule. */
 	.mode = 0600,
 };
 

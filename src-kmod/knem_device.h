@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* /dev/knem: what knem_device.c offers to Rust, and the file operations that glue/operations.rs defines and documents. */
+/*
+ * /dev/knem: functions of knem_device.c for Rust, and the file operations that glue/operations.rs defines and
+ * documents.
+ */
 #ifndef KNEM_DEVICE_H
 #define KNEM_DEVICE_H
 
@@ -9,7 +12,7 @@ struct file;
 struct poll_table_struct;
 struct vm_area_struct;
 
-/* 0 or a negative errno. Files can be opened before the first returns, and no more once the second has. */
+/* The first returns 0 or a negative errno. Files can be opened before it returns, and not after the second returns. */
 int knem_device_register(void);
 void knem_device_deregister(void);
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The kernel's DMA engines, whose interface is inline functions and macros. Decisions are Rust's: see glue/dma.rs, and
- * knem_dma.h for what each function is for.
+ * The kernel's DMA engine API, which consists of inline functions and macros. Rust makes the decisions: see
+ * glue/dma.rs, and knem_dma.h for the purpose of each function.
  *
- * Copies end by callback, never by asking: engines that are private to their clients answer any question with
- * DMA_OUT_OF_ORDER. A descriptor's memory stays mapped and pinned until its callback comes or its engine is stopped.
+ * The end of a copy is reported by callback and never polled: engines that are private to their clients return
+ * DMA_OUT_OF_ORDER for any cookie. A descriptor's memory stays mapped and pinned until its callback is called or its
+ * channel is stopped.
  *
- * Lock: one in each channel, around its list of copies; taken in callbacks, hence with interrupts off. A leaf.
+ * Lock: knem_dma_channel.lock protects the list of copies. It is taken in callbacks, hence with interrupts disabled. A
+ * leaf.
  */
 #include <linux/dma-mapping.h>
 #include <linux/dmaengine.h>
@@ -27,27 +29,27 @@
 
 unsigned int knem_param_dma = 1;
 module_param_named(dma, knem_param_dma, uint, 0444);
-MODULE_PARM_DESC(dma, "Use DMA engines where a request asks for it [1]; 0 ignores the flag DMA");
+MODULE_PARM_DESC(dma, "Use a DMA channel for requests with the flag DMA (0: ignore the flag) [1]");
 
 unsigned int knem_param_dmamin = 1024;
 module_param_named(dmamin, knem_param_dmamin, uint, 0644);
-MODULE_PARM_DESC(dmamin, "Longest chunk, in bytes, that the processor copies though an engine was asked for [1024]");
+MODULE_PARM_DESC(dmamin, "Copy chunks up to this size on the CPU even for requests with the flag DMA, in bytes [1024]");
 
 unsigned int knem_param_dmachannels;
 module_param_named(dmachannels, knem_param_dmachannels, uint, 0644);
-MODULE_PARM_DESC(dmachannels, "Most channels of DMA engines to claim, when first needed [0: none]");
+MODULE_PARM_DESC(dmachannels, "Claim at most this many DMA channels, on first use (0: none) [0]");
 
 unsigned int knem_param_dmatimeout = 5000;
 module_param_named(dmatimeout, knem_param_dmatimeout, uint, 0644);
-MODULE_PARM_DESC(dmatimeout, "Milliseconds without progress after which a DMA engine is given up [5000]");
+MODULE_PARM_DESC(dmatimeout, "Terminate a DMA channel that makes no progress for this time, in ms [5000]");
 
-/* Where tasks and work items sleep that drive a transfer. */
+/* How tasks and work items that drive a transfer sleep. */
 
 static struct workqueue_struct *knem_dma_queue;
 
 int knem_dma_work_begin(void)
 {
-	/* Freezable: nothing is handed to engines while the machine is suspended. */
+	/* Freezable: nothing is submitted while the machine is suspended. */
 	knem_dma_queue = alloc_workqueue("knem_dma", WQ_UNBOUND | WQ_FREEZABLE, 0);
 	return knem_dma_queue ? 0 : -ENOMEM;
 }
@@ -57,7 +59,7 @@ void knem_dma_work_end(void)
 	destroy_workqueue(knem_dma_queue);
 }
 
-/* glue/ffi.rs, and glue/dma/flight.rs, which takes the work item for what it is in. */
+/* Assumed by glue/ffi.rs, and by glue/dma/flight.rs, which computes its structure's address from the work item's. */
 static_assert(sizeof(struct delayed_work) <= 320 && __alignof__(struct delayed_work) <= 8);
 static_assert(offsetof(struct delayed_work, work) == 0);
 
@@ -93,13 +95,16 @@ void knem_dma_wake(struct wait_queue_head *queue)
 
 void knem_dma_wait(struct wait_queue_head *queue, bool (*ready)(void *data), void *data, u32 milliseconds, bool killable)
 {
-	/* One tick more: time is up when it has passed, not before. */
+	/* One more tick, since the timeout must not expire early. */
 	unsigned long timeout = msecs_to_jiffies(milliseconds) + 1;
 
 	if (killable || !(current->flags & PF_KTHREAD))
 		wait_event_killable_timeout(*queue, ready(data), timeout);
 	else
-		/* Kernel threads take no signals; so they do not count as load. Suspend wakes them. */
+		/*
+		 * Kernel threads receive no signals, and an interruptible sleep does not count as load. Suspend wakes
+		 * them.
+		 */
 		wait_event_freezable_timeout(*queue, ready(data), timeout);
 }
 
@@ -110,7 +115,7 @@ u64 knem_dma_now(void)
 
 u32 knem_dma_distance(int from, int to)
 {
-	/* Nothing is known of a device or address without a node (NUMA_NO_NODE) that speaks against it. */
+	/* A device or address without a node (NUMA_NO_NODE) is taken to be near. */
 	if ((unsigned int)from >= MAX_NUMNODES || (unsigned int)to >= MAX_NUMNODES)
 		return LOCAL_DISTANCE;
 	return node_distance(from, to);
@@ -135,18 +140,21 @@ void knem_dma_let_module_go(void)
 
 struct knem_dma_channel {
 	struct dma_chan *chan;
-	/* Both held: what the provider unregisters, which tells that it has gone, and what memory is mapped for. */
+	/*
+	 * References: to the channel's entry, which is cleared when the provider unregisters it, and to the provider's
+	 * device. `mapper` is the one of them that memory is mapped for.
+	 */
 	struct dma_chan_dev *entry;
 	struct device *parent;
 	struct device *mapper;
 	spinlock_t lock;
 	struct list_head copies;
 	unsigned int count;
-	/* When a copy last ended, or began while there was none; in jiffies. */
+	/* Time at which a copy last ended, or began while there was none, in jiffies. */
 	unsigned long progress;
 };
 
-/* A copy that the engine has. */
+/* A copy that was submitted. */
 struct knem_dma_copy {
 	struct list_head list;
 	struct knem_dma_channel *channel;
@@ -164,7 +172,7 @@ bool knem_dma_supported(void)
 
 struct knem_dma_wish {
 	int node;
-	/* Channels as near as this will do. */
+	/* Largest distance that is accepted. */
 	u32 distance;
 	struct dma_chan_dev *entry;
 	struct device *parent;
@@ -176,18 +184,19 @@ static u32 knem_dma_chan_distance(const struct dma_chan *chan, const struct knem
 }
 
 /*
- * Whether none of the device's channels is being unregistered, whose entry in sysfs could be freed already: their number
- * goes down under the lock that our caller, dmaengine, has, and their list only after that.
+ * Whether none of the device's channels is being unregistered, because the entry of such a channel in sysfs could be
+ * freed already. dmaengine decrements the number of channels under the lock that it holds here, and changes the list
+ * only after that.
  */
 static bool knem_dma_whole(const struct dma_device *device)
 {
 	size_t count = list_count_nodes((struct list_head *)&device->channels);
 
-	/* The I/OAT and PLX drivers count theirs twice before 6.12. */
+	/* The I/OAT and PLX drivers count their channels twice before 6.12. */
 	return device->chancnt == count || device->chancnt == 2 * count;
 }
 
-/* Looks at each channel that is free, and takes none. */
+/* Inspects each free channel, and accepts none. */
 static bool knem_dma_survey(struct dma_chan *chan, void *data)
 {
 	struct knem_dma_wish *wish = data;
@@ -213,7 +222,7 @@ static bool knem_dma_take(struct dma_chan *chan, void *data)
 
 	if (!knem_dma_whole(chan->device) || knem_dma_chan_distance(chan, wish) > wish->distance)
 		return false;
-	/* One that was taken before could not be had after all. */
+	/* dmaengine could not allocate a channel that was accepted before. */
 	knem_dma_forget(wish);
 	get_device(&chan->dev->device);
 	wish->entry = chan->dev;
@@ -267,10 +276,10 @@ void knem_dma_get_limits(const struct knem_dma_channel *channel, struct knem_dma
 
 	*limits = (struct knem_dma_limits){
 		.mapping = dma_max_mapping_size(mapper),
-		/* What the kernel assumes of devices that name none, 64 KiB, is about scatter lists. */
+		/* The kernel's default for devices that declare none, 64 KiB, applies to scatter lists. */
 		.segment = mapper->dma_parms ? mapper->dma_parms->max_segment_size : 0,
 		.shift = channel->chan->device->copy_align,
-		/* Parts of cache lines must not be mapped where that means to throw the lines away. */
+		/* Parts of cache lines must not be mapped if mapping invalidates the lines. */
 		.line = dma_dev_need_sync(mapper) ? dma_get_cache_alignment() : 0,
 		.node = dev_to_node(channel->parent),
 	};
@@ -294,7 +303,7 @@ static void knem_dma_unmap(const struct knem_dma_copy *copy)
 	dma_unmap_single(mapper, copy->from, copy->length, DMA_TO_DEVICE);
 }
 
-/* Takes a copy off the channel's list. */
+/* Removes a copy from the channel's list. */
 static void knem_dma_unlist(struct knem_dma_copy *copy)
 {
 	struct knem_dma_channel *channel = copy->channel;
@@ -347,8 +356,8 @@ int knem_dma_submit(struct knem_dma_channel *channel, void *to, const void *from
 		goto unmap_from;
 
 	/*
-	 * Some engines (I/OAT) hold a spinlock from here until the descriptor is submitted, others (DSA) may sleep here.
-	 * Each has an interrupt, since engines may complete them in any order.
+	 * Some drivers (I/OAT) hold a spinlock from here until the descriptor is submitted, others (DSA) may sleep
+	 * here. Each descriptor has an interrupt, since an engine may complete them in any order.
 	 */
 	descriptor = dmaengine_prep_dma_memcpy(channel->chan, copy->to, copy->from, length,
 					       DMA_PREP_INTERRUPT | DMA_CTRL_ACK);
@@ -360,7 +369,7 @@ int knem_dma_submit(struct knem_dma_channel *channel, void *to, const void *from
 	descriptor->callback_result = knem_dma_callback;
 	descriptor->callback_param = copy;
 
-	/* The callback may come before we hear that the descriptor is submitted. */
+	/* The callback may be called before dmaengine_submit() returns. */
 	spin_lock_irqsave(&channel->lock, flags);
 	list_add_tail(&copy->list, &channel->copies);
 	if (!channel->count++)
@@ -368,7 +377,7 @@ int knem_dma_submit(struct knem_dma_channel *channel, void *to, const void *from
 	spin_unlock_irqrestore(&channel->lock, flags);
 	if (!dma_submit_error(dmaengine_submit(descriptor)))
 		return 0;
-	/* The provider has taken the descriptor back. */
+	/* The provider has freed the descriptor. */
 	knem_dma_unlist(copy);
 	error = -EIO;
 unmap:
@@ -398,14 +407,14 @@ int knem_dma_terminate(struct knem_dma_channel *channel)
 	LIST_HEAD(left);
 	int error;
 
-	/* Without the second, nobody can tell when the engine has really stopped. */
+	/* Without device_synchronize() it is unknown when the engine has stopped. */
 	if (!device->device_terminate_all || !device->device_synchronize)
 		return -EOPNOTSUPP;
 	error = dmaengine_terminate_sync(channel->chan);
 	if (error)
 		return error;
 
-	/* No callback comes any more. Some engines have called all of them, others none. */
+	/* No callback is called from here on. Some engines have called all of them, others none. */
 	spin_lock_irqsave(&channel->lock, flags);
 	list_splice_init(&channel->copies, &left);
 	channel->count = 0;
@@ -427,7 +436,7 @@ struct knem_dma_channel *knem_dma_claim(int node, u32 nearer_than)
 	return NULL;
 }
 
-/* There is no channel to call these with. */
+/* These are never called, as there is no channel. */
 
 void knem_dma_release(struct knem_dma_channel *channel)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the driver's Rust needs of the kernel's DMA engines; glue/ffi.rs declares the same. Where the kernel is built
- * without them (CONFIG_DMA_ENGINE), there is the same, and never a channel.
+ * The kernel's DMA engine API for the driver's Rust; glue/ffi.rs declares the same. In a kernel without it
+ * (CONFIG_DMA_ENGINE) the functions exist, but there is never a channel.
  */
 #ifndef KNEM_DMA_H
 #define KNEM_DMA_H
@@ -19,12 +19,12 @@ extern unsigned int knem_param_dmamin;
 extern unsigned int knem_param_dmachannels;
 extern unsigned int knem_param_dmatimeout;
 
-/* What a channel is like. */
+/* Properties of a channel. */
 struct knem_dma_limits {
-	/* Longest mapping, and longest segment that the device names; 0 if it names none. */
+	/* Longest mapping, and longest segment that the device declares; 0 if it declares none. */
 	u64 mapping;
 	u64 segment;
-	/* The engine's copies are aligned to 1 << shift; mappings to this many bytes, where they must not share a cache line. */
+	/* Copies must be aligned to 1 << shift, and mappings to `line` bytes, if they must not share a cache line. */
 	u32 shift;
 	u32 line;
 	/* NUMA node, or negative. */
@@ -32,17 +32,17 @@ struct knem_dma_limits {
 	u32 pad;
 };
 
-/* A copy has ended; called once for each, in any context. */
+/* Called once for each copy, when it has ended, in any context. */
 typedef void (*knem_dma_done)(void *owner, bool ok);
 
-/* Whether the kernel has DMA engines at all. */
+/* Whether the kernel has the DMA engine API. */
 bool knem_dma_supported(void);
 /*
- * Claims the free channel that is nearest to the node, if it is nearer than the distance, for nobody else's use; NULL if
- * there is none. May take a while.
+ * Claims the free channel that is nearest to the node, if it is nearer than the distance, for exclusive use. Returns
+ * NULL if there is none. May take long.
  */
 struct knem_dma_channel *knem_dma_claim(int node, u32 nearer_than);
-/* Gives a channel back that has no copy left. Waits for callbacks that are still running. */
+/* Releases a channel that has no copies. Waits for callbacks that still run. */
 void knem_dma_release(struct knem_dma_channel *channel);
 void knem_dma_get_limits(const struct knem_dma_channel *channel, struct knem_dma_limits *limits);
 /* Whether the channel's device has gone. */
@@ -50,47 +50,47 @@ bool knem_dma_gone(const struct knem_dma_channel *channel);
 /* Milliseconds since a copy ended, or began on an idle channel. */
 u64 knem_dma_idle(struct knem_dma_channel *channel);
 /*
- * Hands a copy between addresses of the direct map to the engine. 0, and done is called later; else it is not called:
- * -ENOMEM or -EFAULT if memory cannot be allocated or mapped for it; -EBUSY if the engine does not take it now, -EIO if it does not
- * take it after all. Callers take turns.
+ * Submits a copy between addresses of the direct map. Returns 0, and done is called later. Otherwise done is not
+ * called: -ENOMEM or -EFAULT if memory cannot be allocated or mapped; -EBUSY if the engine does not accept the copy
+ * now, -EIO if it rejects it. Callers must serialise calls.
  */
 int knem_dma_submit(struct knem_dma_channel *channel, void *to, const void *from, unsigned long length,
 		    knem_dma_done done, void *owner);
-/* Copies that the engine has, of all transfers. */
+/* Number of copies that the channel has, of all transfers. */
 u32 knem_dma_count(const struct knem_dma_channel *channel);
-/* Has the engine begin what it was handed. */
+/* Starts the copies that were submitted. */
 void knem_dma_issue(struct knem_dma_channel *channel);
-/* Stops the engine: all its copies have ended, without success, when this returns 0. Nothing may be handed to it again. */
+/* Stops the channel. All its copies have failed when this returns 0. Nothing may be submitted to it again. */
 int knem_dma_terminate(struct knem_dma_channel *channel);
 
-/* Distance of two nodes, where 10 is the same; the node of an address of the direct map. */
+/* Distance between two nodes, 10 for the same node; the node of an address of the direct map. */
 u32 knem_dma_distance(int from, int to);
 int knem_dma_node(const void *address);
-/* Milliseconds since some time before. */
+/* Milliseconds since some fixed time. */
 u64 knem_dma_now(void);
 
-/* The queue of the work items that drive transfers nobody waits for. */
+/* The queue of the work items that drive transfers for which no task waits. */
 int knem_dma_work_begin(void);
-/* Waits for those that are queued; no timer may be pending. */
+/* Waits for queued work items; no timer may be pending. */
 void knem_dma_work_end(void);
 void knem_dma_work_init(struct delayed_work *work, void (*function)(struct work_struct *));
 /* Runs the work item after a time, unless it is pending; returns whether it was not. */
 bool knem_dma_work_after(struct delayed_work *work, u32 milliseconds);
 /* Runs the work item now; returns whether it was not pending before. In any context. */
 bool knem_dma_work_now(struct delayed_work *work);
-/* Returns whether the work item was pending, and is no more. */
+/* Cancels the work item if it is pending; returns whether it was. */
 bool knem_dma_work_cancel(struct delayed_work *work);
 
 /* A queue where the task that drives a transfer sleeps. The second may be called in any context. */
 void knem_dma_wait_init(struct wait_queue_head *queue);
 void knem_dma_wake(struct wait_queue_head *queue);
 /*
- * Sleeps until ready() says so, or time is up. If killable, also until the task is killed. Otherwise it is a kernel
- * thread, which may be woken by others as well.
+ * Sleeps until ready() is true or the time is up. If killable, also until the task is killed. Otherwise the caller is a
+ * kernel thread, which may be woken spuriously.
  */
 void knem_dma_wait(struct wait_queue_head *queue, bool (*ready)(void *data), void *data, u32 milliseconds, bool killable);
 
-/* Keeps the module loaded, while somebody else does already; lets go of it. */
+/* The first takes a reference to the module, which must have another one; the second drops it. */
 void knem_dma_hold_module(void);
 void knem_dma_let_module_go(void);
 

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! KNEM: single-copy transfers between the processes of one machine.
 //!
-//! The kernel's root of the driver. A process declares a region of its memory on `/dev/knem` and gets a cookie;
-//! any process it gives the cookie to copies from or into the region, with one copy. See knem(4).
+//! The kernel's root of the driver. A process declares a region of its memory on `/dev/knem` and gets a cookie. Any
+//! process that it passes the cookie to copies from or into the region, with one copy. See knem(4).
 //!
-//! - `uapi`: the interface. `logic`: decisions, without the kernel; cargo's root `host.rs` compiles both as well.
-//! - `glue`: everything that says `kernel::`. `knem_*.c`: what only C can do. `kernel/`: a stand-in for the `kernel` crate,
-//!   for kernels that have none.
+//! - `uapi`: the interface. `logic`: decisions, independent of the kernel; cargo's root `host.rs` compiles both as
+//!   well.
+//! - `glue`: all code that uses `kernel::`. `knem_*.c`: what only C can do. `kernel/`: a stand-in for the `kernel`
+//!   crate, for kernels without it.
 
 use kernel::prelude::*;
 
-// What a room offers to cargo but not to the module is no mistake, and stays out of the object file.
+// Items that only cargo uses are not dead code; they are not in the object file.
 #[allow(dead_code, unreachable_pub)]
 pub(crate) mod logic;
 #[allow(dead_code, unreachable_pub)]
@@ -22,12 +23,12 @@ module! {
     type: Knem,
     name: "knem",
     authors: ["The KNEM in Rust developers"],
-    description: "KNEM: single-copy transfers between the processes of one machine",
+    description: "KNEM: single-copy transfers between processes",
     license: "GPL",
 }
 
-/// The loaded module. Fields are dropped in the order of their declaration: first the device goes, so that no file can be
-/// opened any more, and then nothing is left in the table and on the account.
+/// The loaded module. Fields are dropped in the order of their declaration: the device first, so that no file can be
+/// opened any more and nothing is left in the table and the account when they are dropped.
 struct Knem {
     _device: glue::operations::Registration,
     _workers: glue::thread::Workers,
@@ -42,7 +43,7 @@ struct Knem {
 
 impl kernel::Module for Knem {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        // In the reverse order of the fields; a failure drops those before it.
+        // Created in the reverse order of the fields. A failure drops those that were created before it.
         let _presence = glue::Presence::new()?;
         let _counters = glue::counters::Counters::new()?;
         let _account = glue::charge::Account::new()?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Pinning user memory. compat.h has what older kernels need beyond the call. */
+/* Pins user memory. compat.h has what older kernels require beyond the calls. */
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 
@@ -35,7 +35,10 @@ int knem_pin(unsigned long start, int count, bool write, bool longterm, struct p
 
 	int pinned = compat_pin_user_pages_fast(start, count, flags, pages);
 
-	/* Memory without pages, of a device, from 5.18 on; memory of a file system that has no pages of its own (DAX). */
+	/*
+	 * Device memory without page structures returns -EEXIST since 5.18; file systems without pages of their own
+	 * (DAX) return -EOPNOTSUPP.
+	 */
 	return pinned == -EEXIST || pinned == -EOPNOTSUPP ? -EFAULT : pinned;
 }
 
@@ -52,11 +55,11 @@ int knem_pin_remote(struct mm_struct *mm, unsigned long start, int count, bool w
 		mmput_async(mm);
 		return wait ? -EINTR : -EAGAIN;
 	}
-	/* With a pointer to `locked` the kernel lets go of the lock while it waits for a page. */
+	/* With a pointer to `locked` the kernel releases the lock while it waits for a page. */
 	pinned = compat_pin_user_pages_remote(mm, start, count, flags, pages, wait ? &locked : NULL);
 	if (locked)
 		mmap_read_unlock(mm);
-	/* The last user may be this one: the address space is taken down elsewhere. */
+	/* This may be the last user: the address space is then torn down asynchronously. */
 	mmput_async(mm);
 	if (!pinned)
 		return wait ? -EFAULT : -EAGAIN;
@@ -68,24 +71,27 @@ void knem_unpin(struct page **pages, unsigned long count, bool dirty)
 	unpin_user_pages_dirty_lock(pages, count, dirty);
 }
 
-/* The direct map is linear, and all page structures are one array (compat.h): from one page to the next it takes no look at either. */
-void knem_pages_to_addresses(u64 *places, unsigned long count)
+/*
+ * The direct map is linear, and all page structures are in one array (compat.h), so that addresses are computed from
+ * the first page's.
+ */
+void knem_pages_to_addresses(u64 *words, unsigned long count)
 {
-	const struct page *first = (const struct page *)places[0];
+	const struct page *first = (const struct page *)words[0];
 	u64 base = (u64)knem_shim_page_address(first);
 
-	for (; count; count--, places++)
-		*places = base + ((const struct page *)*places - first) * PAGE_SIZE;
+	for (; count; count--, words++)
+		*words = base + ((const struct page *)*words - first) * PAGE_SIZE;
 }
 
-void knem_unpin_addresses(u64 *places, unsigned long count, bool dirty)
+void knem_unpin_addresses(u64 *words, unsigned long count, bool dirty)
 {
-	struct page **pages = (struct page **)places, *first = virt_to_page((void *)places[0]);
-	u64 base = places[0];
+	struct page **pages = (struct page **)words, *first = virt_to_page((void *)words[0]);
+	u64 base = words[0];
 	unsigned long n;
 
 	for (n = 0; n < count; n++)
-		pages[n] = first + ((s64)(places[n] - base) >> PAGE_SHIFT);
+		pages[n] = first + ((s64)(words[n] - base) >> PAGE_SHIFT);
 	unpin_user_pages_dirty_lock(pages, count, dirty);
 }
 

@@ -6,7 +6,7 @@
 
 #include "knem_shim.h"
 
-/* What Rust calls the files with rows. */
+/* Numbers of the files with rows, as Rust uses them. */
 enum { KNEM_PROC_CONTEXTS, KNEM_PROC_REGIONS };
 
 static struct proc_dir_entry *knem_proc_directory;
@@ -96,7 +96,7 @@ int knem_proc_create(void (*statistics)(struct seq_file *seq),
 	knem_proc_seek = seek;
 	knem_proc_row = write;
 	knem_proc_directory = directory;
-	/* Readable by all: rows of other users' files are left out by who writes them. */
+	/* Readable by all: Rust omits the rows of other users. */
 	if (!proc_create_single("info", 0444, directory, knem_proc_info) ||
 	    !proc_create_single("statistics", 0444, directory, knem_proc_statistics) ||
 	    !proc_create_seq_private("contexts", 0444, directory, &knem_contexts, cursor, NULL) ||
@@ -109,7 +109,7 @@ int knem_proc_create(void (*statistics)(struct seq_file *seq),
 
 void knem_proc_remove(void)
 {
-	/* Waits for who is reading. Nothing happens where there is nothing. */
+	/* Waits for readers. Does nothing if the directory was not created. */
 	proc_remove(knem_proc_directory);
 	knem_proc_directory = NULL;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What only C can do, one line each: the kernel's inline functions and macros, module parameters and per-processor
- * counters. Decisions are Rust's. See knem_shim.h for what each is for.
+ * Functions that only C can provide, one line each: the kernel's inline functions and macros, module parameters and
+ * per-CPU counters. Rust makes the decisions. See knem_shim.h for the purpose of each.
  */
 #include <linux/cred.h>
 #include <linux/fault-inject-usercopy.h>
@@ -37,30 +37,30 @@
 #endif
 
 MODULE_VERSION(KNEM_VERSION);
-/* How the Rust part was built, and why so: shown by modinfo, /proc/driver/knem/info and the command. */
+/* How the Rust part was built, and why; printed by modinfo, /proc/driver/knem/info and knem. */
 MODULE_INFO(rust, KNEM_RUST);
 const char knem_shim_version[] = KNEM_VERSION;
 const size_t knem_shim_version_len = sizeof(knem_shim_version) - 1;
 
 unsigned int knem_param_memlock = 2;
 module_param_named(memlock, knem_param_memlock, uint, 0644);
-MODULE_PARM_DESC(memlock, "Hold pinned memory against RLIMIT_MEMLOCK: of a user [2], of an address space [1], or only count it [0]");
+MODULE_PARM_DESC(memlock, "Enforce RLIMIT_MEMLOCK on pinned memory (2: per user, 1: per address space, 0: do not enforce) [2]");
 
 unsigned int knem_param_unpinned = 1;
 module_param_named(unpinned, knem_param_unpinned, uint, 0644);
-MODULE_PARM_DESC(unpinned, "Create regions without pinning where a limit forbids that [1]; 0 refuses them");
+MODULE_PARM_DESC(unpinned, "Create regions that exceed a limit without pinning them (0: refuse them) [1]");
 
 unsigned int knem_param_debug;
 module_param_named(debug, knem_param_debug, uint, 0644);
-MODULE_PARM_DESC(debug, "Tell the kernel's log what is refused, and why [0]");
+MODULE_PARM_DESC(debug, "Log refused commands [0]");
 
 unsigned int knem_param_thread = 1;
 module_param_named(thread, knem_param_thread, uint, 0444);
-MODULE_PARM_DESC(thread, "Let requests have the kernel thread [1]; 0 ignores the flags for it");
+MODULE_PARM_DESC(thread, "Enable offloading copies to a kernel thread (0: ignore the flags) [1]");
 
 int knem_param_binding = 1;
 module_param_named(binding, knem_param_binding, int, 0644);
-MODULE_PARM_DESC(binding, "Bind a file's thread to the processors of its process [1], to all others [-1], or not [0]");
+MODULE_PARM_DESC(binding, "Bind the worker thread to the CPUs of its process (-1: to all other CPUs, 0: do not bind) [1]");
 
 unsigned int knem_param_sync;
 module_param_named(sync, knem_param_sync, uint, 0444);
@@ -68,7 +68,7 @@ MODULE_PARM_DESC(sync, "Ignore the asynchronous flags [0]");
 
 unsigned long knem_param_statslen = PAGE_SIZE;
 module_param_named(statslen, knem_param_statslen, ulong, 0644);
-MODULE_PARM_DESC(statslen, "Most bytes of the statistics text [one page]");
+MODULE_PARM_DESC(statslen, "Limit the statistics text, in bytes [page size]");
 
 unsigned int knem_param_statsverbose;
 module_param_named(statsverbose, knem_param_statsverbose, uint, 0644);
@@ -76,27 +76,27 @@ MODULE_PARM_DESC(statsverbose, "List contexts and regions in the statistics [0]"
 
 unsigned int knem_param_max_regions = 1 << 20;
 module_param_named(max_regions, knem_param_max_regions, uint, 0644);
-MODULE_PARM_DESC(max_regions, "Most regions of an open file [1048576]");
+MODULE_PARM_DESC(max_regions, "Limit the regions per context [1048576]");
 
 unsigned int knem_param_max_contexts = 4096;
 module_param_named(max_contexts, knem_param_max_contexts, uint, 0644);
-MODULE_PARM_DESC(max_contexts, "Most open files of a user [4096]");
+MODULE_PARM_DESC(max_contexts, "Limit the contexts per user [4096]");
 
 unsigned int knem_param_max_queued = 65536;
 module_param_named(max_queued, knem_param_max_queued, uint, 0644);
-MODULE_PARM_DESC(max_queued, "Most requests of an open file that wait for its thread [65536]");
+MODULE_PARM_DESC(max_queued, "Limit the requests per context that wait for the worker thread [65536]");
 
 unsigned long knem_param_max_slots = 1 << 24;
 module_param_named(max_slots, knem_param_max_slots, ulong, 0644);
-MODULE_PARM_DESC(max_slots, "Most slots of a status array [16777216]");
+MODULE_PARM_DESC(max_slots, "Limit the slots of a status array [16777216]");
 
 unsigned long knem_param_max_slots_mb;
 module_param_named(max_slots_mb, knem_param_max_slots_mb, ulong, 0644);
-MODULE_PARM_DESC(max_slots_mb, "Most memory of a user's status arrays and events, in MiB [0: 96, or 1/64 of the memory]");
+MODULE_PARM_DESC(max_slots_mb, "Limit the memory of status arrays and events per user, in MiB (0: the larger of 96 MiB and 1/64 of RAM) [0]");
 
 unsigned int knem_param_strict_ns;
 module_param_named(strict_ns, knem_param_strict_ns, uint, 0644);
-MODULE_PARM_DESC(strict_ns, "Let regions cross user and pid namespaces [0], keep them within their opener's [1], or refuse the device outside of the initial ones [2]");
+MODULE_PARM_DESC(strict_ns, "Confine regions to the user and pid namespaces of their opener (0: no, 1: yes, 2: also refuse opening the device outside the initial namespaces) [0]");
 
 unsigned int knem_param_strict_dumpable;
 module_param_named(strict_dumpable, knem_param_strict_dumpable, uint, 0644);
@@ -104,15 +104,15 @@ MODULE_PARM_DESC(strict_dumpable, "Refuse regions of processes that are not dump
 
 unsigned long knem_param_max_pinned_mb;
 module_param_named(max_pinned_mb, knem_param_max_pinned_mb, ulong, 0644);
-MODULE_PARM_DESC(max_pinned_mb, "Most memory that may be pinned through the driver, in MiB [0: half of the memory]");
+MODULE_PARM_DESC(max_pinned_mb, "Limit the memory pinned through the driver, in MiB (0: half of RAM) [0]");
 
 unsigned long knem_param_max_user_pinned_mb;
 module_param_named(max_user_pinned_mb, knem_param_max_user_pinned_mb, ulong, 0644);
-MODULE_PARM_DESC(max_user_pinned_mb, "Most memory that a user may pin through the driver, in MiB [0: four fifths of max_pinned_mb]");
+MODULE_PARM_DESC(max_user_pinned_mb, "Limit the memory pinned through the driver per user, in MiB (0: 4/5 of max_pinned_mb) [0]");
 
 unsigned int knem_param_max_segments = 1 << 20;
 module_param_named(max_segments, knem_param_max_segments, uint, 0644);
-MODULE_PARM_DESC(max_segments, "Most segments in a region or request [1048576]");
+MODULE_PARM_DESC(max_segments, "Limit the segments of a region or request [1048576]");
 
 unsigned int knem_param_pinlocal;
 module_param_named(pinlocal, knem_param_pinlocal, uint, 0444);
@@ -120,19 +120,19 @@ MODULE_PARM_DESC(pinlocal, "Force the flag PINLOCAL on every request [0]");
 
 unsigned int knem_param_pinlocalread = 1;
 module_param_named(pinlocalread, knem_param_pinlocalread, uint, 0444);
-MODULE_PARM_DESC(pinlocalread, "Pin the caller's memory in requests that read it, that is, write to a region [1]");
+MODULE_PARM_DESC(pinlocalread, "Pin the caller's memory in requests that write to a region [1]");
 
 unsigned int knem_param_forceflags;
 module_param_named(forceflags, knem_param_forceflags, uint, 0444);
-MODULE_PARM_DESC(forceflags, "Flags to add to every request [0]");
+MODULE_PARM_DESC(forceflags, "Add these flags to every request [0]");
 
 unsigned int knem_param_ignoreflags;
 module_param_named(ignoreflags, knem_param_ignoreflags, uint, 0444);
-MODULE_PARM_DESC(ignoreflags, "Flags to take away from every request [0]");
+MODULE_PARM_DESC(ignoreflags, "Remove these flags from every request [0]");
 
 /*
- * _copy_to_user() and _copy_from_user() check the user's address as copy_*_user() do, but not whether the kernel's side
- * stays within one folio (HARDENED_USERCOPY): an extent may span several, all of them pinned.
+ * _copy_to_user() and _copy_from_user() check the user address as copy_*_user() do, but not whether the kernel's side
+ * is within one folio (HARDENED_USERCOPY): an extent may span several, all of them pinned.
  */
 unsigned long knem_shim_to_user(void __user *to, const void *from, unsigned long n)
 {
@@ -153,8 +153,8 @@ unsigned long knem_shim_to_user_nofault(void __user *to, const void *from, unsig
 }
 
 /*
- * Not _copy_from_user(), which zeroes what it cannot copy: the region must stay as it is from there on. Here and below, debug kernels make
- * user copies fail (CONFIG_FAULT_INJECTION_USERCOPY), as in copy_*_user(); elsewhere the condition is a constant.
+ * Not _copy_from_user(), which zeroes what it cannot copy: the rest of the region must not change. Here and below, debug
+ * kernels inject failures (CONFIG_FAULT_INJECTION_USERCOPY), as in copy_*_user(); elsewhere the condition is a constant.
  */
 unsigned long knem_shim_from_user_nofault(void *to, const void __user *from, unsigned long n)
 {
@@ -167,7 +167,7 @@ unsigned long knem_shim_from_user_nofault(void *to, const void __user *from, uns
 	return n;
 }
 
-/* Each word by itself: a call of copy_from_user() takes more instructions than all of them. */
+/* Words are read one by one: a call of copy_from_user() takes more instructions than all of them. */
 bool knem_shim_read_words(u64 *to, unsigned long address, unsigned long words)
 {
 	const u64 __user *from = (const u64 __user *)address;
@@ -225,7 +225,7 @@ bool knem_shim_fault_in(unsigned long address, unsigned long n, bool write)
 	return !compat_fault_in((char __user *)address, n, write);
 }
 
-/* memmove: source and destination may be the same memory, and then nothing worse than unspecified bytes may result. */
+/* memmove(), since source and destination may overlap. Then the bytes are unspecified, but nothing worse may happen. */
 void knem_shim_copy(void *to, const void *from, unsigned long n)
 {
 	memmove(to, from, n);
@@ -268,8 +268,8 @@ unsigned long knem_shim_address_tags(void)
 
 static struct percpu_counter knem_pinned;
 /*
- * As many pages, 1 MiB, a processor counts by itself before it touches what all share. Regions that come and go cancel out; and to pin
- * as many pages takes a hundred times longer than to touch that.
+ * Number of pages, 1 MiB, that a CPU counts locally before it updates the shared count. Regions that come and go cancel
+ * out, and pinning this many pages takes a hundred times longer than the update.
  */
 #define KNEM_PINNED_BATCH 256
 
@@ -293,7 +293,7 @@ void knem_shim_pinned_destroy(void)
 
 static s64 knem_pinned_most;
 
-/* Two processors at once may lose the higher number: it is a statistic. */
+/* Two CPUs at the same time may lose the higher number, which is only a statistic. */
 static void knem_pinned_seen(s64 pages)
 {
 	if (pages > READ_ONCE(knem_pinned_most))
@@ -307,12 +307,12 @@ void knem_shim_pinned_add(s64 pages)
 		knem_pinned_seen(max(percpu_counter_read(&knem_pinned), pages));
 }
 
-/* Near the limit one task at a time looks and adds. */
+/* Near the limit tasks read and add one at a time. */
 static DEFINE_SPINLOCK(knem_pinned_lock);
 
 bool knem_shim_pinned_charge(s64 pages, s64 most)
 {
-	/* What the processors may count by themselves, and what each may add at this moment. */
+	/* What the CPUs may have counted locally, and what each may add at this moment. */
 	s64 slack = (KNEM_PINNED_BATCH + pages) * (s64)num_online_cpus();
 	bool fits;
 
@@ -446,7 +446,7 @@ void knem_shim_store_release(u8 *to, u8 value)
 	smp_store_release(to, value);
 }
 
-/* glue/ffi.rs. */
+/* Assumed by glue/ffi.rs. */
 static_assert(sizeof(struct wait_queue_head) <= 128 && __alignof__(struct wait_queue_head) <= 8);
 
 void knem_shim_wait_init(struct wait_queue_head *queue)
@@ -511,8 +511,8 @@ u64 knem_shim_random(void)
 }
 
 /*
- * Counters only grow; the report subtracts what they were when they were last cleared. They are too many for the room that
- * modules share for per-processor variables.
+ * Counters only grow; Rust subtracts their values at the last clearing. They are too many for the memory that modules
+ * share for static per-CPU variables.
  */
 static u64 __percpu *knem_counters;
 static unsigned long knem_counters_nr;
@@ -538,7 +538,7 @@ void knem_shim_add(unsigned long counter, u64 by)
 		this_cpu_add(knem_counters[counter], by);
 }
 
-/* As one call: every copy ends so. */
+/* One call, since every copy ends with it. */
 void knem_shim_add_copy(unsigned long size, unsigned long time, unsigned long sum, u64 by)
 {
 	if (size >= knem_counters_nr || time >= knem_counters_nr || sum >= knem_counters_nr)
@@ -548,7 +548,7 @@ void knem_shim_add_copy(unsigned long size, unsigned long time, unsigned long su
 	this_cpu_add(knem_counters[sum], by);
 }
 
-/* Of short copies, by their path: how many, and where the latest that was timed was counted. */
+/* Short copies by path: their number, and the counter of the latest one whose time was measured. */
 struct knem_sample {
 	u32 latest;
 	u32 count;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the driver's C offers to its Rust; glue/ffi.rs declares the same. Here is only what C alone can do: the
- * kernel's inline functions and macros, module parameters, per-processor variables and the hash table.
+ * The driver's C functions for its Rust; glue/ffi.rs declares the same. They are limited to what only C can provide:
+ * the kernel's inline functions and macros, module parameters, per-CPU variables and the hash table.
  */
 #ifndef KNEM_SHIM_H
 #define KNEM_SHIM_H
@@ -22,7 +22,7 @@ struct wait_queue_head;
 extern const char knem_shim_version[];
 extern const size_t knem_shim_version_len;
 
-/* Module parameters; those that can be changed while the module is loaded are read anew at each use. */
+/* Module parameters. Those that can be changed while the module is loaded are read at each use. */
 extern unsigned int knem_param_memlock;
 extern unsigned long knem_param_max_pinned_mb;
 extern unsigned long knem_param_max_user_pinned_mb;
@@ -49,82 +49,88 @@ extern unsigned int knem_param_strict_dumpable;
 /* Copies between user memory and the direct map; return the number of bytes not copied. */
 unsigned long knem_shim_to_user(void __user *to, const void *from, unsigned long n);
 unsigned long knem_shim_from_user(void *to, const void __user *from, unsigned long n);
-/* The same, as far as the user memory is there: they wait for no page. */
+/* The same, but they stop at the first page that is not present instead of waiting for it. */
 unsigned long knem_shim_to_user_nofault(void __user *to, const void *from, unsigned long n);
 unsigned long knem_shim_from_user_nofault(void *to, const void __user *from, unsigned long n);
-/* Reads 1 to 8 words of user memory; whether all could be read. */
+/* Reads 1 to 8 64-bit words of user memory; returns whether all could be read. */
 bool knem_shim_read_words(u64 *to, unsigned long address, unsigned long words);
-/* Write a number to user memory; whether that could be done. */
+/* Write a number to user memory; return whether that was possible. */
 bool knem_shim_write_u32(unsigned long address, u32 value);
 bool knem_shim_write_u64(unsigned long address, u64 value);
-/* Waits until user memory is there, to be read or written; false if it cannot be used so. */
+/* Faults in user memory for reading or writing; returns false if it cannot be used so. */
 bool knem_shim_fault_in(unsigned long address, unsigned long n, bool write);
 /* Copies within the direct map. */
 void knem_shim_copy(void *to, const void *from, unsigned long n);
 
-/* Lets others run; to be called now and then in what may take long. */
+/* Lets other tasks run; must be called regularly in long loops. */
 void knem_shim_resched(void);
 /* Whether the calling task has been killed. */
 bool knem_shim_killed(void);
 
-/* Address of a page in the direct map, without a tag: a run of pages, whose tags differ, is accessed through that of the first. */
+/*
+ * Address of a page in the direct map, without a tag: a run of pages, whose tags differ, is accessed through the
+ * address of the first.
+ */
 void *knem_shim_page_address(const struct page *page);
 
-/* Prepares pinning, as the account of pinned pages is opened, and ends it. */
+/* Called when the account of pinned pages is opened, and when it is closed. */
 int knem_pin_begin(void);
 void knem_pin_end(void);
-/* Pins user pages, for writing or only reading, for the time of a call or longer; as pin_user_pages_fast(). See knem_pin.c. */
+/*
+ * Pins user pages, for writing or only reading, for the time of a call or longer, as pin_user_pages_fast(). See
+ * knem_pin.c.
+ */
 int knem_pin(unsigned long start, int count, bool write, bool longterm, struct page **pages);
 /*
- * Pins pages of any address space for the time of a call, as knem_pin(). -EFAULT also if its processes are gone. Without wait, -EAGAIN
- * where the lock of the address space or a page would have to be waited for.
+ * Pins pages of any address space for the time of a call, as knem_pin(). -EFAULT also if its processes have exited.
+ * Without wait, -EAGAIN if the call would have to wait for the lock of the address space or for a page.
  */
 int knem_pin_remote(struct mm_struct *mm, unsigned long start, int count, bool write, bool wait, struct page **pages);
 void knem_unpin(struct page **pages, unsigned long count, bool dirty);
-/* Replaces pointers to page structures by the addresses of the pages in the direct map; at least one. */
-void knem_pages_to_addresses(u64 *places, unsigned long count);
+/* Replaces pointers to page structures, at least one, by the addresses of the pages in the direct map. */
+void knem_pages_to_addresses(u64 *words, unsigned long count);
 /* Unpins pages by such addresses, at least one, and destroys the list. */
-void knem_unpin_addresses(u64 *places, unsigned long count, bool dirty);
+void knem_unpin_addresses(u64 *words, unsigned long count, bool dirty);
 /*
- * Of a list of extents, at least one, which begins at an offset of a region, unpins the pages of the first ones as long as each is on one page;
- * returns how many. logic/extent.rs has the same structure.
+ * Unpins the pages of the first extents of a list, as long as each is on one page. The list has at least one extent and
+ * begins at an offset of a region. Returns the number of these extents. logic/extent.rs declares the same structure.
  */
 struct knem_extent {
 	u64 bias;
 	u64 end;
 };
 unsigned long knem_unpin_singles(const struct knem_extent *extents, unsigned long count, u64 offset, bool dirty);
-/* Unpins pages that follow each other in the direct map. */
+/* Unpins pages that are contiguous in the direct map. */
 void knem_unpin_range(const void *address, unsigned long count, bool dirty);
-/* Bytes between the structures of pages that follow each other in memory: they are one array, or compat.h refuses to build. */
+/* Bytes between the structures of contiguous pages, which are in one array, or compat.h does not compile. */
 extern const size_t knem_page_stride;
 
-/* Pages of memory in the machine. */
+/* Number of pages of memory in the machine. */
 unsigned long knem_shim_ram_pages(void);
 /* First address after user memory. */
 unsigned long knem_shim_user_end(void);
 /* Bits that are no part of the calling task's addresses: arm64's tags, if the task has turned them on. */
 unsigned long knem_shim_address_tags(void);
 
-/* Pages that are pinned through the driver: a sum over the processors, exact wherever that matters. */
+/* Number of pages that are pinned through the driver: a sum over the CPUs, exact wherever that matters. */
 int knem_shim_pinned_init(void);
 void knem_shim_pinned_destroy(void);
 void knem_shim_pinned_add(s64 pages);
 /* Adds pages unless the sum would be more than most; returns whether it has. */
 bool knem_shim_pinned_charge(s64 pages, s64 most);
 s64 knem_shim_pinned(void);
-/* The most that was seen pinned: exact where it was looked at, else to what processors count by themselves. */
+/* The highest number that was seen: exact when it was read, otherwise without what CPUs have counted locally. */
 s64 knem_shim_pinned_peak(void);
 void knem_shim_pinned_peak_clear(void);
 
-/* Adds pages to what the address space counts as pinned. The second, unless that would be more than most. */
+/* Add pages to those that the address space counts as pinned. The second does not if that would exceed most. */
 void knem_shim_add_pinned(struct mm_struct *mm, s64 pages);
 bool knem_shim_charge_pinned(struct mm_struct *mm, s64 pages, s64 most);
-/* The calling task's credentials, counted: they keep the user whose locked memory the kernel counts. */
+/* A counted reference to the calling task's credentials, which keep the user and its count of locked memory. */
 const struct cred *knem_shim_cred(void);
 void knem_shim_cred_get(const struct cred *cred);
 void knem_shim_cred_put(const struct cred *cred);
-/* Adds pages to what the user has locked; the second, unless that would be more than most. */
+/* Add pages to those that the user has locked. The second does not if that would exceed most. */
 void knem_shim_add_locked(const struct cred *cred, s64 pages);
 bool knem_shim_charge_locked(const struct cred *cred, s64 pages, s64 most);
 /* The calling process's RLIMIT_MEMLOCK in pages, and whether the caller may exceed it. */
@@ -136,75 +142,84 @@ u64 knem_shim_ids(void);
 /* Numbers of the calling task's namespaces, which the kernel never uses twice. */
 u64 knem_shim_user_namespace(void);
 u64 knem_shim_pid_namespace(void);
-/* Whether the calling task is in the machine's own user and pid namespace, and not in those of a container. */
+/* Whether the calling task is in the initial user and pid namespaces, and not in those of a container. */
 bool knem_shim_in_initial_namespaces(void);
-/* Whether the calling task may be looked into by others of its user. */
+/* Whether other processes of its user may inspect the calling task. */
 bool knem_shim_dumpable(void);
-/* Whether the calling task may exceed limits. */
+/* Whether the calling task may exceed resource limits. */
 bool knem_shim_may_exceed_limits(void);
-/* Tells tracing, and with the parameter debug the log, that the calling task was refused a command. */
+/* Emits a trace event, and with the parameter debug a log line, that the calling task was refused a command. */
 void knem_shim_refused(unsigned int command, int error);
 
-/* index if it is less than size, also in speculation. */
+/* Returns index if it is less than size, also in speculative execution. */
 unsigned long knem_shim_nospec(unsigned long index, unsigned long size);
-/* Stores a byte that others see only after all that was stored before. */
+/* Stores a byte with release semantics. */
 void knem_shim_store_release(u8 *to, u8 value);
 
-/* Wait queues: tasks sleep until ready(data). */
+/* Wait queues, where tasks sleep until ready(data) is true. */
 void knem_shim_wait_init(struct wait_queue_head *queue);
 void knem_shim_wake(struct wait_queue_head *queue);
 int knem_shim_wait(struct wait_queue_head *queue, bool (*ready)(void *), void *data);
-/* For a worker: also until a signal comes, or as many milliseconds have passed unless that is 0. */
+/* For a worker thread: also until a signal arrives, or the time has passed unless that is 0. */
 void knem_shim_wait_in_thread(struct wait_queue_head *queue, bool (*ready)(void *), void *data, u32 milliseconds);
-/* Without regard to signals, for as many milliseconds at most unless that is 0. */
+/* Regardless of signals, until the time has passed unless that is 0. */
 void knem_shim_wait_quietly(struct wait_queue_head *queue, bool (*ready)(void *), void *data, u32 milliseconds);
 void knem_shim_poll(struct file *file, struct wait_queue_head *queue, struct poll_table_struct *table);
 
 /*
- * Worker threads; see knem_thread.c. A worker calls turn(data) until that returns false. If its process ends before, it calls
- * killed(data) instead. When nothing of it runs any more, gone(data) is called once, by a work item.
+ * Worker threads; see knem_thread.c. A worker calls turn(data) until that returns false. If its process exits before,
+ * it calls killed(data) instead. When none of its code runs any more, a work item calls gone(data) once.
  */
 struct knem_worker;
 int knem_workers_begin(void);
 void knem_workers_end(void);
-/* A worker in the calling task's control groups, with its scheduling; it begins with knem_worker_go(), which has to follow. */
+/*
+ * Creates a worker in the calling task's control groups, with its scheduling. It begins with knem_worker_go(), which
+ * must follow.
+ */
 struct knem_worker *knem_worker_create(bool (*turn)(void *data), void (*killed)(void *data), void (*gone)(void *data), void *data,
 				       unsigned long ordinal);
 void knem_worker_go(struct knem_worker *worker);
-/* For a worker: whether its turn has to end, for a signal, for the freezer, or since its group has used up its time. */
+/*
+ * For a worker: whether its turn must end, because of a signal or the freezer or because its group has used up its
+ * time.
+ */
 bool knem_worker_due(void);
-/* For a worker: runs on these CPUs from now on. */
+/* For a worker: binds it to these CPUs. */
 void knem_worker_bind(const struct cpumask *mask);
 unsigned long knem_shim_cpumask_words(void);
-/* The most workers that the calling task's user may have, as far as the kernel does not count them itself. */
+/* The most workers that the calling task's user may have, if the kernel does not count them itself. */
 unsigned long knem_worker_most(void);
-/* Sleeps; -EINTR if the task is killed meanwhile. */
+/* Sleeps; returns -EINTR if the task is killed meanwhile. */
 int knem_shim_sleep(u32 milliseconds);
 /* The CPUs that the calling task may use now, those of its cpuset, and those of the machine. */
 void knem_shim_allowed_cpus(struct cpumask *mask);
 int knem_shim_cpuset_cpus(struct cpumask *mask);
 void knem_shim_online_cpus(struct cpumask *mask);
-/* The opener of the file: its real user id, and whether it is an administrator of the machine. */
+/* The opener of the file: its real user id, and whether it is an administrator of the machine (CAP_SYS_ADMIN). */
 u32 knem_shim_file_uid(const struct file *file);
 bool knem_shim_file_admin(const struct file *file);
 /* Whether reads of the file must not wait (O_NONBLOCK). */
 bool knem_shim_nonblocking(const struct file *file);
 
-/* Counters, as many as Rust says, one set for each processor. */
+/* Counters, a set for each CPU; Rust determines how many. */
 int knem_shim_counters_init(unsigned long number);
 void knem_shim_counters_destroy(void);
 void knem_shim_add(unsigned long counter, u64 by);
 u64 knem_shim_counted(unsigned long counter);
-/* Counts one at two counters, and by at a third. */
+/* Adds 1 to two counters, and `by` to a third. */
 void knem_shim_add_copy(unsigned long size, unsigned long time, unsigned long sum, u64 by);
-/* Counts a short copy by a path on this CPU; their number, and in the lower half where the latest that was timed was counted. */
+/*
+ * Counts a short copy by a path on this CPU. Returns the number of these in the upper half, and in the lower half the
+ * counter of the latest one whose time was measured.
+ */
 u64 knem_shim_sample(unsigned long path);
-/* Says where. */
+/* Sets that counter. */
 void knem_shim_sampled(unsigned long path, u32 counter);
-/* Nanoseconds of a clock that only goes forward. */
+/* Time of a monotonic clock in nanoseconds. */
 u64 knem_shim_now(void);
 
-/* The calling process as a counted reference, and its number for the calling task, 0 where that cannot see it. */
+/* A counted reference to the calling process, and its pid for the calling task, 0 if that cannot see it. */
 struct pid *knem_shim_process(void);
 void knem_shim_process_put(struct pid *process);
 u32 knem_shim_process_number(struct pid *process);
@@ -212,7 +227,7 @@ u32 knem_shim_process_number(struct pid *process);
 /* Sleeps for a tick of the clock, or until the calling task is killed. */
 void knem_shim_pause(void);
 
-/* 64 random bits, which no process can predict. */
+/* 64 random bits from the kernel's generator, which no process can predict. */
 u64 knem_shim_random(void);
 
 /* /proc/driver/knem; see knem_proc.c. */
@@ -230,11 +245,14 @@ bool knem_table_remove(struct knem_node *node);
 struct knem_node *knem_table_get(u64 cookie);
 bool knem_node_put(struct knem_node *node);
 void knem_node_free(struct knem_node *node);
-/* Nodes that are listed, in a tree by their ordinals, which differ. The caller excludes other changes; an empty tree is 0. */
+/*
+ * A tree of listed nodes by their ordinals, which differ. The caller excludes concurrent changes. An empty tree is all
+ * zeros.
+ */
 void knem_tree_insert(struct rb_root *tree, struct knem_node *node, u64 ordinal);
-/* Whether it was in the tree. It may be in no other unless this one is empty. */
+/* Removes a node; returns whether it was in the tree. It must not be in another tree unless this one is empty. */
 bool knem_tree_remove(struct rb_root *tree, struct knem_node *node);
-/* The first one from an ordinal on, or NULL. */
+/* Returns the first node from an ordinal on, or NULL. */
 struct knem_node *knem_tree_from(const struct rb_root *tree, u64 ordinal);
 
 #endif

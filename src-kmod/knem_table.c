@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Every region of the machine by its cookie: the kernel's resizable hash table, looked up under RCU. And those of a context by their numbers: a
- * tree, under the context's lock.
+ * All regions of the machine by cookie, in the kernel's resizable hash table, which is searched under RCU; and the
+ * regions of a context by number, in a tree under the context's lock.
  *
- * A node is the first member of a region, which Rust allocates with kmalloc and owns. It is counted: a reference is
- * taken by whoever finds it, unless the last one is already gone, and its memory is freed a grace period after that,
- * so that a concurrent look-up may still read the node. What else the region holds is released at once by whoever
- * put the last reference, in its own context.
+ * A node is the first member of a region, which Rust allocates with kmalloc and owns. It is reference-counted: a lookup
+ * takes a reference unless the last one is already gone. Its memory is freed a grace period after that, so that a
+ * concurrent lookup may still read the node. The task that drops the last reference releases everything else that the
+ * region holds at once, in its own context.
  */
 #include <linux/build_bug.h>
 #include <linux/math64.h>
@@ -24,9 +24,9 @@ struct knem_node {
 	u64 cookie;
 	refcount_t references;
 	u64 ordinal;
-	/* The tree has a reference. */
+	/* The tree holds a reference. */
 	union {
-		struct rb_node place;
+		struct rb_node links;
 		struct rcu_head rcu;
 	};
 };
@@ -35,9 +35,9 @@ struct knem_node {
 static u64 knem_factor __read_mostly;
 
 /*
- * Cookies are random, but a user knows its own, and may keep those that a known hash puts in one bucket. Multiplication by a secret factor
- * spreads them: which random cookies share a bucket depends on the factor, and is known to no user. The seed changes with each
- * table, so that what collides in one does not in the next.
+ * Cookies are random, but a user knows its own, and could keep those that a known hash function puts into one bucket.
+ * Multiplication by a secret factor spreads them: which cookies share a bucket depends on the factor, which no user
+ * knows. The seed changes with each table, so that cookies that collide in one do not collide in the next.
  */
 static u32 knem_hash(const void *data, u32 len, u32 seed)
 {
@@ -62,7 +62,7 @@ static struct rhashtable knem_table;
 
 int knem_table_init(void)
 {
-	/* glue/ffi.rs reserves as much. */
+	/* Assumed by glue/ffi.rs. */
 	BUILD_BUG_ON(sizeof(struct knem_node) > 56);
 	BUILD_BUG_ON(sizeof(struct rb_root) != 8);
 	BUILD_BUG_ON(__alignof__(struct knem_node) > 8);
@@ -70,31 +70,31 @@ int knem_table_init(void)
 	return rhashtable_init(&knem_table, &knem_params);
 }
 
-/* No file is open any more, thus no region is left. */
+/* No file is open any more, hence no region is left. */
 void knem_table_destroy(void)
 {
 	rhashtable_destroy(&knem_table);
 }
 
 /*
- * Initialises the node with one reference and lists it. -EEXIST if the cookie is taken; -EBUSY or -ENOMEM while the table cannot grow
- * here: then a worker lets it grow.
+ * Initialises the node with one reference and lists it. -EEXIST if the cookie is taken; -EBUSY or -ENOMEM if the table
+ * cannot grow here: the kernel's work item grows it then.
  */
 int knem_table_insert(struct knem_node *node, u64 cookie)
 {
 	node->cookie = cookie;
 	refcount_set(&node->references, 1);
-	RB_CLEAR_NODE(&node->place);
+	RB_CLEAR_NODE(&node->links);
 	return rhashtable_lookup_insert_fast(&knem_table, &node->hash, knem_params);
 }
 
-/* Whether this call is the one that took the node off the list. */
+/* Unlists the node; returns whether this call did. */
 bool knem_table_remove(struct knem_node *node)
 {
 	return rhashtable_remove_fast(&knem_table, &node->hash, knem_params) == 0;
 }
 
-/* The node with the cookie and a reference to it, or NULL. */
+/* Returns the node with the cookie and a reference to it, or NULL. */
 struct knem_node *knem_table_get(u64 cookie)
 {
 	struct knem_node *node;
@@ -107,7 +107,7 @@ struct knem_node *knem_table_get(u64 cookie)
 	return node;
 }
 
-/* Whether this was the last reference. */
+/* Drops a reference; returns whether it was the last one. */
 bool knem_node_put(struct knem_node *node)
 {
 	return refcount_dec_and_test(&node->references);
@@ -125,19 +125,19 @@ void knem_tree_insert(struct rb_root *tree, struct knem_node *node, u64 ordinal)
 	node->ordinal = ordinal;
 	while (*link) {
 		parent = *link;
-		link = ordinal < rb_entry(parent, struct knem_node, place)->ordinal ? &parent->rb_left : &parent->rb_right;
+		link = ordinal < rb_entry(parent, struct knem_node, links)->ordinal ? &parent->rb_left : &parent->rb_right;
 	}
-	rb_link_node(&node->place, parent, link);
-	rb_insert_color(&node->place, tree);
+	rb_link_node(&node->links, parent, link);
+	rb_insert_color(&node->links, tree);
 }
 
 bool knem_tree_remove(struct rb_root *tree, struct knem_node *node)
 {
-	/* A context that closes moves its tree away: the node may still be in that. */
-	if (!tree->rb_node || RB_EMPTY_NODE(&node->place))
+	/* A context that is being closed moves its tree away, so that the node may be in that one. */
+	if (!tree->rb_node || RB_EMPTY_NODE(&node->links))
 		return false;
-	rb_erase(&node->place, tree);
-	RB_CLEAR_NODE(&node->place);
+	rb_erase(&node->links, tree);
+	RB_CLEAR_NODE(&node->links);
 	return true;
 }
 
@@ -147,7 +147,7 @@ struct knem_node *knem_tree_from(const struct rb_root *tree, u64 ordinal)
 	struct knem_node *found = NULL;
 
 	while (next) {
-		struct knem_node *node = rb_entry(next, struct knem_node, place);
+		struct knem_node *node = rb_entry(next, struct knem_node, links);
 
 		if (node->ordinal < ordinal) {
 			next = next->rb_right;

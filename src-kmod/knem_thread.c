@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Worker threads of contexts: how they start and end, and their CPUs. What they do is Rust's. See knem_shim.h for what each
- * function is for.
+ * Worker threads of contexts: how they start and end, and their CPUs. Rust determines what they execute. See
+ * knem_shim.h for the purpose of each function.
  *
- * Where the kernel has vhost tasks, a worker is a thread of the process whose request started it: copy_process() gives it the
- * control groups, CPUs, nice value, policy, accounts and limits of that task. Elsewhere it is a kernel thread that takes on what it can.
- * Both end in the same way: the worker queues `reap` as the last it does with its data, and that waits for its end. So a worker that
- * stands still, because its process is stopped or frozen, keeps no task waiting, but only the module loaded.
+ * On kernels with vhost tasks, a worker is a thread of the process whose request started it: copy_process() gives it
+ * the control groups, CPUs, nice value, policy, accounts and limits of that task. On other kernels it is a kernel
+ * thread that adopts what it can. Both end in the same way: as the last use of its data, the worker queues `reap`,
+ * which waits for the worker's end. So a worker that does not run, because its process is stopped or frozen, blocks no
+ * task and only keeps the module loaded.
  */
 #include <linux/cgroup.h>
 #include <linux/completion.h>
@@ -39,7 +40,10 @@ struct knem_worker {
 	struct vhost_task *task;
 #else
 	struct task_struct *task;
-	/* The task that starts it, until `ready`; why the worker could not join its control groups. */
+	/*
+	 * The task that starts the worker, valid until `ready`; the error if the worker could not join its control
+	 * groups.
+	 */
 	struct task_struct *starter;
 	int error;
 	struct completion ready;
@@ -98,21 +102,25 @@ static bool knem_same_cpuset(struct task_struct *left, struct task_struct *right
 #endif
 
 /*
- * A kernel thread that runs this joins the control groups of a task that waits. With the thread's own credentials: the task's may not
- * suffice to move a thread of the kernel.
+ * Makes the calling kernel thread join the control groups of a task that waits. This uses the thread's own credentials,
+ * because the task's may not suffice to move a kernel thread.
  */
 static int knem_join(struct task_struct *task)
 {
 #ifdef CONFIG_CGROUPS
 	int error;
 
-	/* Moving stops forks on the whole machine for a moment: not done where both are in the root groups. */
+	/*
+	 * Moving a thread stops forks on the whole machine for a moment, so that it is avoided if both are in the root
+	 * groups.
+	 */
 	if (rcu_access_pointer(task->cgroups) == rcu_access_pointer(current->cgroups))
 		return 0;
 	error = cgroup_attach_task_all(task, current);
 	/*
-	 * Before 5.16 that leaves out the unified hierarchy. Then the thread is not accounted to the task's group; but if that has
-	 * a cpuset, the thread keeps to the task's CPUs, which are those of the cpuset or fewer.
+	 * Before 5.16 this does not include the unified hierarchy. The thread is not accounted to the task's group
+	 * then. But if that has a cpuset, the thread is bound to the task's CPUs, which are those of the cpuset or
+	 * fewer.
 	 */
 	if (!error && !knem_same_cpuset(task, current))
 		error = set_cpus_allowed_ptr(current, task->cpus_ptr);
@@ -122,7 +130,10 @@ static int knem_join(struct task_struct *task)
 #endif
 }
 
-/* The end of a kernel thread: to return only then keeps the module from being unloaded while the thread runs. */
+/*
+ * The end of a kernel thread. It returns only when it is stopped, so that the module cannot be unloaded while the
+ * thread runs.
+ */
 static int __maybe_unused knem_until_stopped(void)
 {
 	for (;;) {
@@ -141,7 +152,7 @@ static bool knem_worker_fn(void *data)
 {
 	struct knem_worker *worker = data;
 
-	/* The kernel calls this in TASK_INTERRUPTIBLE; vhost_task_stop() wakes what sleeps then. */
+	/* The kernel calls this in TASK_INTERRUPTIBLE, so that vhost_task_stop() wakes a task that sleeps. */
 	if (atomic_read(&worker->ended))
 		return false;
 	__set_current_state(TASK_RUNNING);
@@ -180,7 +191,7 @@ struct knem_worker *knem_worker_create(bool (*turn)(void *), void (*killed)(void
 
 void knem_worker_go(struct knem_worker *worker)
 {
-	/* The caller has a file of the module open. */
+	/* The caller has an open file of the module. */
 	__module_get(THIS_MODULE);
 	vhost_task_start(worker->task);
 }
@@ -193,7 +204,7 @@ static void knem_worker_reap(struct work_struct *work)
 
 	vhost_task_stop(worker->task);
 	kfree(worker);
-	/* Unloading waits for the end of this function. */
+	/* Module unload waits for the end of this function. */
 	module_put(THIS_MODULE);
 	gone(data);
 }
@@ -206,8 +217,8 @@ unsigned long knem_worker_most(void)
 bool knem_worker_due(void)
 {
 	/*
-	 * Since 6.18 a task is throttled by work that it does on its way to user space, where a worker never goes. get_signal(), which
-	 * the kernel calls between two turns if there is a reason, does such work as well.
+	 * Since 6.18 a task is throttled by task work that it runs on its way to user space, which a worker never
+	 * takes. get_signal(), which the kernel calls between two turns if a signal is pending, runs such work as well.
 	 */
 	if (task_work_pending(current))
 		set_thread_flag(TIF_NOTIFY_SIGNAL);
@@ -262,7 +273,7 @@ struct knem_worker *knem_worker_create(bool (*turn)(void *), void (*killed)(void
 	wait_for_completion(&worker->ready);
 	error = worker->error;
 	if (error) {
-		/* It ends without a turn. */
+		/* The thread ends without a turn. */
 		complete(&worker->go);
 		knem_worker_stop(worker);
 		return ERR_PTR(error);
@@ -272,7 +283,7 @@ struct knem_worker *knem_worker_create(bool (*turn)(void *), void (*killed)(void
 
 void knem_worker_go(struct knem_worker *worker)
 {
-	/* The caller has a file of the module open. */
+	/* The caller has an open file of the module. */
 	__module_get(THIS_MODULE);
 	complete(&worker->go);
 }
@@ -284,7 +295,7 @@ static void knem_worker_reap(struct work_struct *work)
 	void *data = worker->data;
 
 	knem_worker_stop(worker);
-	/* Unloading waits for the end of this function. */
+	/* Module unload waits for the end of this function. */
 	module_put(THIS_MODULE);
 	gone(data);
 }
@@ -301,7 +312,7 @@ bool knem_worker_due(void)
 
 #endif /* COMPAT_USER_WORKER */
 
-/* A mask in memory of Rust's is one of this many words, as alloc_cpumask_var() would allocate. */
+/* A mask in Rust's memory has this many words, as alloc_cpumask_var() would allocate. */
 unsigned long knem_shim_cpumask_words(void)
 {
 	return cpumask_size() / sizeof(unsigned long);
@@ -336,8 +347,8 @@ static int knem_probe_main(void *data)
 }
 
 /*
- * A thread that joins the calling task's control groups learns the CPUs of its cpuset, for which the kernel exports no function. That
- * stops forks on the whole machine for a moment: Rust limits how often.
+ * Determines the CPUs of the calling task's cpuset, for which the kernel exports no function, with a thread that joins
+ * its control groups. That stops forks on the whole machine for a moment; Rust limits how often.
  */
 static int knem_probe_cpuset(struct cpumask *mask)
 {
@@ -373,5 +384,5 @@ void knem_worker_bind(const struct cpumask *mask)
 {
 	compat_choose_cpus(mask);
 	if (set_cpus_allowed_ptr(current, mask))
-		pr_debug("knem: %s: none of its CPUs can be used\n", current->comm);
+		pr_debug("knem: %s: cannot bind the worker thread to its CPUs\n", current->comm);
 }

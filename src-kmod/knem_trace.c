@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Telling what is refused. */
+/* Reports of refusals. */
 #include <linux/pid.h>
 #include <linux/printk.h>
 #include <linux/sched.h>

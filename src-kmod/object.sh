@@ -3,12 +3,15 @@
 #
 # Compiles the driver's Rust part into one object that fits every kernel of an architecture.
 #
-#     sh object.sh x86_64|aarch64|aarch64-16k|aarch64-64k DIRECTORY     makes DIRECTORY/knem_rust-ARCHITECTURE.o_shipped
+#     sh object.sh x86_64|aarch64|aarch64-16k|aarch64-64k DIRECTORY
 #
-# OBJECT_CORE in the environment is a directory that keeps the compiled core library, which takes most of the time, for the next call.
+# builds DIRECTORY/knem_rust-ARCHITECTURE.o_shipped.
 #
-# Takes rustc (RUSTC; 1.85 or newer) and the sources of its core library (package rust-src), nothing of a kernel. The same compiler
-# gives the same bytes, wherever the sources and DIRECTORY are.
+# OBJECT_CORE in the environment is a directory that keeps the compiled core library, which takes most of the time, for
+# the next call.
+#
+# Requires rustc (RUSTC; 1.85 or newer) and the sources of its core library (package rust-src), nothing of a kernel. The
+# same compiler generates the same bytes, wherever the sources and DIRECTORY are.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -27,7 +30,7 @@ library=$sysroot/lib/rustlib/src/rust/library
 [ -f "$library/core/src/lib.rs" ] ||
     fail "the sources of Rust's core library are not in $library; install the package rust-src"
 
-# Unstable options; the core library itself uses unstable features.
+# For unstable options; the core library itself uses unstable features.
 export RUSTC_BOOTSTRAP=1
 options=$("$rustc" -C help -Z help)
 has() {
@@ -37,7 +40,8 @@ has() {
     esac
 }
 
-# What a kernel gives its own Rust code, with every mitigation: a kernel without one patches it out or never looks at it.
+# The options that a kernel uses for its own Rust code, with every mitigation: a kernel without a mitigation patches it
+# out or ignores it.
 case $architecture in
 x86_64)
     flags="--target x86_64-unknown-none -Ccode-model=kernel -Cno-redzone=y -Zplt=yes -Zcf-protection=branch
@@ -65,7 +69,8 @@ case $architecture in
 *-64k) pages="page_shift=\"16\"" ;;
 *) pages="page_shift=\"12\"" ;;
 esac
-# Without -Zplt and -Zdirect-access-external-data, calls and data go through a global offset table, which modules cannot have.
+# Without -Zplt and -Zdirect-access-external-data, calls and data go through a global offset table, which modules must
+# not have.
 flags="$flags -Copt-level=2 -Cpanic=abort -Ccodegen-units=1 -Cembed-bitcode=yes -Cforce-unwind-tables=n -Zfunction-sections=no
     -Crelocation-model=static -Csymbol-mangling-version=v0 -Zdirect-access-external-data=yes --sysroot=/dev/null"
 
@@ -80,8 +85,7 @@ compile() {
     edition=$2
     source=$3
     shift 3
-    # Warnings are about features of the target that the compiler does not know by name, or are for developers.
-    # shellcheck disable=SC2086
+    # Warnings are about target features that the compiler does not know by name, or are for developers.
     "$rustc" $flags "--remap-path-prefix=$here=knem" "--remap-path-prefix=$library=rust" --cap-lints allow --crate-name "$crate" --edition "$edition" -L. "$@" "$source" 2>log || {
         cat log >&2
         fail "$rustc cannot compile $source"
@@ -90,7 +94,8 @@ compile() {
 
 core=${OBJECT_CORE:+$OBJECT_CORE/libcore-${architecture%%-*}.rlib}
 edition=$(sed -n 's/^edition = "\(.*\)"/\1/p' "$library/core/Cargo.toml")
-# Overflow is checked in the driver's crates, as in the kernel's; in core, whose formatting would bring a panic along, it is not.
+# Overflow is checked in the driver's crates, as in the kernel's. It is not checked in core, whose formatting would then
+# contain a panic.
 if [ -f "$core" ]; then
     cp "$core" libcore.rlib
 else
@@ -101,7 +106,7 @@ printf '#![feature(compiler_builtins)]\n#![compiler_builtins]\n#![no_builtins]\n
 compile compiler_builtins 2021 compiler_builtins.rs --crate-type rlib
 "$rustc" --edition 2021 --crate-name macros --crate-type proc-macro "$here/kernel/macros/lib.rs"
 compile kernel 2021 "$here/kernel/lib.rs" --cfg "$pages" -Coverflow-checks=y --crate-type rlib --extern macros=libmacros.so
-# All crates are optimised as one: what C does not call is left out.
+# All crates are optimised as one, so that code which C does not call is removed.
 compile knem 2021 "$here/knem_main.rs" -Coverflow-checks=y --crate-type staticlib -Clto=fat --extern kernel --emit obj \
     -Zcrate-attr=no_std '-Zcrate-attr=feature(arbitrary_self_types)'
 mv knem.o "$out/knem_rust-$architecture.o_shipped"

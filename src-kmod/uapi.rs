@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
 //! The KNEM interface, ABI 0x0d: structures, flags and ioctl numbers.
 //!
-//! This file is the one source. The driver and the tools compile it; `include/knem_io.h` is its
-//! face for C, and a test keeps the two in step through [`CONSTANTS`] and [`LAYOUTS`].
+//! This file is authoritative. The driver and the tools compile it. `include/knem_io.h` declares the same for C, and a
+//! test compares the two through [`CONSTANTS`] and [`LAYOUTS`].
 //!
 //! Every structure is naturally aligned, without implicit padding, and has the same layout for 32-bit
 //! and 64-bit callers. The directions in the ioctl numbers are inverted with respect to the Linux
 //! convention (`GET_INFO` fills user memory and is encoded as a write); they are part of the interface.
 //!
-//! A driver never looks at a `pad` field, at `current_status` on input, or at `async_status_index`
-//! of a request without an asynchronous flag: known clients leave them uninitialised.
+//! A driver never reads a `pad` field, `current_status` on input, or `async_status_index` of a request without an
+//! asynchronous flag: known clients leave them uninitialised.
 
 use core::mem::{offset_of, size_of};
 
@@ -24,52 +24,52 @@ pub const ABI_VERSION: u32 = 0x0000_000d;
 /// File offset at which the status array is mapped.
 pub const STATUS_ARRAY_FILE_OFFSET: u64 = 0;
 
-/// An opaque 64-bit name of a region. Never 0.
+/// A 64-bit number that identifies a region. Never 0.
 pub type Cookie = u64;
 
 // Feature bits of `CmdInfo::features`.
 
-/// A DMA engine is available to this file.
+/// A DMA channel is available.
 pub const FEATURE_DMA: u32 = 1 << 0;
 
 // Request flags.
 
-/// Copy with a DMA engine.
+/// Copy with DMA.
 pub const FLAG_DMA: u32 = 1 << 0;
-/// Do not wait for the DMA engine; the result appears in the status array.
+/// Do not wait for the DMA copy; the result appears in the status array.
 pub const FLAG_ASYNCDMACOMPLETE: u32 = 1 << 1;
-/// Let the kernel thread drive the DMA copy.
+/// Let the worker thread drive the DMA copy.
 pub const FLAG_DMATHREAD: u32 = 1 << 2;
-/// Let the kernel thread copy.
+/// Let the worker thread copy.
 pub const FLAG_MEMCPYTHREAD: u32 = 1 << 3;
 /// Pin the caller's own pages rather than copy through its mapping.
 pub const FLAG_PINLOCAL: u32 = 1 << 4;
-/// The region disappears with the first request that uses it.
+/// Destroy the region with the first accepted request.
 pub const FLAG_SINGLEUSE: u32 = 1 << 5;
-/// Queue an event on the file when the request completes.
+/// Queue an event on the file descriptor when the request completes.
 pub const FLAG_NOTIFY_FD: u32 = 1 << 6;
 /// Users other than the region's owner may use it.
 pub const FLAG_ANY_USER_ACCESS: u32 = 1 << 7;
 
-/// Flags that hand the copy to the kernel thread.
+/// Flags that pass the copy to the worker thread.
 pub const FLAG_ANY_THREAD_MASK: u32 = FLAG_DMATHREAD | FLAG_MEMCPYTHREAD;
 /// Flags that allow the copy to complete after the call returned.
 pub const FLAG_ANY_ASYNC_MASK: u32 = FLAG_ASYNCDMACOMPLETE | FLAG_ANY_THREAD_MASK;
-/// Flags that concern DMA engines.
+/// Flags that concern DMA.
 pub const FLAG_ANY_DMA_MASK: u32 = FLAG_DMA | FLAG_ASYNCDMACOMPLETE | FLAG_DMATHREAD;
-/// Flags that mean something when a region is created; others are ignored there.
+/// Flags that apply to the creation of a region; others are ignored there.
 pub const FLAG_ANY_CREATE_MASK: u32 = FLAG_SINGLEUSE | FLAG_ANY_USER_ACCESS;
-/// Flags that mean something in a copy request; others are ignored there.
+/// Flags that apply to a copy request; others are ignored there.
 pub const FLAG_ANY_COPY_MASK: u32 =
     FLAG_DMA | FLAG_ASYNCDMACOMPLETE | FLAG_DMATHREAD | FLAG_MEMCPYTHREAD | FLAG_PINLOCAL | FLAG_NOTIFY_FD;
 
 // Flags of `CmdBindOffload`.
 
-/// Bind the kernel thread to the given mask.
+/// Bind the worker thread to the given mask.
 pub const BIND_FLAG_CUSTOM: u32 = 1 << 0;
-/// Bind the kernel thread to the processors the caller may use now.
+/// Bind the worker thread to the CPUs that the caller may use now.
 pub const BIND_FLAG_CURRENT: u32 = 1 << 1;
-/// Bind the kernel thread to the processors the caller may not use now.
+/// Bind the worker thread to the CPUs that the caller may not use now.
 pub const BIND_FLAG_CURRENT_REVERSED: u32 = 1 << 2;
 
 // Status values.
@@ -83,9 +83,9 @@ pub const STATUS_FAILED: u8 = 2;
 
 // Protection bits of a region, as in <sys/mman.h>.
 
-/// Others may read the region.
+/// Other processes may read the region.
 pub const PROT_READ: u32 = 1;
-/// Others may write the region.
+/// Other processes may write the region.
 pub const PROT_WRITE: u32 = 2;
 
 /// One segment of memory (`struct knem_cmd_param_iovec`).
@@ -94,7 +94,7 @@ pub const PROT_WRITE: u32 = 2;
 pub struct ParamIovec {
     /// Address in the caller's memory.
     pub base: u64,
-    /// Length in bytes; an empty segment is skipped and its base not looked at.
+    /// Length in bytes; an empty segment is skipped and its base not read.
     pub len: u64,
 }
 
@@ -106,9 +106,9 @@ pub struct CmdInfo {
     pub abi: u32,
     /// `FEATURE_*` bits.
     pub features: u32,
-    /// Request flags that the administrator has the driver ignore.
+    /// Request flags that the driver ignores, as set by the administrator.
     pub ignored_flags: u32,
-    /// Request flags that the administrator has the driver add.
+    /// Request flags that the driver adds, as set by the administrator.
     pub forced_flags: u32,
 }
 
@@ -130,13 +130,13 @@ pub struct CmdBindOffload {
 pub struct CmdCreateRegion {
     /// Address of an array of [`ParamIovec`].
     pub iovec_array: u64,
-    /// Number of elements of that array; 0 makes an empty region.
+    /// Number of elements of that array; 0 creates an empty region.
     pub iovec_nr: u32,
     /// Bits of [`FLAG_ANY_CREATE_MASK`]; others are ignored.
     pub flags: u32,
     /// `PROT_*` bits: what a request may do with the region. 0 is allowed.
     pub protection: u32,
-    /// Never looked at.
+    /// Never read.
     pub pad1: u32,
     /// Out: the region's cookie.
     pub cookie: Cookie,
@@ -160,7 +160,7 @@ pub struct CmdCopy {
     pub current_status: u32,
     /// Slot of the status array, for asynchronous requests.
     pub async_status_index: u32,
-    /// Never looked at.
+    /// Never read.
     pub pad: u32,
 }
 
@@ -184,7 +184,7 @@ pub struct CmdCopyBounded {
     pub current_status: u32,
     /// Slot of the status array, for asynchronous requests.
     pub async_status_index: u32,
-    /// Never looked at.
+    /// Never read.
     pub pad: u32,
 }
 
@@ -208,7 +208,7 @@ pub struct CmdInlineCopy {
     pub current_status: u32,
     /// Slot of the status array, for asynchronous requests.
     pub async_status_index: u32,
-    /// Never looked at.
+    /// Never read.
     pub pad: u32,
 }
 
@@ -234,7 +234,7 @@ pub struct CmdInlineCopyBounded {
     pub current_status: u32,
     /// Slot of the status array, for asynchronous requests.
     pub async_status_index: u32,
-    /// Never looked at.
+    /// Never read.
     pub pad: u32,
 }
 
@@ -248,7 +248,7 @@ pub struct CmdInitSend {
     pub send_iovec_nr: u32,
     /// Bits of [`FLAG_ANY_CREATE_MASK`]; others are ignored.
     pub flags: u32,
-    /// Out: cookie of a single-use region that others may read.
+    /// Out: cookie of a single-use region that other processes may read.
     pub send_cookie: Cookie,
 }
 
@@ -266,7 +266,7 @@ pub struct CmdInitAsyncRecv {
     pub send_cookie: Cookie,
     /// Bits of [`FLAG_ANY_COPY_MASK`]; others are ignored.
     pub flags: u32,
-    /// Never looked at.
+    /// Never read.
     pub pad: u32,
 }
 
@@ -284,14 +284,14 @@ pub struct CmdSyncRecv {
     pub send_cookie: Cookie,
     /// Bits of [`FLAG_ANY_COPY_MASK`]; others are ignored.
     pub flags: u32,
-    /// Never looked at.
+    /// Never read.
     pub pad: u32,
 }
 
 /// Magic byte of every KNEM ioctl.
 pub const CMD_MAGIC: u32 = b'K' as u32;
 
-/// How `_IOC` places the direction, which differs between architectures (asm/ioctl.h).
+/// Encoding of the direction in `_IOC`, which differs between architectures (asm/ioctl.h).
 #[cfg(not(any(
     target_arch = "powerpc",
     target_arch = "powerpc64",
@@ -306,7 +306,7 @@ mod ioc {
     pub(super) const DIR_SHIFT: u32 = 30;
 }
 
-/// How `_IOC` places the direction, which differs between architectures (asm/ioctl.h).
+/// Encoding of the direction in `_IOC`, which differs between architectures (asm/ioctl.h).
 #[cfg(any(
     target_arch = "powerpc",
     target_arch = "powerpc64",
@@ -326,9 +326,9 @@ const fn command<T>(direction: u32, nr: u32) -> u32 {
     (direction << ioc::DIR_SHIFT) | ((size_of::<T>() as u32) << 16) | (CMD_MAGIC << 8) | nr
 }
 
-/// Ask for the driver's version and features.
+/// Get the driver's version and features.
 pub const CMD_GET_INFO: u32 = command::<CmdInfo>(ioc::WRITE, 0x10);
-/// Choose where the kernel thread may run.
+/// Set the CPUs of the worker thread.
 pub const CMD_BIND_OFFLOAD: u32 = command::<CmdBindOffload>(ioc::READ, 0x11);
 /// Declare memory to send (old).
 pub const CMD_INIT_SEND: u32 = command::<CmdInitSend>(ioc::READ | ioc::WRITE, 0x20);
@@ -349,7 +349,7 @@ pub const CMD_COPY_BOUNDED: u32 = command::<CmdCopyBounded>(ioc::READ, 0x34);
 /// Copy between the caller's memory and a region, a given length at most.
 pub const CMD_INLINE_COPY_BOUNDED: u32 = command::<CmdInlineCopyBounded>(ioc::READ, 0x35);
 
-/// Shape of a structure: its C name, size in bytes, and each field's C name, offset and size.
+/// Layout of a structure: its C name, size in bytes, and each field's C name, offset and size.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
     /// Name in C, `struct` included.
@@ -360,7 +360,7 @@ pub struct Layout {
     pub fields: &'static [(&'static str, usize, usize)],
 }
 
-/// Asserts a structure's size and offsets here, and describes them for the header's test.
+/// Asserts a structure's size and offsets, and describes them for the header's test.
 macro_rules! layout {
     ($table:ident, $rust:ident, $c:literal, $size:literal, { $($field:ident: $ty:ty = $offset:literal),* $(,)? }) => {
         const _: () = assert!(size_of::<$rust>() == $size);

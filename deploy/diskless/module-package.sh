@@ -1,19 +1,19 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
 #
-# Builds packages of the module that DKMS has built here for a kernel, for machines that build nothing: .deb where knem2-dkms is a Debian package,
-# .rpm where rpm installed it. The module keeps its signature.
+# Builds packages of the module that DKMS has built on this machine for a kernel, for machines without a compiler: .deb
+# if knem2-dkms is a Debian package, .rpm if rpm installed it. The module keeps its signature.
 #
 #     sh module-package.sh KERNEL [DIRECTORY]
 #
-# The packages go to DIRECTORY (default: here); their names are printed, one a line:
+# The packages are written to DIRECTORY (default: the working directory); their names are printed, one on each line:
 #
 #   .deb                   .rpm
-#   knem-modules-KERNEL    kmod-knem-KERNEL   the module; requires the very kernel that it was built for
-#   knem-modules-FLAVOUR   kmod-knem-latest   requires the module of the newest kernel: follows the kernel through upgrades
+#   knem-modules-KERNEL    kmod-knem-KERNEL   the module; requires exactly the kernel that it was built for
+#   knem-modules-FLAVOUR   kmod-knem-latest   requires the module of the newest kernel, also after upgrades
 #   knem-modules-common                       loads the module at boot
 #
-# The first stands in for the package of the driver's sources, which it cannot be installed with.
+# The first replaces the package of the driver's sources, and conflicts with it.
 set -eu
 umask 022
 
@@ -28,13 +28,13 @@ directory=${2:-.}
 load=usr/lib/modules-load.d/knem.conf
 
 module=$(modinfo -k "$kernel" -F filename knem 2>/dev/null) ||
-    fail "there is no module knem for kernel $kernel here; dkms autoinstall -k $kernel builds it, or says why it cannot be"
-[ -d "$directory" ] || fail "there is no directory $directory"
+    fail "there is no module knem for kernel $kernel. To build it, or see why it cannot be built: dkms autoinstall -k $kernel"
+[ -d "$directory" ] || fail "$directory is not a directory"
 directory=$(cd "$directory" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# place DIRECTORY: the module and what loads it, as they are on the machines.
+# place DIRECTORY, load DIRECTORY: copy the module, and the file that loads it at boot.
 place() {
     mkdir -p "$work/root$1"
     cp "$module" "$work/root$1/"
@@ -44,7 +44,7 @@ load() {
     cat "/$load" >"$1/$load" 2>/dev/null || echo knem >"$1/$load"
 }
 
-# deb NAME ARCHITECTURE DESCRIPTION [FIELD]...: packs $work/root, which it empties.
+# deb NAME ARCHITECTURE DESCRIPTION [FIELD]...: packs $work/root, and removes it.
 deb() {
     mkdir -p "$work/root/DEBIAN" "$work/root/usr/share/doc/$1"
     [ ! -r /usr/share/doc/knem2-dkms/copyright ] || cp /usr/share/doc/knem2-dkms/copyright "$work/root/usr/share/doc/$1/"
@@ -72,7 +72,7 @@ debs() {
     [ -n "$owner" ] || fail "no package has kernel $kernel"
     # shellcheck disable=SC2016 # for dpkg-query
     owner_version=$(dpkg-query -W -f='${Version}' "$owner")
-    # A kernel's update may keep its name: the version of both is the package's.
+    # A kernel update may keep the kernel's name: the version has that of the kernel's package, too.
     version=$driver+${owner_version#*:}
     architecture=$(dpkg --print-architecture)
     flavour=$(echo "$kernel" | sed 's/^[^-]*-\([0-9]*-\)*//')
@@ -93,7 +93,7 @@ EOF
 
     mkdir -p "$work/root/usr"
     deb "knem-modules-$flavour" "$architecture" "driver for the newest kernel
- Depends on the module for the newest kernel $flavour there is one for." "Depends: knem-modules-$kernel (= $version)"
+ Depends on the module for the newest kernel $flavour that has one." "Depends: knem-modules-$kernel (= $version)"
 
     load "$work/root"
     deb knem-modules-common all "loading at boot
@@ -101,20 +101,20 @@ EOF
 }
 
 rpms() {
-    command -v rpmbuild >/dev/null || fail "rpmbuild is missing; the package rpm-build has it (Debian: rpm)"
+    command -v rpmbuild >/dev/null || fail "rpmbuild is missing. Install the package rpm-build (Debian: rpm)"
     for file in vmlinuz modules.builtin modules.order kernel; do
         owner=$(rpm -qf "/lib/modules/$kernel/$file" 2>/dev/null) && break
         owner=
     done
     owner=$(echo "$owner" | head -n 1)
     [ -n "$owner" ] || fail "no package has kernel $kernel"
-    # What the distribution's kernels provide for it, or the kernel's own package at exactly this version.
+    # What the distribution's kernels provide for this purpose, or the kernel's own package at exactly this version.
     requires=$(rpm -q --provides "$owner" | grep -Fx -e "kernel-core-uname-r = $kernel" -e "kernel-uname-r = $kernel" | sort | head -n 1)
     [ -n "$requires" ] || requires=$(rpm -q --qf '%{NAME} = %{VERSION}-%{RELEASE}' "$owner")
     source=$(rpm -q --whatprovides dkms-knem)
     driver_release=$(rpm -q --qf '%{RELEASE}' "$source")
     release=$driver_release.$(echo "$kernel" | tr - .)
-    # What comes after the architecture (+rt, +64k) or, as on SUSE, last (-default) is the kind of kernel.
+    # The suffix after the architecture (+rt, +64k) or, as on SUSE, at the end (-default) is the kernel variant.
     case $kernel in
     *."$(uname -m)"+*) variant=-${kernel##*+} ;;
     *."$(uname -m)") variant= ;;
@@ -125,7 +125,7 @@ rpms() {
     place "/lib/modules/$kernel/extra/knem"
     load "$work/root"
     cat >"$work/spec" <<EOF
-# Stripping takes the signature away.
+# Stripping would remove the signature.
 %global debug_package %{nil}
 %global __os_install_post %{nil}
 Name: kmod-knem-$kernel
@@ -149,7 +149,7 @@ Summary: Single-copy transfers between processes: driver for the newest kernel
 Requires: kmod-knem-$kernel = $driver-$release
 
 %description -n kmod-knem-latest$variant
-Requires the module for the newest kernel there is one for.
+Requires the module for the newest kernel that has one.
 
 %install
 cp -a "$work/root/." "%{buildroot}"
@@ -183,5 +183,5 @@ if driver=$(dpkg-query -W -f='${Version}' knem2-dkms 2>/dev/null) && [ -n "$driv
 elif driver=$(rpm -q --qf '%{VERSION}' --whatprovides dkms-knem 2>/dev/null); then
     rpms
 else
-    fail "the package with the driver's sources is not installed here: neither dpkg nor rpm has it"
+    fail "the package knem2-dkms is not installed: neither dpkg nor rpm lists it"
 fi

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: CECILL-B
 #
 # nix-build --arg src ./knem-2.0.0.tar.gz -A tools      the command, the header and the pkg-config file
-# nix-build --arg src ./knem-2.0.0.tar.gz -A module     the module for `kernel`; boot.extraModulePackages of NixOS takes it
+# nix-build --arg src ./knem-2.0.0.tar.gz -A module     the module for `kernel`; for boot.extraModulePackages of NixOS
 #
-# The tarball is that of `make dist`, which has the crates. The module is built on the kernel's own Rust crate (CONFIG_RUST): rustc of nixpkgs has no
-# sources of its core library, of which the object for other kernels is compiled. Only the syntax is checked: nixpkgs was not available to build it.
+# `make dist` builds the tarball, which includes the crates. The module is built on the kernel's own Rust crate
+# (CONFIG_RUST): rustc of nixpkgs lacks the sources of its core library, which the object for other kernels needs. Only
+# the syntax is checked: nixpkgs was not available to build it.
 {
   pkgs ? import <nixpkgs> { },
   kernel ? pkgs.linuxPackages.kernel,

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: CECILL-B */
 /*
- * pingpong.c: two processes of one machine exchange a message through KNEM, every byte of it checked.
+ * pingpong.c: two processes exchange a message through KNEM and check every byte.
  *
  *     cc -O2 $(pkg-config --cflags knem) -o pingpong pingpong.c && ./pingpong
  *
  * The parent declares a region; the child copies it into its own memory (ping), changes it, and copies it back (pong).
- * Then it does both again asynchronously: the driver's thread copies, and the child waits for an event.
- * Exit status: 0 if every byte is right, 1 if not, 77 if KNEM is not there. docs/guide.md explains the parts.
+ * Then it does both again asynchronously: the context's worker thread copies, and the child waits for an event.
+ * Exit status: 0 if every byte is right, 1 if not, 77 if KNEM is not available. docs/guide.md explains the parts.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@ static void die(const char *what)
 }
 
 /* [open] */
-/* Opens KNEM; returns -1 where it cannot be used, and the program should do without. */
+/* Opens KNEM. Returns -1 if it is not usable: the program then uses another path. */
 static int knem_open(void)
 {
 	struct knem_cmd_info info;
@@ -45,7 +45,7 @@ static int knem_open(void)
 /* [/open] */
 
 /* [create] */
-/* Declares memory as a region that may be read and written; returns its cookie, or 0. */
+/* Declares memory as a readable and writable region. Returns its cookie, or 0. */
 static knem_cookie_t knem_region(int fd, void *memory, size_t length)
 {
 	struct knem_cmd_param_iovec iovec = { .base = (uintptr_t)memory, .len = length };
@@ -62,7 +62,7 @@ static knem_cookie_t knem_region(int fd, void *memory, size_t length)
 /* [/create] */
 
 /* [copy] */
-/* Copies between a region, from an offset on, and memory of our own. Returns 0, or -1 with errno. */
+/* Copies between a region, starting at an offset, and local memory. Returns 0, or -1 with errno. */
 static int knem_copy(int fd, knem_cookie_t region, size_t offset, void *memory, size_t length, int write)
 {
 	struct knem_cmd_param_iovec iovec = { .base = (uintptr_t)memory, .len = length };
@@ -77,7 +77,7 @@ static int knem_copy(int fd, knem_cookie_t region, size_t offset, void *memory, 
 	if (ioctl(fd, KNEM_CMD_INLINE_COPY, &copy) < 0)
 		return -1;
 	if (copy.current_status != KNEM_STATUS_SUCCESS) {
-		/* Our own memory could not be used. */
+		/* The local memory is not accessible. */
 		errno = EFAULT;
 		return -1;
 	}
@@ -86,7 +86,7 @@ static int knem_copy(int fd, knem_cookie_t region, size_t offset, void *memory, 
 /* [/copy] */
 
 /* [start] */
-/* Starts the same copy and returns at once; slot `slot` of the status array, and an event, tell the end of it. */
+/* Starts the same copy and returns. Its status goes to slot `slot`; an event signals its completion. */
 static int knem_start(int fd, knem_cookie_t region, size_t offset, void *memory, size_t length, int write,
 		      unsigned int slot)
 {
@@ -106,7 +106,7 @@ static int knem_start(int fd, knem_cookie_t region, size_t offset, void *memory,
 /* [/start] */
 
 /* [wait] */
-/* Waits for the end of one request. Returns its slot, or -1. */
+/* Waits for the completion of one request. Returns its slot, or -1. */
 static int knem_wait(int fd, int epoll, const volatile knem_status_t *array)
 {
 	struct epoll_event ready;
@@ -117,7 +117,7 @@ static int knem_wait(int fd, int epoll, const volatile knem_status_t *array)
 			return -1;
 	if (read(fd, &slot, sizeof(slot)) != sizeof(slot))
 		return -1;
-	/* The slot was final before its event came. */
+	/* The slot is final before its event is queued. */
 	if (__atomic_load_n(&array[slot], __ATOMIC_ACQUIRE) != KNEM_STATUS_SUCCESS)
 		return -1;
 	return (int)slot;
@@ -162,7 +162,7 @@ static int child(knem_cookie_t region)
 		die("copy to the region");
 
 	/* [async] */
-	/* One byte for each request that can be in flight; the kernel rounds up to whole pages. */
+	/* One byte for each request in flight; the kernel rounds up to whole pages. */
 	knem_status_t *array = mmap(NULL, SLOTS, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
 				    KNEM_STATUS_ARRAY_FILE_OFFSET);
 	int epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -170,7 +170,7 @@ static int child(knem_cookie_t region)
 
 	if (array == MAP_FAILED || epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &readable) < 0)
 		die("status array");
-	/* The message comes in parts, all of which are in flight at the same time. */
+	/* The message is split into parts, which are all in flight at the same time. */
 	memset(memory, 0, LENGTH);
 	for (unsigned int part = 0; part < ROUNDS; part++) {
 		size_t start = part * (LENGTH / ROUNDS);
@@ -187,7 +187,7 @@ static int child(knem_cookie_t region)
 	fill(memory, 2);
 	if (knem_start(fd, region, 0, memory, LENGTH, 1, 7) < 0 || knem_wait(fd, epoll, array) != 7)
 		die("pong");
-	/* Leaving closes the file; nothing is in flight any more. */
+	/* Exiting closes the device; no request is in flight any more. */
 	return 0;
 }
 
@@ -209,7 +209,7 @@ int main(void)
 	if (!region)
 		die("region");
 
-	/* The cookie is all that the other process needs. Here it inherits it; others are sent it. */
+	/* The other process needs only the cookie. Here it inherits the cookie; other programs send it. */
 	pid = fork();
 	if (pid < 0)
 		die("fork");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! The Debian archive as it is today: which mirror, and a verified copy of the package lists of each distribution.
+//! The Debian archive: the mirror, and a verified copy of the current package lists of each distribution.
 //!
-//! The mirror comes from the machine's own apt configuration, or from `KNEM_MIRROR`. The lists are fetched by the machine's
-//! apt into directories of ours, so that signatures, proxies and credentials are apt's business. They are then kept as
-//! unchangeable snapshots that every chroot reads: what was resolved is what gets installed.
+//! The mirror comes from the machine's own apt configuration, or from `KNEM_MIRROR`. The lists are fetched by the
+//! machine's apt into separate directories, so that apt handles signatures, proxies and credentials. They are then kept
+//! as immutable snapshots that every chroot reads, so that the resolved versions are those that are installed.
 
 use std::env;
 use std::fs;
@@ -26,7 +26,8 @@ pub struct Distribution {
     pub suites: &'static [&'static str],
 }
 
-/// The releases that kernels are taken from, oldest first. A mirror may have dropped an old one; it must have the newest.
+/// The releases that kernels are taken from, oldest first. A mirror may have dropped an old one; it must have the
+/// newest.
 pub const DISTRIBUTIONS: [Distribution; 3] = [
     Distribution { name: "bullseye", suites: &["bullseye"] },
     Distribution { name: "bookworm", suites: &["bookworm", "bookworm-backports"] },
@@ -39,10 +40,10 @@ pub const NEWEST: &str = "trixie";
 /// The suite of the newest kernels.
 pub const BACKPORTS: &str = "trixie-backports";
 
-/// Part of the snapshots' keys: to be raised when what is kept in them changes.
+/// Part of the snapshots' keys. Raise it when their contents change.
 const RECIPE: &str = "2";
 
-/// How long a copy of the lists counts as today's.
+/// Age up to which a copy of the lists is current.
 const FRESH: Duration = Duration::from_secs(6 * 3600);
 
 /// Snapshots of the archive's package lists.
@@ -55,7 +56,7 @@ pub struct Archive {
 /// A snapshot of the package lists of one distribution.
 #[derive(Debug)]
 pub struct Lists {
-    /// Whose lists.
+    /// The distribution.
     pub distribution: &'static Distribution,
     mirror: String,
     /// The snapshot: `lists/` as apt keeps them, `linux` the paragraphs of all kernel packages.
@@ -151,7 +152,7 @@ impl Lists {
         sources(&self.mirror, self.distribution)
     }
 
-    /// What identifies the main suite's state: its Release file's date, which changes with a point release.
+    /// Identifies the state of the main suite: the date of its Release file, which changes with a point release.
     pub fn date(&self) -> Result<String> {
         fs::read_to_string(self.snapshot.join("date")).context("the snapshot has no date")
     }
@@ -177,7 +178,7 @@ fn sources(mirror: &str, distribution: &Distribution) -> String {
     distribution.suites.iter().map(line).collect::<Vec<_>>().concat()
 }
 
-/// The address this machine takes Debian's packages from.
+/// Returns the address of this machine's Debian mirror.
 fn configured_mirror() -> Result<String> {
     if host::find("apt-get").is_none() {
         bail!("this machine has no apt to learn a Debian mirror from: set KNEM_MIRROR to one");
@@ -191,7 +192,7 @@ fn configured_mirror() -> Result<String> {
     };
     let mut mirror = pick_mirror(&targets()?);
     if mirror.is_none() {
-        // apt names only what it has fetched, which on a fresh machine is nothing.
+        // apt lists only what it has fetched, which is nothing on a new machine.
         host::refresh_package_lists()?;
         mirror = pick_mirror(&targets()?);
     }
@@ -207,7 +208,7 @@ fn pick_mirror(text: &str) -> Option<String> {
         .filter(|row: &Vec<&str>| row.len() == 5 && row[0] == "Packages")
         .collect();
     let proper = |row: &&Vec<&str>| row[2] == "Debian" && row[3] == "Debian";
-    // A mirror may leave the origin out: only the suite's name can tell then.
+    // A mirror may omit the origin: then only the suite's name identifies it.
     let likely = |row: &&Vec<&str>| {
         const RELEASES: [&str; 6] = ["bookworm", "trixie", "forky", "sid", "stable", "unstable"];
         row[2].is_empty() && RELEASES.contains(&row[4])
@@ -215,7 +216,7 @@ fn pick_mirror(text: &str) -> Option<String> {
     rows.iter().find(proper).or_else(|| rows.iter().find(likely)).map(|row| row[1].to_owned())
 }
 
-/// The machine's apt, working in a directory of ours with our sources only.
+/// The machine's apt in a separate directory, with separate sources.
 struct PrivateApt {
     home: PathBuf,
     suites: &'static [&'static str],
@@ -250,7 +251,7 @@ impl PrivateApt {
             "APT::Architecture=amd64".to_owned(),
             "APT::Architectures=amd64".to_owned(),
             "APT::Update::Error-Mode=any".to_owned(),
-            // The unprivileged user of apt may not look into a home directory.
+            // The unprivileged user of apt may not read a home directory.
             "APT::Sandbox::User=root".to_owned(),
         ] {
             command.arg("-o").arg(option);
@@ -268,13 +269,13 @@ impl PrivateApt {
         SystemTime::now().duration_since(time).ok()
     }
 
-    /// The last snapshot, if it is still there.
+    /// Returns the last snapshot, if it still exists.
     fn known(&self, cache: &Cache) -> Option<PathBuf> {
         let key = fs::read_to_string(self.home.join("current")).ok()?;
         cache.find("snapshot", &[RECIPE, &key])
     }
 
-    /// Makes a snapshot of what was fetched.
+    /// Takes a snapshot of the fetched lists.
     fn keep(&self, cache: &Cache) -> Result<PathBuf> {
         let mut key = String::new();
         let mut date = String::new();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! Cache by content: what an entry was made from is its name, so a stale entry is never found and a complete one is never remade.
+//! Content-addressed cache: the name of an entry is the hash of its inputs, so a stale entry is never found and a
+//! complete one is never rebuilt.
 //!
-//! An entry is made in a sibling directory and renamed when it is whole; a run that dies half-way leaves only a
-//! sibling that the next run removes. A lock file beside the entry makes two runs share one build.
+//! An entry is built in a temporary directory and renamed when it is complete; the next run removes the temporary
+//! directory of an interrupted run. A lock file for each entry makes two runs share one build.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Uses `root`, which is made when the first entry is.
+    /// Uses `root`, which is created with the first entry.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
@@ -33,12 +34,12 @@ impl Cache {
         Ok(path)
     }
 
-    /// Where the entry for this key is, or would be.
+    /// Returns the path of the entry for this key, whether it exists or not.
     pub fn path(&self, kind: &str, key_material: &[&str]) -> PathBuf {
         self.root.join(kind).join(digest(key_material))
     }
 
-    /// The entry if it is there; looking at it counts as use.
+    /// Returns the entry if it exists, and marks it as used.
     pub fn find(&self, kind: &str, key_material: &[&str]) -> Option<PathBuf> {
         let path = self.path(kind, key_material);
         if !path.is_dir() {
@@ -71,7 +72,7 @@ impl Cache {
         step(&format!("{what} ..."));
         let start = Instant::now();
         if let Err(error) = build(&unfinished) {
-            // The removal is a courtesy: the next run does it anyhow.
+            // If this fails, the next run removes it.
             let _ = remove(&unfinished);
             return Err(error.context(format!("{what} failed")));
         }
@@ -103,7 +104,7 @@ impl Cache {
         for entry in fs::read_dir(self.directory(kind)?)? {
             let path = entry?.path();
             let unfinished = path.extension().is_some();
-            // Another run may be tidying up too.
+            // Another run may be cleaning up too.
             if let (false, Ok(metadata)) = (unfinished, path.metadata()) {
                 entries.push((metadata.modified()?, path));
             }
@@ -113,7 +114,7 @@ impl Cache {
         for (_, path) in entries.into_iter().skip(count) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let _lock = self.lock(kind, &name)?;
-            // Under another name first: half an entry must not be found.
+            // Renamed first: an incomplete entry must not be found.
             let doomed = path.with_extension("unfinished");
             fs::rename(&path, &doomed)?;
             remove(&doomed)?;
@@ -171,7 +172,7 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// Removes a tree that may not be there.
+/// Removes a tree, if it exists.
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

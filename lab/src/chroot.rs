@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Running commands inside a Debian tree: own process and mount namespaces, a small /dev, apt fed from our cache.
+//! Running commands in a Debian tree: separate process and mount namespaces, a minimal /dev, and apt with the cache.
 
 use std::env;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use crate::archive::{self, Archive};
 use crate::cache::Cache;
 use crate::namespace::{directory, Mount, Upper};
 
-/// A tree prepared for running commands in it; everything is undone when this goes.
+/// A tree prepared for running commands in it. Dropping it undoes all mounts.
 #[derive(Debug)]
 pub struct Chroot {
     root: PathBuf,
@@ -31,19 +31,20 @@ impl Chroot {
     /// Prepares the tree at `root`.
     ///
     /// # Errors
-    /// When something cannot be mounted, as a rule for want of root's rights or of [`crate::namespace::enter`].
+    /// When a mount fails, usually without root or without [`crate::namespace::enter`].
     pub fn enter(root: &Path, archive: &Archive, cache: &Cache) -> Result<Self> {
         Self::enter_with_lists(root, archive, cache, None)
     }
 
-    /// As [`enter`](Self::enter), but what apt learns of repositories is kept in `lists`, for the next time this tree is entered.
+    /// As [`enter`](Self::enter), but what apt learns of repositories is kept in `lists`, for the next time this tree
+    /// is entered.
     ///
     /// # Errors
     /// As [`enter`](Self::enter).
     pub fn enter_with_lists(root: &Path, archive: &Archive, cache: &Cache, lists: Option<&Path>) -> Result<Self> {
         {
             let _turn = cache.lock("debs", "tidying")?;
-            // What a run left that was killed.
+            // Left by a killed run.
             cache.remove_older("scratch", Duration::from_secs(24 * 3600))?;
             // Packages of kernels that have left the archive.
             cache.remove_older("debs", Duration::from_secs(60 * 24 * 3600))?;
@@ -53,7 +54,7 @@ impl Chroot {
             Mount::special(
                 "sysfs",
                 &root.join("sys"),
-                // Read-only: udev's tools in the tree must not stir the machine's own devices.
+                // Read-only: udev's tools in the tree must not change the machine's devices.
                 MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC,
                 "",
             )?,
@@ -63,7 +64,8 @@ impl Chroot {
         mounts.extend(devices(&root.join("dev"))?);
         mounts.extend(network(root)?);
 
-        // apt locks its archives and does not wait for another apt. So each has a directory of its own, above the packages known.
+        // apt locks its archives and does not wait for another apt. So each has a directory of its own, above the
+        // packages known.
         let debs = cache.directory("debs")?;
         directory(&debs.join("partial"))?;
         mounts.push(above(&debs, &scratch.path().join(DEBS), &root.join("var/cache/apt/archives"))?);
@@ -80,10 +82,10 @@ impl Chroot {
                 "Acquire::Retries=3",
                 "Acquire::GzipIndexes=true",
                 "APT::Keep-Downloaded-Packages=true",
-                // apt's unprivileged user may not look into the cache's directories.
+                // apt's unprivileged user may not read the cache's directories.
                 "APT::Sandbox::User=root",
                 "Dpkg::Use-Pty=0",
-                // Nothing here survives a power cut anyhow.
+                // Durability is not needed.
                 "DPkg::Options::=--force-unsafe-io",
             ]
             .map(str::to_owned),
@@ -148,7 +150,7 @@ fn above(what: &Path, place: &Path, at: &Path) -> Result<Mount> {
     Mount::overlay(&[what], Some(Upper { upper: &upper, work: &work }), at)
 }
 
-/// A command to run in a tree, knowing nothing of this machine. Its processes end with it.
+/// Creates a command to run in a tree, with an environment independent of this machine. Its processes end with it.
 pub(crate) fn command_in(root: &Path, program: &str) -> Command {
     let mut command = Command::new("unshare");
     command
@@ -161,7 +163,7 @@ pub(crate) fn command_in(root: &Path, program: &str) -> Command {
         ("HOME", "/root"),
         ("LANG", "C.UTF-8"),
         ("DEBIAN_FRONTEND", "noninteractive"),
-        // The kernels here are booted with an initramfs of our own.
+        // The lab boots kernels with its own initramfs.
         ("INITRD", "No"),
     ]);
     command

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Programs of the host: each is known with the Debian package that has it. What is missing is named with the command that installs it;
-//! that command is run only in CI and where it is part of the task ([`allow_installing`]).
+//! Programs of the host, each with the Debian package that contains it. For a missing program the command that installs
+//! it is printed; it is run only in CI and in tasks that include it ([`allow_installing`]).
 
 use std::collections::BTreeSet;
 use std::env;
@@ -13,7 +13,7 @@ use nix::unistd::geteuid;
 
 use crate::run;
 
-/// What may be asked for, and the package it is in. A path stands for a file that is no program.
+/// Programs and the packages that contain them. A path stands for a file that is not a program.
 const PACKAGES: &[(&str, &str)] = &[
     ("apt-ftparchive", "apt-utils"),
     ("ar", "binutils"),
@@ -37,6 +37,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("pkg-config", "pkgconf"),
     ("qemu-system-aarch64", "qemu-system-arm"),
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("reuse", "reuse"),
     ("rpmsign", "rpm"),
     ("rustfmt", "rustfmt"),
     ("tar", "tar"),
@@ -115,7 +116,7 @@ pub fn command(tool: &str) -> Command {
     Command::new(find(tool).unwrap_or_else(|| PathBuf::from(tool)))
 }
 
-/// Says what to do when the caller is not root; what needs it is named.
+/// Fails with a remedy if the caller is not root. `what` names what needs root.
 pub fn need_root(what: &str) -> Result<()> {
     if geteuid().is_root() {
         return Ok(());

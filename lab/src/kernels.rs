@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Which kernels the archive offers, and what a series or a release stands for.
+//! The kernels in the archive, and the lookup of a kernel by series or release.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ const FIRST_WITH_RUST: &str = "7.2";
 /// A kernel that can be installed and built for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kernel {
-    /// As `uname -r` says it, such as `7.2.12+deb13-amd64`.
+    /// As `uname -r` prints it, such as `7.2.12+deb13-amd64`.
     pub release: String,
     /// Its series, such as `7.2`.
     pub series: String,
@@ -42,7 +42,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// What boots it, what modules are built with, and what follows the newest.
+    /// Packages of the image, of the headers, and metapackages.
     pub fn packages(&self) -> Vec<String> {
         [self.image.as_slice(), &self.headers, &self.meta].concat()
     }
@@ -122,7 +122,7 @@ pub fn offered(distribution: &'static str, text: &str) -> Vec<Kernel> {
                 version: version.to_owned(),
                 image,
                 headers: vec![format!("{name}={version}")],
-                // Before there was Rust in it, nothing of the source is needed.
+                // Without Rust the source is not needed.
                 source: (compare(&series, FIRST_WITH_RUST) != Ordering::Less && has(&source, version))
                     .then(|| format!("{source}={version}")),
                 signed: signed.is_some(),
@@ -181,8 +181,8 @@ fn unsigned_image(release: &str, version: &str, has: impl Fn(&str, &str) -> bool
     parts.iter().all(|part| has(part, version)).then(|| parts.iter().map(|part| format!("{part}={version}")).collect())
 }
 
-/// The kernel that `wanted` means: a release by its full name, or the newest of a series, in the newest distribution that has one.
-/// `6.12-rt` is a flavour of a series.
+/// The kernel that `wanted` means: a release by its full name, or the newest of a series, in the newest distribution
+/// that has one. `6.12-rt` is a flavour of a series.
 pub fn resolve<'a>(offered: &'a [Kernel], wanted: &str) -> Result<&'a Kernel> {
     if let Some(kernel) = offered.iter().find(|kernel| kernel.release == wanted) {
         return Ok(kernel);

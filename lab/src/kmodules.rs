@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Kernel modules that only tests have: built for a kernel of the lab, and brought into a machine that boots it.
+//! Kernel modules for tests: built for a kernel of the lab, and copied to a machine that boots it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,19 +14,20 @@ use crate::namespace::directory;
 use crate::run;
 use crate::vm::Add;
 
-/// Part of the keys: to be raised when the way a module is built changes and its inputs do not tell.
+/// Part of the cache keys. Raise it when the build of a module changes in a way that its inputs do not show.
 const RECIPE: &str = "1";
 
 /// The DMA engine that the tests of DMA offload need.
 pub const DMA_ENGINE: &str = "tests/dma";
 
-/// Where tests find the modules.
+/// Directory of the modules in the machine.
 const PLACE: &str = "/usr/local/lib/knem";
 
-/// How many builds are kept.
+/// Number of builds that are kept.
 const KEPT: usize = 20;
 
-/// Builds the kernel module whose sources are in a directory of the repository, in C and with a Kbuild; returns the .ko.
+/// Builds the kernel module whose sources are in a directory of the repository, in C and with a Kbuild; returns the
+/// .ko.
 pub fn build(lab: &Lab, kernel: &Kernel, sources: &str) -> Result<PathBuf> {
     let sources = lab.workspace.file(sources);
     let stack = lab.userlands().with_kernel(kernel)?;
@@ -58,14 +59,14 @@ pub fn build(lab: &Lab, kernel: &Kernel, sources: &str) -> Result<PathBuf> {
     module_in(&entry)
 }
 
-/// As [`build`], to be brought into a machine.
+/// As [`build`], as an addition to a machine.
 pub fn add(lab: &Lab, kernel: &Kernel, sources: &str) -> Result<Add> {
     let path = build(lab, kernel, sources)?;
     let name = path.file_name().context("a module has a name")?.to_string_lossy().into_owned();
     Ok(Add { path, destination: destination(&name) })
 }
 
-/// Where a module of this name is brought in.
+/// Returns the path of a module of this name in the machine.
 pub fn destination(name: &str) -> PathBuf {
     Path::new(PLACE).join(name)
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What every command on kernels needs at hand: the archive as it is today, the layers, and what the driver supports.
+//! Common state of all commands on kernels: the current archive, the layers, and the supported series.
 
 use std::path::Path;
 
@@ -15,19 +15,19 @@ use crate::userland::{Installed, Userlands, Way};
 use crate::vm::{self, Image, Options, Report};
 use crate::workspace::Workspace;
 
-/// The place where kernels are found, prepared and booted.
+/// Finds, prepares and boots kernels.
 #[derive(Debug)]
 pub struct Lab {
     /// The repository.
     pub workspace: Workspace,
-    /// Where its layers, images and kernels are kept between runs.
+    /// The cache of its layers, images and kernels.
     pub cache: Cache,
     archive: Archive,
     offered: Vec<Kernel>,
 }
 
 impl Lab {
-    /// Looks at the archive.
+    /// Reads the archive.
     pub fn open() -> Result<Self> {
         let workspace = Workspace::find()?;
         let cache = Cache::new(&workspace.cache);
@@ -46,7 +46,7 @@ impl Lab {
         &self.offered
     }
 
-    /// The old distributions that the mirror has no more.
+    /// The old distributions that the mirror no longer has.
     pub fn missing(&self) -> Vec<&'static str> {
         self.archive.missing()
     }
@@ -96,7 +96,7 @@ impl Lab {
         Chroot::enter_with_lists(tree, &self.archive, &self.cache, Some(lists))
     }
 
-    /// A directory for things that end with their owner, on the disk that the layers are on.
+    /// Creates a temporary directory on the disk of the layers, which is removed with its owner.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -105,7 +105,7 @@ impl Lab {
         Ok(tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(scratch)?)
     }
 
-    /// Layers of this place.
+    /// The layers.
     pub fn userlands(&self) -> Userlands<'_> {
         Userlands::new(&self.workspace, &self.cache, &self.archive)
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
-//! The laboratory: stock kernels, prepared and booted.
+//! The laboratory: prepares and boots stock kernels.
 //!
-//! From below upwards: programs of the host and a cache; the Debian archive and its kernels; userlands in layers made of them; virtual
-//! machines and the debug kernel booting those. Packages come in as files.
+//! Bottom up: programs of the host and a cache; the Debian archive and its kernels; userlands in layers; virtual
+//! machines and the debug kernel, which boot those. Packages are passed in as files.
 
 pub mod archive;
 pub mod cache;

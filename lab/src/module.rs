@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The module as DKMS has built it: whether Rust code in it could bring the machine down.
+//! The module as built by DKMS: checks that its Rust code cannot panic.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub fn find(tree: &Path, release: &str) -> Option<PathBuf> {
     ["knem.ko", "knem.ko.xz", "knem.ko.zst"].iter().map(|name| directory.join(name)).find(|path| path.is_file())
 }
 
-/// What the module says about itself under a name: the first such line of its `.modinfo`.
+/// Returns the first value of a field of the module's `.modinfo`.
 pub fn information(path: &Path, name: &str) -> Result<Option<String>> {
     let (_, content) = decompressed(path)?;
     let file = object::File::parse(content.as_slice()).context("the module is no object file")?;
@@ -24,7 +24,7 @@ pub fn information(path: &Path, name: &str) -> Result<Option<String>> {
     Ok(text.split('\0').find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned))
 }
 
-/// Names that the module at `path` takes from the kernel.
+/// Returns the symbols that the module at `path` imports.
 pub fn undefined_symbols(path: &Path) -> Result<Vec<String>> {
     let (_, content) = decompressed(path)?;
     let file = object::File::parse(content.as_slice()).context("the module is no object file")?;
@@ -35,8 +35,8 @@ pub fn undefined_symbols(path: &Path) -> Result<Vec<String>> {
         .collect()
 }
 
-/// Fails if a name of Rust's panics is among them. A panic stops the machine, so none may be reachable; the compiler leaves out
-/// what it can prove never to happen, and the driver is written so that it can.
+/// Fails if a symbol of Rust's panics is among them. A panic stops the machine, so none may be reachable. The compiler
+/// removes panics that it can prove unreachable, and the driver is written so that it can.
 pub fn demand_no_panic(symbols: &[String]) -> Result<()> {
     if symbols.is_empty() {
         bail!("the module takes nothing from the kernel: that cannot be");

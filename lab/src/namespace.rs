@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Mounts that cannot be left behind: the process moves to a mount namespace of its own, which ends with it and its children.
+//! Mounts that end with the process: it moves to a private mount namespace, which ends with it and its children.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ use nix::sched::{unshare, CloneFlags};
 
 use crate::host;
 
-/// Enters the private namespace. To be called by the main thread before there are others: threads started later inherit it.
+/// Enters the private namespace. To be called by the main thread before there are others: threads started later inherit
+/// it.
 pub fn enter() -> Result<()> {
     static ENTERED: OnceLock<()> = OnceLock::new();
     if ENTERED.get().is_some() {
@@ -80,7 +81,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Nothing to do about a failure: the namespace's end unmounts it too.
+        // If this fails, the end of the namespace unmounts it.
         let _ = umount2(&self.at, MntFlags::MNT_DETACH);
     }
 }
@@ -94,13 +95,13 @@ pub struct Upper<'a> {
     pub work: &'a Path,
 }
 
-/// A path as an option of mount(2): the two characters that mean something there are escaped.
+/// Escapes the two special characters of a path for an option of mount(2).
 fn option_path(path: &Path) -> Result<String> {
     let text = path.to_str().context("a path is not UTF-8")?;
     Ok(text.replace('\\', r"\\").replace(':', r"\:").replace(',', r"\,"))
 }
 
-/// Makes a directory and those above it.
+/// Creates a directory and its parents.
 pub fn directory(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))
 }

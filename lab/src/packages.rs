@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The packages that are installed in machines here. Who builds them is none of the laboratory's business.
+//! The packages that are installed in machines. The laboratory does not build them.
 
 use std::path::PathBuf;
 

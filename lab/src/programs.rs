@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Programs of the workspace for the machines, below `/usr/local/bin`.
+//! Programs of the workspace for the machines, in `/usr/local/bin`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::run;
 use crate::vm::Add;
 use crate::workspace::Workspace;
 
-/// Where the machines have them.
+/// Their directory in the machines.
 const PLACE: &str = "/usr/local/bin";
 
 /// The profile in the top Cargo.toml that they are built with.

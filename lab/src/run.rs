@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Running other programs: one short line that says what runs, and an error that shows the command and its last words.
+//! Running other programs: a progress line, and an error with the command and the end of its output.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -10,10 +10,10 @@ use std::thread;
 
 use anyhow::{bail, Context, Result};
 
-/// How many of the last lines an error repeats.
+/// Number of the last lines that an error shows.
 const TAIL: usize = 40;
 
-/// The command as one would type it, environment left out.
+/// Formats the command as it would be typed, without its environment.
 pub fn shown(command: &Command) -> String {
     let mut text = command.get_program().to_string_lossy().into_owned();
     for word in command.get_args() {
@@ -53,7 +53,8 @@ pub fn quiet(command: &mut Command) -> Result<()> {
     watched(command, |_| {})
 }
 
-/// Runs `command` silently but hands each line of both its outputs to `see`, so that a caller can show the few that matter.
+/// Runs `command` silently but hands each line of both its outputs to `see`, so that a caller can show the few that
+/// matter.
 pub fn watched(command: &mut Command, see: impl Fn(&str) + Sync) -> Result<()> {
     let mut child = command
         .stdin(Stdio::null())

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! Debian userlands in layers, each made once: the distribution, Rust's toolchain where the driver is built on the `kernel` crate,
-//! a kernel on top of that, our packages on top of all.
+//! Debian userlands in layers, each built once: the distribution, Rust's toolchain if the driver is built on the
+//! `kernel` crate, a kernel, and the packages under test.
 //!
-//! A layer above the first is what an overlay's upper side received while apt ran in the tree; the whole is never copied
-//! until a disk image is made of it.
+//! A layer above the first is the upper directory of an overlay in which apt ran; the whole tree is copied only to a
+//! disk image.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,25 +25,25 @@ use crate::packages::Packages;
 use crate::workspace::Workspace;
 use crate::{module, run};
 
-/// Part of the keys: to be raised when the way a layer is made changes and its inputs do not tell.
+/// Part of the cache keys. Raise it when the build of a layer changes in a way that its inputs do not show.
 const RECIPE: &str = "3";
 
 /// What every userland has: a booted system's basics.
 const BASICS: &[&str] =
     &["busybox-static", "initramfs-tools", "iproute2", "kmod", "passwd", "procps", "systemd-sysv", "udev"];
 
-/// What knem2-dkms depends on, and what DKMS signs modules with. It stays apt's decision whether that is enough: the packages are
-/// installed with apt-get later, which brings what is missing here.
+/// Dependencies of knem2-dkms, and the program with which DKMS signs modules. apt-get installs the packages later, with
+/// any dependency that is missing here.
 const BUILDING: &[&str] = &["dkms", "gcc", "make", "openssl"];
 
-/// What builds the driver on the kernel's own `kernel` crate, or its object on the node.
+/// Packages for building the driver on the kernel's own `kernel` crate, or its object on the node.
 const RUST: &[&str] = &["bindgen", "rust-src", "rustc", "xz-utils"];
 
-/// What User Mode Linux is built with beyond that: KASAN together with Rust needs clang.
+/// Additional packages for building User Mode Linux: KASAN together with Rust needs clang.
 const UML_TOOLCHAIN: &[&str] =
     &["bc", "bison", "clang-19", "flex", "libc6-dev", "libelf-dev", "libssl-dev", "lld-19", "llvm-19", "patch"];
 
-/// What packages are built, checked and published with, so that its versions are Debian's and not the host's.
+/// Packages for building, checking and publishing packages, so that the versions are Debian's and not the host's.
 const PACKAGING: &[&str] = &[
     "cargo",
     "createrepo-c",
@@ -106,12 +106,12 @@ impl Way {
     }
 }
 
-/// What an installation of our packages left behind to be looked at.
+/// Results of an installation of the packages.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Installed {
     /// `dkms status` afterwards.
     pub dkms_status: String,
-    /// `dpkg --audit` afterwards: empty when all is well.
+    /// `dpkg --audit` afterwards: empty if all is OK.
     pub audit: String,
     /// The whole output of apt-get.
     pub log: String,
@@ -217,8 +217,9 @@ impl<'a> Userlands<'a> {
         Ok(below.above(&layer))
     }
 
-    /// A kernel's userland with our packages, installed by apt-get from a local repository; DKMS builds the module in it. Without a
-    /// way it is what a user gets who prepares for the best: with Rust's toolchain where the kernel is built with Rust.
+    /// A kernel's userland with our packages, installed by apt-get from a local repository; DKMS builds the module in
+    /// it. Without a way it is what a user gets who prepares for the best: with Rust's toolchain where the kernel is
+    /// built with Rust.
     ///
     /// # Errors
     /// When the layers cannot be made, or the kernel cannot be built for in this way.
@@ -284,8 +285,8 @@ impl<'a> Userlands<'a> {
         Ok((below.above(&layer), serde_json::from_str(&report)?))
     }
 
-    /// The distribution with what builds User Mode Linux. Beside the kernels' layers, not above them: those hold newer libraries
-    /// from backports, which the compilers of the distribution do not go with.
+    /// The distribution with what builds User Mode Linux. Beside the kernels' layers, not above them: those hold newer
+    /// libraries from backports, which the compilers of the distribution do not go with.
     pub fn with_uml_toolchain(&self) -> Result<Stack> {
         let below = self.with_toolchain(NEWEST)?;
         self.with_more(&below, "uml-toolchain", "compilers for User Mode Linux", UML_TOOLCHAIN)
@@ -367,8 +368,8 @@ impl<'a> Userlands<'a> {
         self.layer(stack, scratch.path(), work)
     }
 
-    /// Rust metadata made for a kernel: a directory with that of one release, as `/var/cache/knem/rust-metadata` has it. Making it
-    /// takes a minute or two, by installing our packages in a tree that is then forgotten.
+    /// Rust metadata made for a kernel: a directory with that of one release, as `/var/cache/knem/rust-metadata` has
+    /// it. Making it takes a minute or two, by installing our packages in a tree that is then forgotten.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -384,7 +385,8 @@ impl<'a> Userlands<'a> {
         })
     }
 
-    /// What the Rust metadata of a kernel depends on: the scripts that make it, the kernel and the compiler (in the stack).
+    /// What the Rust metadata of a kernel depends on: the scripts that make it, the kernel and the compiler (in the
+    /// stack).
     fn metadata(&self, kernel: &Kernel, below: &Stack) -> Result<Vec<String>> {
         let mut key = vec![kernel.version.clone(), below.key.clone()];
         let scripts = self.workspace.file("dkms");
@@ -436,7 +438,7 @@ fn debootstrap(lists: &Lists, packages: &str, tree: &Path) -> Result<()> {
     }
     command.arg("--aptopt=Acquire::Languages \"none\"");
     command.arg("--aptopt=Acquire::Retries \"3\"");
-    // As the installer of each of these releases does it, and mmdebstrap only for the newest.
+    // As the installer of each release does, and mmdebstrap for the newest only.
     command.arg(format!("--setup-hook={MERGED_USR}"));
     command.args([lists.distribution.name, &tree.to_string_lossy()]);
     for line in lists.sources().lines() {
@@ -466,8 +468,8 @@ fn show(known: &Path, at: &Path, scratch: &Path) -> Result<Mount> {
     Mount::overlay(&[known], Some(Upper { upper: &upper, work: &work }), at)
 }
 
-/// Makes our packages known to the tree's apt, as an administrator does, from a repository in the tree; another version's are
-/// known no longer.
+/// Makes our packages known to the tree's apt, as an administrator does, from a repository in the tree; another
+/// version's are known no longer.
 ///
 /// # Errors
 /// When apt cannot read the repository.
@@ -477,8 +479,8 @@ pub fn offer(tree: &Path, chroot: &Chroot, packages: &Packages) -> Result<()> {
     run::quiet(Command::new("cp").args(["-r", "-T"]).arg(&packages.repository).arg(&repository))?;
     let list = tree.join("etc/apt/sources.list.d/knem.list");
     fs::write(&list, format!("deb [trusted=yes] file:/{REPOSITORY} ./\n"))?;
-    // What apt knows of the former one goes: it does not take an older description in the place of a newer one, and of two versions of ours
-    // either may be the older.
+    // What apt knows of the former one goes: it does not take an older description in the place of a newer one, and of
+    // two versions of ours either may be the older.
     for entry in fs::read_dir(tree.join("var/lib/apt/lists"))? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().contains("knem-repository") {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Where things are: the repository, the one version number, the list of supported kernels, and the cache.
+//! The workspace: the repository, the version, the supported kernels, and the cache.
 
 use std::env;
 use std::fs;
@@ -13,11 +13,13 @@ use serde::Deserialize;
 pub struct Workspace {
     /// Top of the repository.
     pub root: PathBuf,
-    /// The one version number.
+    /// The version of all packages.
     pub version: String,
+    /// The project's address, empty if none is set.
+    pub repository: String,
     /// Kernel series the driver supports, oldest first, as in `7.2`.
     pub series: Vec<String>,
-    /// The one of them that is meant when none is named: that of the distribution itself.
+    /// The default series: that of the distribution.
     pub default_series: String,
     /// The first series whose `kernel` crate the driver can be built on.
     pub crate_from: String,
@@ -41,6 +43,7 @@ struct Table {
 #[derive(Deserialize)]
 struct Package {
     version: String,
+    repository: String,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +88,7 @@ impl Workspace {
         Ok(Self {
             root,
             version: manifest.workspace.package.version,
+            repository: manifest.workspace.package.repository,
             series: knem.kernel_series,
             default_series: knem.kernel_default,
             crate_from: knem.kernel_crate_from,

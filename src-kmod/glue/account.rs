@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What each user has of what is bounded: contexts, memory of status arrays and events, pinned memory.
+//! Accounts of the resources that are limited per user: contexts, memory of status arrays and events, pinned memory,
+//! worker threads.
 //!
-//! Lock: around the tree of users; a leaf. It is taken when a context is opened, and when the last use of an account ends.
+//! Lock: `USERS`, a spinlock and a leaf, protects the tree of users. It is taken when a context is opened and when the
+//! last use of an account ends.
 
 use crate::glue::{counters, ffi, gfp, params, task};
 use crate::logic::quota::{self, Tally};
@@ -14,7 +16,8 @@ use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 use kernel::sync::{global_lock, Arc};
 
 global_lock! {
-    // SAFETY: `Users::new` initialises it before the device can be opened.
+    // SAFETY: `Users::new` initialises the lock at module load, before the device can be opened, hence before any other
+    // use.
     unsafe(uninit) static USERS: SpinLock<Option<RBTree<u32, Arc<UserAccount>>>> = None;
 }
 
@@ -22,9 +25,10 @@ global_lock! {
 pub(crate) struct Users(());
 
 impl Users {
-    /// Makes the tree of users. Called once, before the device can be opened.
+    /// Creates the tree of users. Must be called once, before the device can be opened.
     pub(crate) fn new() -> Self {
-        // SAFETY: Called once, at load.
+        // SAFETY: `Knem::init` calls this function once, at module load, so that the lock is initialised once and
+        // before its first use.
         unsafe { USERS.init() };
         *USERS.lock() = Some(RBTree::new());
         Self(())
@@ -33,13 +37,13 @@ impl Users {
 
 impl Drop for Users {
     fn drop(&mut self) {
-        // Empty: each file is closed.
+        // The tree is empty, since every file is closed.
         let users = USERS.lock().take();
         drop(users);
     }
 }
 
-/// A sum that is compared with its bound before it grows.
+/// A sum that is compared with its limit before it grows.
 pub(crate) struct Quantity(Atomic<u64>);
 
 impl Tally for Quantity {
@@ -57,15 +61,15 @@ impl Quantity {
         Self(Atomic::new(sum))
     }
 
-    /// Adds `amount` unless the sum would exceed `most`; returns whether it was added. A refused attempt changes nothing, not
-    /// even for a moment.
+    /// Adds `amount` unless the sum would exceed `most`; returns whether it was added. A refused attempt never changes
+    /// the sum, not even temporarily.
     pub(crate) fn add_unless_over(&self, amount: u64, most: u64) -> bool {
         quota::add_unless_over(self, amount, most)
     }
 
-    /// Takes back what was added.
+    /// Subtracts an amount that was added.
     pub(crate) fn subtract(&self, amount: u64) {
-        // Nothing is taken back that was not added.
+        // This cannot fail: only amounts that were added are subtracted.
         let _ = quota::subtract_unless_under(self, amount, 0);
     }
 }
@@ -73,16 +77,16 @@ impl Quantity {
 /// Nanoseconds between two probes of a user.
 const PROBE_INTERVAL: u64 = 100_000_000;
 
-/// What a user has.
+/// The resources that a user has.
 pub(crate) struct UserAccount {
     uid: u32,
-    /// Number of [`Account`]s. It only becomes 0, and then for good, under the lock.
+    /// Number of [`Account`]s. It becomes 0 only under the lock, and never grows again after that.
     holders: Quantity,
     contexts: Quantity,
     arrays: Quantity,
     pinned: Quantity,
     workers: Quantity,
-    /// When the user may have its next cpuset probed, in nanoseconds of [`counters::now`].
+    /// Earliest time of the next probe of a cpuset for this user, in nanoseconds of [`counters::now`].
     probes: Quantity,
 }
 
@@ -102,8 +106,8 @@ impl UserAccount {
         &self.workers
     }
 
-    /// Waits until the user may have a cpuset probed, which stops forks on the whole machine for a moment: once in [`PROBE_INTERVAL`].
-    /// Users do not wait for each other.
+    /// Waits until a cpuset may be probed for the user: once in [`PROBE_INTERVAL`], because a probe stops forks on the
+    /// whole machine for a moment. Users do not wait for each other.
     ///
     /// # Errors
     /// EINTR if the caller is killed.
@@ -118,12 +122,12 @@ impl UserAccount {
     }
 }
 
-/// A use of a user's account. There is one account for each user as long as one of these is left, so that whatever a closed
-/// file still has counts against the next one.
+/// A reference to a user's account. A user has one account as long as one of these is left, so that resources which a
+/// closed file still holds count against the next one.
 pub(crate) struct Account(Arc<UserAccount>);
 
 impl Account {
-    /// The account of the user `uid`, a number of the initial user namespace.
+    /// Returns the account of the user `uid`, a number of the initial user namespace, and creates it if there is none.
     ///
     /// # Errors
     /// ENOMEM. ENODEV if the module is being unloaded.
@@ -131,7 +135,7 @@ impl Account {
         if let Some(mut present) = USERS.lock().as_mut().ok_or(Refusal::Unavailable)?.find_mut(&uid) {
             return Ok(Self::hold(present.get_mut()));
         }
-        let place = RBTreeNodeReservation::new(gfp::no_wait())?;
+        let reservation = RBTreeNodeReservation::new(gfp::no_wait())?;
         let fresh = UserAccount {
             uid,
             holders: Quantity::new(0),
@@ -147,10 +151,10 @@ impl Account {
         let mut spare = None;
         let account = match users.entry(uid) {
             Entry::Occupied(entry) => {
-                spare = Some((place, fresh));
+                spare = Some((reservation, fresh));
                 Self::hold(entry.into_mut())
             }
-            Entry::Vacant(entry) => Self::hold(entry.insert(fresh, place)),
+            Entry::Vacant(entry) => Self::hold(entry.insert(fresh, reservation)),
         };
         drop(guard);
         drop(spare);
@@ -158,7 +162,7 @@ impl Account {
     }
 
     fn hold(account: &Arc<UserAccount>) -> Self {
-        // Far fewer than the type can count.
+        // This cannot fail: there are far fewer holders than the type can count.
         let _ = account.holders.add_unless_over(1, u64::MAX);
         Self(account.clone())
     }
@@ -180,13 +184,13 @@ impl Deref for Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        // Others are left: the common case changes one word.
+        // In the common case other holders are left, and only one word changes.
         if quota::subtract_unless_under(&self.0.holders, 1, 1) {
             return;
         }
         let mut guard = USERS.lock();
         self.0.holders.subtract(1);
-        // Meanwhile the user may have opened another file.
+        // The user may have opened another file before the lock was taken.
         let mut empty = None;
         if self.0.holders.sum() == 0 {
             empty = guard.as_mut().and_then(|users| users.remove_node(&self.0.uid));
@@ -196,14 +200,14 @@ impl Drop for Account {
     }
 }
 
-/// Memory of a status array or its events that counts for a user, until this is dropped.
+/// Memory of a status array or its events, charged to a user until this is dropped.
 pub(crate) struct ArrayMemory {
     account: Account,
     bytes: u64,
 }
 
 impl ArrayMemory {
-    /// Counts `bytes` for a user.
+    /// Charges `bytes` to a user.
     ///
     /// # Errors
     /// ENOMEM if the user would have more than the parameter `max_slots_mb` allows.

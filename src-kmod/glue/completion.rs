@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Where requests report their end, and the place that each has there.
+//! Where requests report their end, and what each request has reserved there.
 
 use crate::glue::account::Account;
 use crate::glue::events::Events;
@@ -11,16 +11,18 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 use kernel::sync::Arc;
 
-/// What the requests of a context report to. It refers to no request, so that one that never ends loses no memory but its own.
-pub(crate) struct Reports {
+/// The status array and event queue of a context. It has no reference to a request, so that a request which never ends
+/// leaks only its own memory.
+pub(crate) struct Completions {
     slots: StatusArray,
     events: Arc<Events>,
-    /// Requests that may be in the queue or at the worker thread.
+    /// Number of requests that may be in the queue or with the worker thread.
     queued: Atomic<i32>,
 }
 
-impl Reports {
-    /// A status array of `bytes` slots, a multiple of the page size, whose memory counts for `account`, and events for requests.
+impl Completions {
+    /// Creates a status array of `bytes` slots, a multiple of the page size, whose memory is charged to `account`, for
+    /// requests that notify `events`.
     ///
     /// # Errors
     /// ENOMEM; EINTR if the caller is killed.
@@ -35,31 +37,31 @@ impl Reports {
     }
 }
 
-/// Where a request reports its end: a slot, and an event if it asked for one. It holds a place in the queue of events,
-/// and one among the context's queued requests, and gives both back if it is dropped.
+/// Where a request reports its end: a slot, and an event if it requested one. It holds a reserved entry of the event
+/// queue and one of the context's queued requests, and releases both if it is dropped.
 pub(crate) struct Completion {
-    reports: Arc<Reports>,
+    completions: Arc<Completions>,
     slot: u32,
     notify: bool,
     queued: bool,
 }
 
 impl Completion {
-    /// A place to report to. With `queued`, the worker thread will have the request.
+    /// Reserves what a request needs to report. With `queued`, the worker thread will have the request.
     ///
     /// # Errors
     /// EBUSY if no event can be reserved, or the context has as many requests queued as it may; ENOMEM or EINTR as
     /// [`Events::reserve`].
-    pub(crate) fn new(reports: Arc<Reports>, slot: u32, notify: bool, queued: bool) -> Result<Self> {
-        let mut completion = Self { reports, slot, notify: false, queued: false };
-        // From here on, an early return gives back what was taken.
+    pub(crate) fn new(completions: Arc<Completions>, slot: u32, notify: bool, queued: bool) -> Result<Self> {
+        let mut completion = Self { completions, slot, notify: false, queued: false };
+        // From here on, an early return releases what was reserved.
         if notify {
-            completion.reports.events.reserve(completion.reports.slots.slots())?;
+            completion.completions.events.reserve(completion.completions.slots.slots())?;
             completion.notify = true;
         }
         if queued {
             completion.queued = true;
-            let before = completion.reports.queued.fetch_add(1, Relaxed);
+            let before = completion.completions.queued.fetch_add(1, Relaxed);
             if u32::try_from(before).map_or(true, |before| before >= params::max_queued()) {
                 return Err(Refusal::Busy.into());
             }
@@ -67,22 +69,22 @@ impl Completion {
         Ok(completion)
     }
 
-    /// The request is accepted: its slot says PENDING.
+    /// Stores PENDING in the slot: the request is accepted.
     pub(crate) fn start(&self) {
-        self.reports.slots.store(self.slot, STATUS_PENDING);
+        self.completions.slots.store(self.slot, STATUS_PENDING);
     }
 
-    /// The request has ended: its slot says how, and then there is an event.
+    /// Stores the status in the slot, and then queues the event: the request has ended.
     pub(crate) fn publish(mut self, status: u8) {
-        // Before it can be seen, so that the process that sees it can submit another one.
+        // This is done before the status is visible, so that a process that sees it can submit another request.
         if self.queued {
             self.queued = false;
-            self.reports.queued.fetch_sub(1, Relaxed);
+            self.completions.queued.fetch_sub(1, Relaxed);
         }
-        self.reports.slots.store(self.slot, status);
+        self.completions.slots.store(self.slot, status);
         if self.notify {
             self.notify = false;
-            self.reports.events.push(self.slot);
+            self.completions.events.push(self.slot);
         }
     }
 }
@@ -90,10 +92,10 @@ impl Completion {
 impl Drop for Completion {
     fn drop(&mut self) {
         if self.notify {
-            self.reports.events.cancel();
+            self.completions.events.cancel();
         }
         if self.queued {
-            self.reports.queued.fetch_sub(1, Relaxed);
+            self.completions.queued.fetch_sub(1, Relaxed);
         }
     }
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What belongs to one open file: its owner, its regions, and its asynchronous side once that is asked for.
+//! The context of one open file: its owner, its regions, and its asynchronous side once that is requested.
 //!
-//! Locks: `Context::binding`, a spinlock and a leaf. `Context::start`, a mutex, is held while the thread is made, which takes the
-//! kernel's locks for that.
+//! Locks: `Context::binding` is a spinlock and a leaf. `Context::start`, a mutex, is held while the worker thread is
+//! created, which takes the kernel's locks for that.
 
 use crate::glue::account::Account;
+use crate::glue::affinity::CpuSet;
 use crate::glue::events::Events;
 use crate::glue::offload::Offload;
-use crate::glue::placement::Processors;
 use crate::glue::regions::Regions;
 use crate::glue::{gfp, params, task, thread};
 use crate::logic::access::Identity;
@@ -19,22 +19,24 @@ use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 use kernel::sync::{Arc, Mutex, SetOnce, SpinLock};
 use kernel::{new_mutex, new_spinlock};
 
-/// An open file that may create regions and make requests. All descriptors and processes that share the file share it.
+/// An open file that may create regions and make requests. All descriptors and processes that share the open file share
+/// its context.
 #[pin_data]
 pub(crate) struct Context {
-    /// Number of the context, for whoever looks at the statistics. No part of a cookie.
+    /// Number of the context, for readers of the statistics. It is no part of a cookie.
     ordinal: u64,
     /// The opener.
     owner: Identity,
-    /// What the opener has.
+    /// The opener's account.
     account: Account,
-    /// Events of completed requests; there is memory for them once the status array is mapped and a request has asked for one.
+    /// Events of completed requests. Memory for them is allocated once the status array is mapped and a request asks
+    /// for one.
     events: Arc<Events>,
     /// Forced and ignored flags, as they were when the file was opened.
     masks: Masks,
     /// Whether a region was created, a request made or the status array mapped.
     used: Atomic<bool>,
-    /// Requests that were accepted, and their bytes.
+    /// Number of requests that were accepted, and their bytes.
     requests: Atomic<u64>,
     bytes: Atomic<u64>,
     /// The process that opened the file.
@@ -42,23 +44,24 @@ pub(crate) struct Context {
     regions: Regions,
     #[pin]
     binding: SpinLock<Binding>,
-    /// The asynchronous side, once the status array is mapped: then for good.
+    /// The asynchronous side. Set when the status array is mapped, and never unset.
     offload: SetOnce<Arc<Offload>>,
     /// Held while a worker thread is started.
     #[pin]
     start: Mutex<()>,
 }
 
-/// What decides where the thread will run.
+/// What determines the CPUs of the worker thread.
 struct Binding {
-    /// The status array is mapped, or being mapped: it is decided.
+    /// Whether the status array is mapped or being mapped: from then on the CPUs cannot be changed.
     settled: bool,
     /// The last BIND_OFFLOAD.
-    processors: Option<Arc<Processors>>,
+    cpus: Option<Arc<CpuSet>>,
 }
 
 impl Context {
-    /// The context of a file that the calling task opens, `owner`. It gets its number and its account from the registry.
+    /// Creates the context of a file that the calling task, `owner`, opens. The registry assigns its number and its
+    /// account.
     ///
     /// # Errors
     /// ENOMEM.
@@ -77,7 +80,7 @@ impl Context {
                 bytes: Atomic::new(0),
                 process: task::Process::calling(),
                 regions,
-                binding <- new_spinlock!(Binding { settled: false, processors: None }, "knem::Context::binding"),
+                binding <- new_spinlock!(Binding { settled: false, cpus: None }, "knem::Context::binding"),
                 offload: SetOnce::new(),
                 start <- new_mutex!((), "knem::Context::start"),
             }),
@@ -95,7 +98,7 @@ impl Context {
         self.owner
     }
 
-    /// What the opener has: regions, arrays and pins of this context count there.
+    /// The opener's account: regions, arrays and pinned pages of this context are charged to it.
     pub(crate) fn account(&self) -> &Account {
         &self.account
     }
@@ -110,9 +113,9 @@ impl Context {
         self.used.load(Relaxed)
     }
 
-    /// Says that the file is being used.
+    /// Records that the file is in use.
     pub(crate) fn mark_used(&self) {
-        // Looked at first, so that the line stays shared between processors.
+        // Read first, so that CPUs keep sharing the cache line.
         if !self.used() {
             self.used.store(true, Relaxed);
         }
@@ -120,7 +123,7 @@ impl Context {
 
     /// Counts a request that was accepted.
     pub(crate) fn tally(&self, bytes: u64) {
-        // This line is the file's own, and its processes' as far as they share it.
+        // Only processes that share the open file share this cache line.
         self.requests.fetch_add(1, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
     }
@@ -140,31 +143,31 @@ impl Context {
         &self.regions
     }
 
-    /// Chooses where the thread will run.
+    /// Chooses the CPUs of the worker thread.
     ///
     /// # Errors
-    /// EBUSY once the status array is mapped, or while it is being mapped, which is looked at before `processors` is
-    /// made; those of `processors`.
-    pub(crate) fn bind(&self, processors: impl FnOnce() -> Result<Arc<Processors>>) -> Result {
+    /// EBUSY once the status array is mapped or while it is being mapped, which is checked before `cpus` is
+    /// called; the errors of `cpus`.
+    pub(crate) fn bind(&self, cpus: impl FnOnce() -> Result<Arc<CpuSet>>) -> Result {
         if self.binding.lock().settled {
             return Err(Refusal::Busy.into());
         }
-        let processors = processors()?;
+        let cpus = cpus()?;
         let mut binding = self.binding.lock();
         if binding.settled {
             return Err(Refusal::Busy.into());
         }
-        let former = binding.processors.replace(processors);
+        let former = binding.cpus.replace(cpus);
         drop(binding);
         drop(former);
         Ok(())
     }
 
-    /// Maps the status array into `area`, a new mapping. If that fails it may be tried again.
+    /// Maps the status array into `area`, a new mapping. The caller may try again after an error.
     ///
     /// # Errors
-    /// EBUSY if it was done before; ENOMEM, also for more slots than the parameters `max_slots` and `max_slots_mb` allow; EINTR if the caller
-    /// is killed.
+    /// EBUSY if it was done before; ENOMEM, also for more slots than the parameters `max_slots` and `max_slots_mb`
+    /// allow; EINTR if the caller is killed.
     pub(crate) fn map(&self, area: &VmaNew) -> Result {
         let chosen = {
             let mut binding = self.binding.lock();
@@ -172,27 +175,27 @@ impl Context {
                 return Err(Refusal::Busy.into());
             }
             binding.settled = true;
-            binding.processors.clone()
+            binding.cpus.clone()
         };
         self.mark_used();
         let offload = self.offload_for(chosen, area).inspect_err(|_| self.binding.lock().settled = false)?;
-        // `settled` has let nobody else come here.
+        // `settled` excludes all other callers from here on.
         self.offload.populate(offload);
-        // Until now a poll has reported that there is no status array.
+        // Until now poll() has reported that there is no status array.
         self.events.changed();
         Ok(())
     }
 
-    fn offload_for(&self, chosen: Option<Arc<Processors>>, area: &VmaNew) -> Result<Arc<Offload>> {
-        let processors = match chosen {
-            None => Processors::by_default()?,
+    fn offload_for(&self, chosen: Option<Arc<CpuSet>>, area: &VmaNew) -> Result<Arc<Offload>> {
+        let cpus = match chosen {
+            None => CpuSet::by_default()?,
             Some(chosen) => chosen,
         };
         let bytes = area.end().saturating_sub(area.start());
         if bytes as u64 > params::max_slots() {
             return Err(Refusal::SlotLimit.into());
         }
-        let offload = Offload::new(bytes, processors, self.events.clone(), &self.account)?;
+        let offload = Offload::new(bytes, cpus, self.events.clone(), &self.account)?;
         offload.slots().insert(area)?;
         Ok(offload)
     }
@@ -222,7 +225,8 @@ impl Context {
         self.offload.as_ref()
     }
 
-    /// Ends all: first no cookie is found any more, then the thread and what it has not begun, then the regions' memory.
+    /// Closes the context: first withdraws all cookies, then stops the worker thread and drops the jobs that it has not
+    /// begun, then drops the regions' memory.
     pub(crate) fn close(&self) {
         let regions = self.regions.close();
         if let Some(offload) = self.offload() {

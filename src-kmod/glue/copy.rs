@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Copies, step by step.
 //!
-//! Memory of the direct map is pinned and named by number: nothing here refers to its bytes in Rust's sense, since
-//! user space may change them at any time.
+//! Memory of the direct map is pinned and addressed by number. No Rust reference to its bytes exists here, since user
+//! space may change them at any time.
 
-use crate::glue::memory::{Memory, Place, Reach, View};
+use crate::glue::memory::{Memory, Position, Reach, View};
 use crate::glue::pin::Stop;
 use crate::glue::segments::Segments;
 use crate::glue::{counters, ffi, task};
 use crate::logic::counter::Counter;
-use crate::logic::plan::{self, Piece, Step, Steps};
 use crate::logic::segment::{self, Cursor};
+use crate::logic::steps::{self, Piece, Step, Steps};
 use crate::uapi::{ParamIovec, STATUS_FAILED, STATUS_SUCCESS};
 use kernel::prelude::*;
 
@@ -23,20 +23,26 @@ pub(crate) enum Direction {
     Write,
 }
 
-/// Copies `bytes` bytes between pinned memories, which have as many, until it is `interrupted`. Returns a status.
-pub(crate) fn pinned(source: Place<'_>, destination: Place<'_>, bytes: u64, interrupted: impl Fn() -> bool) -> u8 {
-    // Memory that is pinned for reading only may be shared with other processes, and must not change.
+/// Copies `bytes` bytes between pinned memories, which are at least as long, until it is `interrupted`. Returns a
+/// status.
+pub(crate) fn pinned(
+    source: Position<'_>,
+    destination: Position<'_>,
+    bytes: u64,
+    interrupted: impl Fn() -> bool,
+) -> u8 {
+    // Memory that is pinned only for reading may be shared with other processes, and must not change.
     if bytes == 0 || !destination.memory.writable() {
         return if bytes == 0 { STATUS_SUCCESS } else { STATUS_FAILED };
     }
     destination.memory.mark_written(destination.offset, bytes);
     let copy = |step: Step| {
-        // SAFETY: Both sides are pinned and mapped for as many bytes, by the invariant of `Pinned`; the destination is
-        // pinned for writing. They may overlap.
+        // SAFETY: By the invariant of `Pinned`, both sides are pinned and mapped for the length of the step, and the
+        // destination, which is `writable`, is pinned for writing. The two may overlap, which C allows.
         unsafe { ffi::knem_shim_copy(step.right as *mut c_void, step.left as *const c_void, step.len as c_ulong) };
         true
     };
-    match plan::single(source.pieces(), destination.pieces(), bytes) {
+    match steps::single(source.pieces(), destination.pieces(), bytes) {
         Some(step) => {
             copy(step);
             STATUS_SUCCESS
@@ -45,23 +51,23 @@ pub(crate) fn pinned(source: Place<'_>, destination: Place<'_>, bytes: u64, inte
     }
 }
 
-/// Copies `bytes` bytes between memory that is pinned now on both sides.
+/// Copies `bytes` bytes between two views, which both stay pinned during the call.
 pub(crate) fn views(source: &View<'_>, destination: &mut View<'_>, bytes: u64) {
     destination.mark_written(bytes);
-    // A window is short: scheduler and signals are looked at between windows.
+    // A window is short. The scheduler and signals are checked between windows.
     let _ = run(
         Steps::new(source.pieces(), destination.pieces(), bytes),
         || false,
         |step| {
-            // SAFETY: As in `pinned`: a view is pinned as long as it lives, and its owner has checked that the destination is
-            // pinned for writing.
+            // SAFETY: A view is pinned and mapped as long as it lives, and the caller has checked that the destination
+            // is pinned for writing.
             unsafe { ffi::knem_shim_copy(step.right as *mut c_void, step.left as *const c_void, step.len as c_ulong) };
             true
         },
     );
 }
 
-/// Copies between a region and a window of the caller's memory as much as both have; returns how many bytes.
+/// Copies between a region and a window of the caller's memory, as many bytes as both have. Returns how many.
 ///
 /// # Errors
 /// As [`Reach::open`]; EFAULT if the region may not be written.
@@ -83,35 +89,50 @@ pub(crate) fn window(
     Ok(bytes)
 }
 
-/// Copies between memory that stays pinned and the caller's memory through its mapping, `bytes` bytes at most; returns how many. The
-/// copy ends before that at a byte of the caller's that cannot be used (without `wait`: that is not there), or when the task is killed.
+/// Copies between memory that stays pinned and the caller's memory through the caller's mapping, `bytes` bytes at most.
+/// Returns how many. The copy ends early at a byte of the caller's memory that cannot be used (without `wait`: that is
+/// not present), or when the task is killed.
 #[inline(always)]
-pub(crate) fn through(place: Place<'_>, local: &[ParamIovec], direction: Direction, bytes: u64, wait: bool) -> u64 {
+pub(crate) fn through(
+    position: Position<'_>,
+    local: &[ParamIovec],
+    direction: Direction,
+    bytes: u64,
+    wait: bool,
+) -> u64 {
     if direction == Direction::Write {
-        if !place.memory.writable() {
+        if !position.memory.writable() {
             return 0;
         }
         if bytes != 0 {
-            place.memory.mark_written(place.offset, bytes);
+            position.memory.mark_written(position.offset, bytes);
         }
     }
-    if let Some(step) = plan::single(place.pieces(), segment::pieces(local), bytes) {
-        // SAFETY: A step of the place, which is pinned by the invariant of `Pinned`; for a write it is writable, as was looked at.
+    if let Some(step) = steps::single(position.pieces(), segment::pieces(local), bytes) {
+        // SAFETY: By the invariant of `Pinned`, the left side of the step is pinned and mapped. For a write it is
+        // pinned for writing, since `writable` was checked above.
         return unsafe { user_step(step, direction, wait) };
     }
-    // SAFETY: As above.
-    unsafe { through_steps(place, local, direction, bytes, wait) }
+    // SAFETY: For a write, `writable` was checked above.
+    unsafe { through_steps(position, local, direction, bytes, wait) }
 }
 
-/// As [`through`], step by step.
+/// Copies as [`through`], step by step.
 ///
 /// # Safety
-/// For a write, the place is pinned for writing.
-unsafe fn through_steps(place: Place<'_>, local: &[ParamIovec], direction: Direction, bytes: u64, wait: bool) -> u64 {
+/// For a write, the memory at `position` must be pinned for writing.
+unsafe fn through_steps(
+    position: Position<'_>,
+    local: &[ParamIovec],
+    direction: Direction,
+    bytes: u64,
+    wait: bool,
+) -> u64 {
     let mut copied = 0u64;
-    // What it comes to is in `copied`.
-    let _ = run(Steps::new(place.pieces(), segment::pieces(local), bytes), task::killed, |step| {
-        // SAFETY: A step of the place, which is pinned by the invariant of `Pinned`, and as the caller promises.
+    // The result is in `copied`.
+    let _ = run(Steps::new(position.pieces(), segment::pieces(local), bytes), task::killed, |step| {
+        // SAFETY: By the invariant of `Pinned`, the left side of the step is pinned and mapped. For a write the caller
+        // guarantees that it is pinned for writing.
         let now = unsafe { user_step(step, direction, wait) };
         copied = copied.saturating_add(now);
         now == step.len
@@ -119,28 +140,29 @@ unsafe fn through_steps(place: Place<'_>, local: &[ParamIovec], direction: Direc
     copied
 }
 
-/// One step of [`through`]; returns how many bytes were copied.
+/// Copies one step of [`through`]. Returns how many bytes were copied.
 ///
 /// # Safety
-/// The left side is pinned and mapped for the step's length; for a write it is pinned for writing.
+/// The left side must be pinned and mapped for the step's length, and for a write it must be pinned for writing.
 unsafe fn user_step(step: Step, direction: Direction, wait: bool) -> u64 {
     let (region, user) = (step.left as *mut c_void, step.right as *mut c_void);
     let len = step.len as c_ulong;
     let left = match (direction, wait) {
-        // SAFETY: The region's side is as the caller promises; the other is checked by the kernel.
+        // SAFETY: The caller guarantees that the region's side is pinned and mapped; C checks the address in user
+        // memory.
         (Direction::Read, true) => unsafe { ffi::knem_shim_to_user(user, region, len) },
-        // SAFETY: As above.
+        // SAFETY: As above, the region's side is pinned and mapped, and C checks the user address.
         (Direction::Read, false) => unsafe { ffi::knem_shim_to_user_nofault(user, region, len) },
-        // SAFETY: As above.
+        // SAFETY: The caller guarantees that the region's side is pinned for writing; C checks the user address.
         (Direction::Write, true) => unsafe { ffi::knem_shim_from_user(region, user, len) },
-        // SAFETY: As above.
+        // SAFETY: As above, the region's side is pinned for writing, and C checks the user address.
         (Direction::Write, false) => unsafe { ffi::knem_shim_from_user_nofault(region, user, len) },
     };
     step.len.saturating_sub(left as u64)
 }
 
-/// Copies `bytes` bytes between a region, from a place on, and the caller's memory through its mapping; both have as many.
-/// Returns a status.
+/// Copies `bytes` bytes between a region, from the position of `reach` on, and the caller's memory through the caller's
+/// mapping. Both are at least as long. Returns a status.
 pub(crate) fn mapped(memory: &Memory, reach: &mut Reach, local: &Segments, direction: Direction, bytes: u64) -> u8 {
     if bytes == 0 {
         return STATUS_SUCCESS;
@@ -151,7 +173,7 @@ pub(crate) fn mapped(memory: &Memory, reach: &mut Reach, local: &Segments, direc
         status = STATUS_FAILED;
     }
     while left != 0 && status == STATUS_SUCCESS {
-        // All at once, unless the region is not pinned.
+        // The first view has all bytes, unless the region is not pinned.
         let Ok(mut view) = reach.open(memory, left, true) else {
             status = STATUS_FAILED;
             break;
@@ -161,14 +183,16 @@ pub(crate) fn mapped(memory: &Memory, reach: &mut Reach, local: &Segments, direc
         status = match direction {
             Direction::Read => run(Steps::new(view.pieces(), user, count), task::killed, |step| {
                 let (to, from) = (step.right as *mut c_void, step.left as *const c_void);
-                // SAFETY: The region's side is pinned and mapped for as many bytes; the other is checked by the kernel.
+                // SAFETY: The view keeps the region's side pinned and mapped for the step's length; C checks the user
+                // address.
                 unsafe { ffi::knem_shim_to_user(to, from, step.len as c_ulong) == 0 }
             }),
             Direction::Write => {
                 view.mark_written(count);
                 run(Steps::new(view.pieces(), user, count), task::killed, |step| {
                     let (to, from) = (step.left as *mut c_void, step.right as *const c_void);
-                    // SAFETY: As above, and the region's side is pinned for writing.
+                    // SAFETY: The view keeps the region's side pinned for writing, since `writable` was checked above;
+                    // C checks the user address.
                     unsafe { ffi::knem_shim_from_user(to, from, step.len as c_ulong) == 0 }
                 })
             }
@@ -190,7 +214,8 @@ pub(crate) fn mapped(memory: &Memory, reach: &mut Reach, local: &Segments, direc
     status
 }
 
-/// As [`mapped`], as far as the caller's memory is there: does not wait for a page of it. Returns how many bytes were copied.
+/// Copies as [`mapped`], but stops at the first page of the caller's memory that is not present instead of waiting for
+/// it. Returns how many bytes were copied.
 ///
 /// # Errors
 /// EFAULT if the region may not be written; as [`Reach::open`].
@@ -212,15 +237,17 @@ pub(crate) fn present(
     }
     let mut copied = 0u64;
     let steps = Steps::new(view.pieces(), segment::pieces_from(local.as_slice(), at, count), count);
-    // What it comes to is in `copied`: it ends with the first byte that is not there.
+    // The result is in `copied`. The copy ends at the first byte that is not present.
     let _ = run(steps, task::killed, |step| {
         let len = step.len as c_ulong;
         let left = match direction {
-            // SAFETY: The region's side is pinned and mapped for as many bytes; the other is checked by the kernel.
+            // SAFETY: The view keeps the region's side pinned and mapped for the step's length; C checks the user
+            // address.
             Direction::Read => unsafe {
                 ffi::knem_shim_to_user_nofault(step.right as *mut c_void, step.left as *const c_void, len)
             },
-            // SAFETY: As above, and the region's side is pinned for writing.
+            // SAFETY: The view keeps the region's side pinned for writing, since `writable` was checked above; C checks
+            // the user address.
             Direction::Write => unsafe {
                 ffi::knem_shim_from_user_nofault(step.left as *mut c_void, step.right as *const c_void, len)
             },
@@ -231,15 +258,16 @@ pub(crate) fn present(
     Ok(copied)
 }
 
-/// Waits until the caller's memory is there, from a byte on, `bytes` bytes at most, without anything of a region. Returns whether it can be used.
+/// Faults in the caller's memory from `at` on, `bytes` bytes at most, while nothing of a region is held. Returns
+/// whether it can be used.
 pub(crate) fn fault_in(local: &Segments, at: Cursor, direction: Direction, bytes: u64) -> bool {
     for piece in segment::pieces_from(local.as_slice(), at, bytes) {
         let mut piece = piece;
         while piece.len != 0 {
-            let len = piece.len.min(plan::MAX_STEP);
+            let len = piece.len.min(steps::MAX_STEP);
             let (address, write) = (piece.addr as c_ulong, direction == Direction::Read);
-            // SAFETY: The piece is part of a segment, and segments are below the end of user memory. Kernels before 5.16 do not
-            // check that themselves.
+            // SAFETY: The piece is part of a segment, and by the invariant of `Segments` these are within user memory,
+            // which kernels before 5.16 do not check themselves.
             if task::killed() || !unsafe { ffi::knem_shim_fault_in(address, len as c_ulong, write) } {
                 return false;
             }
@@ -250,25 +278,25 @@ pub(crate) fn fault_in(local: &Segments, at: Cursor, direction: Direction, bytes
     true
 }
 
-/// Runs the steps until one fails or all are `interrupted`.
+/// Runs the steps until one fails or `interrupted` is true. Returns a status.
 fn run(steps: impl Iterator<Item = Step>, interrupted: impl Fn() -> bool, mut copy: impl FnMut(Step) -> bool) -> u8 {
-    let mut since_look = 0u64;
+    let mut since_check = 0u64;
     for step in steps {
-        // Short steps add up to what one may be, before the scheduler and signals are looked at again.
-        if since_look >= plan::MAX_STEP {
+        // Short steps add up to the longest one before the scheduler and signals are checked again.
+        if since_check >= steps::MAX_STEP {
             if interrupted() {
                 return STATUS_FAILED;
             }
             task::resched();
-            since_look = 0;
+            since_check = 0;
         }
         if !copy(step) {
             return STATUS_FAILED;
         }
-        since_look = since_look.saturating_add(step.len).saturating_add(STEP_COST);
+        since_check = since_check.saturating_add(step.len).saturating_add(STEP_COST);
     }
     STATUS_SUCCESS
 }
 
-/// What a step costs beside its bytes, in bytes: a plan of a million steps of a byte each must let others run, too.
+/// Cost of a step in addition to its bytes, in bytes: a million steps of one byte each must let other tasks run, too.
 const STEP_COST: u64 = 256;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The counters, a set for each CPU. What is counted is in `logic::profile`; `stats` and `proc` show it.
+//! The counters, a set for each CPU. `logic::statistics` defines what is counted; `stats` and `proc` print it.
 
 use crate::glue::ffi;
 use crate::logic::counter::Counter;
-use crate::logic::profile::{self, Call, Event, Now, Path};
+use crate::logic::statistics::{self, Call, Event, Now, Path};
 use crate::uapi::STATUS_SUCCESS;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
@@ -13,13 +13,13 @@ use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 pub(crate) struct Counters(());
 
 impl Counters {
-    /// To be called once, before anything is counted.
+    /// Allocates the counters. Must be called once, before anything is counted.
     ///
     /// # Errors
     /// ENOMEM.
     pub(crate) fn new() -> Result<Self> {
-        // SAFETY: Called once, at load.
-        kernel::error::to_result(unsafe { ffi::knem_shim_counters_init(profile::COUNT as c_ulong) })?;
+        // SAFETY: `Knem::init` calls this function once, at module load, before anything is counted.
+        kernel::error::to_result(unsafe { ffi::knem_shim_counters_init(statistics::COUNT as c_ulong) })?;
         CLEARED_AT.store(now(), Relaxed);
         Ok(Self(()))
     }
@@ -27,12 +27,13 @@ impl Counters {
 
 impl Drop for Counters {
     fn drop(&mut self) {
-        // SAFETY: Made by `new`; the device and /proc are gone, hence all who count or look.
+        // SAFETY: `new` allocated the counters, and nothing counts or reads any more, since the device and /proc are
+        // gone.
         unsafe { ffi::knem_shim_counters_destroy() };
     }
 }
 
-/// Adds to a counter of [`profile`]. Nothing is shared between processors.
+/// Adds to a counter of [`statistics`]. CPUs share no counter.
 pub(crate) fn add(counter: usize, by: u64) {
     ffi::knem_shim_add(counter as c_ulong, by)
 }
@@ -42,98 +43,101 @@ pub(crate) fn count(counter: Counter) {
     add(counter as usize, 1);
 }
 
-/// Nanoseconds of a clock that only goes forward.
+/// Returns the time of a monotonic clock, in nanoseconds.
 pub(crate) fn now() -> u64 {
     ffi::knem_shim_now()
 }
 
-/// The time of a copy.
+/// How the time of a copy is measured.
 #[derive(Clone, Copy)]
 pub(crate) enum Timer {
-    /// It is taken from here on.
+    /// It is measured from this time on.
     Since(u64),
-    /// As well, and stands for those of the copies that follow on this CPU as well.
+    /// It is measured, and also taken for the copies that follow on this CPU.
     SampleSince(u64),
-    /// It is not taken, and counts where the latest sample has.
+    /// It is not measured: the copy is counted at the same counter as the latest sample.
     Like(usize),
 }
 
 impl Timer {
-    /// A time that is taken.
+    /// Starts a measurement.
     pub(crate) fn start() -> Self {
         Self::Since(now())
     }
 
-    /// The time of a copy within the call, by a path: taken if the copy has as many bytes that the clock costs nothing beside it, or is a
-    /// sample.
+    /// Starts the time of a copy by a path within the call. It is measured if the copy is so long that the clock costs
+    /// little in comparison, or if it is a sample.
     pub(crate) fn of(path: Path, bytes: u64) -> Self {
-        if bytes >= profile::TIMED {
+        if bytes >= statistics::TIMED {
             return Self::start();
         }
         let sample = ffi::knem_shim_sample(path as c_ulong);
-        match profile::sample(sample) {
+        match statistics::sample(sample) {
             None => Self::SampleSince(now()),
             Some(latest) => Self::Like(latest),
         }
     }
 
-    /// A copy by this path has ended.
+    /// Counts a copy by this path that has ended.
     pub(crate) fn stop(self, path: Path, bytes: u64, status: u8) {
         let time = match self {
             Self::Like(latest) => latest,
-            Self::Since(started) | Self::SampleSince(started) => profile::time(path, now().saturating_sub(started)),
+            Self::Since(started) | Self::SampleSince(started) => statistics::time(path, now().saturating_sub(started)),
         };
         if let Self::SampleSince(_) = self {
-            // Far fewer counters than the type can number.
+            // The cast loses nothing: there are far fewer counters.
             ffi::knem_shim_sampled(path as c_ulong, time as u32);
         }
         let (sum, by) =
-            if status == STATUS_SUCCESS { (profile::bytes(path), bytes) } else { (profile::failed(path), 1) };
-        ffi::knem_shim_add_copy(profile::size(path, bytes) as c_ulong, time as c_ulong, sum as c_ulong, by);
+            if status == STATUS_SUCCESS { (statistics::bytes(path), bytes) } else { (statistics::failed(path), 1) };
+        ffi::knem_shim_add_copy(statistics::size(path, bytes) as c_ulong, time as c_ulong, sum as c_ulong, by);
     }
 }
 
-/// A call has ended with this error.
+/// Counts a call that has failed with this error.
 pub(crate) fn refused(call: Call, error: Error) {
-    add(profile::refused(call, error.to_errno().wrapping_neg()), 1);
+    add(statistics::refused(call, error.to_errno().wrapping_neg()), 1);
 }
 
-/// What the counters were when they were last cleared. The counters themselves only grow, so that clearing
-/// loses no event that is counted at the same time.
-static START: [Atomic<u64>; profile::COUNT] = [const { Atomic::new(0) }; profile::COUNT];
+/// Values of the counters when they were last cleared. The counters themselves only grow, so that clearing loses no
+/// event that is counted at the same time.
+static START: [Atomic<u64>; statistics::COUNT] = [const { Atomic::new(0) }; statistics::COUNT];
 
-/// When that was, or when the module was loaded.
+/// Time of the last clearing, or of the load of the module.
 static CLEARED_AT: Atomic<u64> = Atomic::new(0);
 
-/// A counter's sum over the processors since the module was loaded.
+/// Returns a counter's sum over the CPUs since the module was loaded.
 fn counted(counter: usize) -> u64 {
     ffi::knem_shim_counted(counter as c_ulong)
 }
 
-/// As [`counted`], since the counters were cleared.
+/// Returns a counter's sum since the counters were cleared.
 pub(crate) fn value(counter: usize) -> u64 {
     counted(counter).wrapping_sub(START.get(counter).map_or(0, |start| start.load(Relaxed)))
 }
 
-/// Starts all counters from 0.
+/// Clears all counters.
 pub(crate) fn clear() {
     for (counter, start) in (0..START.len()).zip(&START) {
         start.store(counted(counter), Relaxed);
     }
     CLEARED_AT.store(now(), Relaxed);
-    // SAFETY: The account is open while a file is.
+    // SAFETY: The account of pinned pages is open, since the caller has an open file, and files are closed before it is
+    // destroyed.
     unsafe { ffi::knem_shim_pinned_peak_clear() };
 }
 
-/// What there is at this moment.
+/// Returns the present state: what is pinned and open now.
 pub(crate) fn present() -> Now {
-    // Since the module was loaded, whatever was cleared; what is created while this looks may be missing.
+    // These are counted since the module was loaded, regardless of clearing. What is created during this function may
+    // be missing.
     let left = |came: Event, went: Event| {
-        let went = counted(profile::event(went));
-        counted(profile::event(came)).saturating_sub(went)
+        let went = counted(statistics::event(went));
+        counted(statistics::event(came)).saturating_sub(went)
     };
     let bytes = |pages: i64| u64::try_from(pages).unwrap_or(0).saturating_mul(PAGE_SIZE as u64);
-    // SAFETY: The account is open while there are files to read from.
+    // SAFETY: The account of pinned pages is open: /dev/knem and /proc/driver/knem, whose readers come here, are
+    // removed before it is destroyed.
     let pinned = unsafe { ffi::knem_shim_pinned() };
     Now {
         age_ns: now().saturating_sub(CLEARED_AT.load(Relaxed)),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! `/dev/knem`: what the file operations do. `operations` has those that C calls.
+//! `/dev/knem`: the file operations. `operations` has the functions that C calls.
 //!
-//! A file that was opened for writing has a context, in its private data; any other gives the statistics to read.
+//! A file that was opened for writing has a context in its private data. Any other file reads the statistics.
 
 use crate::glue::context::Context;
 use crate::glue::stats::Reader;
@@ -9,8 +9,8 @@ use crate::glue::user::Argument;
 use crate::glue::wait::{FAULTY, READABLE};
 use crate::glue::{counters, ffi, ioctl, params, registry, stats, task};
 use crate::logic::access;
-use crate::logic::profile::Call;
 use crate::logic::refusal::Refusal;
+use crate::logic::statistics::Call;
 use crate::uapi;
 use kernel::mm::virt::{flags, VmaNew};
 use kernel::page::PAGE_SIZE;
@@ -26,7 +26,8 @@ pub(crate) fn open() -> Result<Arc<Context>> {
     admit().and_then(|()| registry::open()).inspect_err(|error| counters::refused(Call::Open, *error))
 }
 
-/// Refuses at open what `strict_ns` would refuse at the first copy: MPI libraries have another way then.
+/// Refuses at open what `strict_ns` would refuse at the first copy, so that MPI libraries choose another transport in
+/// time.
 fn admit() -> Result {
     if params::initial_ns() && !task::in_initial_namespaces() {
         return Err(Refusal::NotPrivileged.into());
@@ -34,13 +35,13 @@ fn admit() -> Result {
     Ok(())
 }
 
-/// Closes such a file: its context leaves the registry first.
+/// Closes a file with a context. The context is removed from the registry first.
 pub(crate) fn close(context: &Context) {
     registry::close(context);
     context.close();
 }
 
-/// What only works with a context.
+/// Returns the context for an operation that requires one.
 ///
 /// # Errors
 /// EBADF.
@@ -48,14 +49,14 @@ fn need(context: Option<&Context>) -> Result<&Context> {
     Ok(context.ok_or(Refusal::NoContext)?)
 }
 
-/// Carries out a command.
+/// Executes a command.
 ///
 /// # Errors
 /// EBADF without a context; as [`ioctl::dispatch`].
 pub(crate) fn ioctl(context: Option<&Context>, command: u32, argument: usize) -> Result {
     let context = need(context).inspect_err(|error| counters::refused(Call::Command(command), *error))?;
     ioctl::dispatch(context, command, Argument::new(argument)).inspect_err(|error| {
-        // The kernel repeats the call after a signal: it was not refused.
+        // The kernel restarts the call after a signal: it was not refused.
         if *error != ERESTARTNOINTR {
             counters::refused(Call::Command(command), *error);
             ffi::knem_shim_refused(command, error.to_errno());
@@ -63,7 +64,8 @@ pub(crate) fn ioctl(context: Option<&Context>, command: u32, argument: usize) ->
     })
 }
 
-/// Reads events. `patient`, whether to wait for one, is asked whenever there is none, so that a change takes effect at once.
+/// Reads events. `patient` returns whether to wait for an event. It is called each time there is none, so that a change
+/// of the file's flags takes effect at once.
 ///
 /// # Errors
 /// EINVAL without a status array; as [`Events::read`](crate::glue::events::Events::read).
@@ -89,7 +91,7 @@ pub(crate) fn read_statistics(reader: Reader, buffer: UserPtr, length: usize, po
     UserSlice::new(buffer, length).writer().write_slice_file(&text, position)
 }
 
-/// Clears the statistics, by a file of a `privileged` opener or not.
+/// Clears the statistics, through a file of a `privileged` opener or not.
 ///
 /// # Errors
 /// As [`access::may_clear`].
@@ -101,17 +103,17 @@ pub(crate) fn clear(context: Option<&Context>, privileged: bool) -> Result {
     Ok(())
 }
 
-/// What can be done with the file now.
+/// Returns the poll events that are ready.
 pub(crate) fn poll(context: Option<&Context>) -> c_uint {
     match context {
-        // There is always something to read in the statistics.
+        // The statistics can always be read.
         None => READABLE,
         // Without a status array no request can ask for an event.
         Some(context) => context.offload().map_or(FAULTY, |_| context.events().ready()),
     }
 }
 
-/// Most slots that the interface knows: as many as there are indices.
+/// Most slots in the interface: the number of indices.
 const ALL_SLOTS: u64 = 1 << 32;
 
 /// Maps the status array into `area`, a new mapping of the file from its page `first_page` on.
@@ -127,7 +129,7 @@ pub(crate) fn map(context: Option<&Context>, area: &VmaNew, first_page: u64) -> 
 fn map_array(context: &Context, area: &VmaNew, first_page: u64) -> Result {
     let slots = area.end().saturating_sub(area.start()) as u64;
     let at_start = first_page.checked_mul(PAGE_SIZE as u64) == Some(uapi::STATUS_ARRAY_FILE_OFFSET);
-    // A private mapping would part from the array with the first byte that user space writes to a page.
+    // A private mapping would diverge from the array at the first byte that user space writes to a page.
     if !at_start || slots > ALL_SLOTS || area.flags() & flags::SHARED == 0 {
         return Err(Refusal::WrongState.into());
     }

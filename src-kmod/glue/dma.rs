@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Copies by DMA engines.
+//! Copies on DMA channels.
 //!
-//! - `pool`: the channels that are claimed. `channel`: one of them.
-//! - `flight`: what a transfer shares with its callbacks. `transfer`: the rest, which belongs to its driver alone.
+//! - `pool`: the claimed channels. `channel`: one of them.
+//! - `flight`: what a transfer shares with its callbacks. `transfer`: the rest, which only its driver uses.
 //!
-//! A transfer's memory stays pinned and mapped until its last descriptor has ended. Whoever waits for it may stop to do
-//! so (killed, or the file is closed): a work item drives it then, and the module stays loaded as long.
+//! A transfer's memory stays pinned and mapped until its last descriptor has ended. The task that waits for a transfer
+//! may stop waiting (it is killed, or the file is closed). A work item drives the transfer then, and the module stays
+//! loaded until it has ended.
 //!
-//! Locks, all of them mutexes that only processes take: `pool` (the list of channels; they are claimed under it), one in
-//! each channel (descriptors are handed over in turn), and one in each flight (where a transfer is left; nobody ever
-//! waits for it). Callbacks take no lock of ours but C's.
+//! Locks, all of them mutexes that are taken in process context only: `pool` (the list of channels, which are claimed
+//! under it), one in each channel (which serialises submissions), and one in each flight (around a transfer that is
+//! left to the work item; it is never contended). Callbacks take no locks but C's.
 
 mod channel;
 mod flight;
@@ -18,23 +19,23 @@ mod transfer;
 
 use crate::glue::job::Job;
 use crate::glue::{ffi, params, task};
-use crate::logic::report::Engine;
+use crate::logic::device_text::Engine;
 use crate::uapi::STATUS_FAILED;
 use kernel::prelude::*;
 use transfer::Transfer;
 
-/// What DMA needs while the module is loaded. No channel is claimed before one is asked for.
+/// Global state of DMA, while the module is loaded. No channel is claimed before one is requested.
 pub(crate) struct Engines(());
 
 impl Engines {
-    /// To be called once, before anyone can open the device.
+    /// Initialises the pool and the work queue. Must be called once, before the device can be opened.
     ///
     /// # Errors
     /// ENOMEM.
     pub(crate) fn new() -> Result<Self> {
-        // SAFETY: Called once, at load, before any other use.
+        // SAFETY: `Knem::init` calls this function once, at module load, before any other use of the pool.
         unsafe { pool::init() };
-        // SAFETY: As above.
+        // SAFETY: As above, this is called once and before any work item is queued.
         kernel::error::to_result(unsafe { ffi::knem_dma_work_begin() })?;
         Ok(Self(()))
     }
@@ -42,15 +43,16 @@ impl Engines {
 
 impl Drop for Engines {
     fn drop(&mut self) {
-        // No file is open. What is in flight keeps the module loaded, so nothing is; at most the end of a work item
-        // or of a callback is still running. The channels' release waits for the one.
+        // No file is open, and no transfer is in flight, since each of them keeps the module loaded. At most the end of
+        // a work item or of a callback is still running. The release of the channels waits for callbacks.
         pool::clear();
-        // SAFETY: Begun by `new`. Transfers that have ended leave no timer behind. This waits for the other.
+        // SAFETY: `new` created the work queue. No timer is pending, since transfers stop theirs when they end; this
+        // waits for work items that still run.
         unsafe { ffi::knem_dma_work_end() };
     }
 }
 
-/// What to say about engines. Looks for a channel as [`available`].
+/// Returns the state of DMA for the statistics. Claims a channel as [`available`] does.
 pub(crate) fn state() -> Engine {
     if !ffi::knem_dma_supported() {
         return Engine::NoKernelSupport;
@@ -65,67 +67,67 @@ pub(crate) fn state() -> Engine {
     }
 }
 
-/// Whether a request can have a channel now. Claims one if that is allowed and none is.
+/// Returns whether a request can get a channel now. Claims one if there is none and the parameters allow it.
 pub(crate) fn available() -> bool {
     pool::available()
 }
 
-/// Who waits until a transfer is done.
+/// Who waits for the end of a transfer.
 #[derive(Clone, Copy)]
-pub(crate) enum Wait<'a> {
+pub(crate) enum Waiter<'a> {
     /// The caller of an ioctl, until it is killed.
     Caller,
-    /// A kernel thread, until this says that it is to stop.
+    /// A worker thread, until this function returns that it must stop.
     Thread(&'a dyn Fn() -> bool),
-    /// Nobody.
-    No,
+    /// No task: a work item drives it.
+    None,
 }
 
-impl Wait<'_> {
-    /// Whether the task that drives does not want to any longer.
+impl Waiter<'_> {
+    /// Whether the driving task must stop.
     fn over(self) -> bool {
         match self {
-            Self::Caller | Self::No => task::killed(),
+            Self::Caller | Self::None => task::killed(),
             Self::Thread(stopping) => stopping(),
         }
     }
 }
 
-/// What has become of a job.
-pub(crate) enum Outcome {
-    /// It is done, and has this status.
+/// The outcome of [`run`].
+pub(crate) enum RunResult {
+    /// The job has ended with this status.
     Done(KBox<Job>, u8),
-    /// It is finished later. Whoever has waited learns no more about it: it was killed or stopped, or the engine was
-    /// given up and the job has failed.
+    /// The job ends later, and the caller gets no result: it was killed or stopped, or the channel was given up and the
+    /// job has failed.
     InFlight,
-    /// This is left of it: for the CPU, or, if it still has an engine, for another [`run`].
+    /// The rest of the job, for the CPU or, if it still has a DMA channel, for another [`run`].
     Rest(KBox<Job>),
 }
 
-/// Does a job of at least one byte with an engine. If none is available after all, the job is left for the CPU. Engines only get memory
-/// that stays pinned. A task that works `in_turns` gets the rest back when the CPU has copied as much as it may in a turn, in the
-/// place of the engine.
-pub(crate) fn run(mut job: KBox<Job>, wait: Wait<'_>, in_turns: bool) -> Outcome {
+/// Executes a job of at least one byte on a DMA channel. If no channel is available any more, the job is returned for
+/// the CPU. Channels only get memory that stays pinned. A task that works `in_turns` gets the rest back once the CPU
+/// has copied as much in the channel's stead as a turn allows.
+pub(crate) fn run(mut job: KBox<Job>, waiter: Waiter<'_>, in_turns: bool) -> RunResult {
     let mut node = None;
-    if let Some((_, destination)) = job.places() {
-        // Memory that is pinned for reading only may be shared with other processes, and must not change.
+    if let Some((_, destination)) = job.positions() {
+        // Memory that is pinned only for reading may be shared with other processes, and must not change.
         if !destination.memory.writable() {
-            return Outcome::Done(job, STATUS_FAILED);
+            return RunResult::Done(job, STATUS_FAILED);
         }
         destination.memory.mark_written(destination.offset, job.left());
         let first = destination.pieces().next();
-        // SAFETY: An address of the direct map, of pinned memory.
+        // SAFETY: The piece is pinned memory of the job's destination, hence its address is one of the direct map.
         node = Some(first.map_or(NO_NODE, |piece| unsafe { ffi::knem_dma_node(piece.addr as *const c_void) }));
     }
     if let Some(channel) = node.and_then(pool::acquire) {
         match Transfer::new(job, channel, in_turns) {
-            Ok(transfer) => return transfer.drive(wait),
+            Ok(transfer) => return transfer.drive(waiter),
             Err(back) => job = back,
         }
     }
     job.forgo_engine();
-    Outcome::Rest(job)
+    RunResult::Rest(job)
 }
 
-/// Kernel's NUMA_NO_NODE.
+/// The kernel's NUMA_NO_NODE.
 const NO_NODE: c_int = -1;

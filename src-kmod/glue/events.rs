@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Completion events of a file (NOTIFY_FD): the slots of completed requests, in the order of their completion.
+//! Completion events of a context (NOTIFY_FD): the slots of completed requests, in the order of their completion.
 //!
-//! A file has them from its opening on, so that it can be polled at any time. Memory for the events is allocated when the first
-//! request asks for one.
+//! A context has an event queue from its opening on, so that it can be polled at any time. Memory for the events is
+//! allocated when the first request asks for one.
 //!
-//! Locks: around the queue, a leaf; and a mutex, held while the memory is allocated.
+//! Locks: `Events::queue`, a spinlock and a leaf; `Events::growth`, a mutex, is held while the memory is allocated.
 
 use crate::glue::account::{Account, ArrayMemory};
 use crate::glue::wait::{WaitQueue, READABLE};
@@ -18,41 +18,41 @@ use kernel::sync::{Mutex, SpinLock};
 use kernel::uaccess::{UserPtr, UserSlice, UserSliceWriter};
 use kernel::{new_mutex, new_spinlock};
 
-/// Bytes of an event: the slot's number, in the byte order of the machine.
+/// Size of an event in bytes: the slot's index, in the byte order of the machine.
 const EVENT: usize = size_of::<u32>();
-/// As many events are taken out and copied to user space at a time.
+/// Number of events that are taken out and copied to user space at a time.
 const BATCH: usize = 64;
-/// After as many places of a new queue others may run.
+/// Number of entries of a new queue after which other tasks may run.
 const STRIDE: usize = 4096;
 
-/// The events of a file.
+/// The events of a context.
 #[pin_data]
 pub(crate) struct Events {
     #[pin]
-    queue: SpinLock<Queue>,
+    queue: SpinLock<EventQueue>,
     /// Held while memory for the queue is allocated.
     #[pin]
     growth: Mutex<()>,
-    /// The user that the memory counts for.
+    /// The account to which the memory is charged.
     account: Account,
     #[pin]
     readers: WaitQueue,
 }
 
-struct Queue {
+struct EventQueue {
     ring: Ring,
-    /// A place for each slot of the status array, once a request has asked for an event.
-    places: KVVec<u32>,
-    /// Counts them for the user.
+    /// An entry for each slot of the status array, once a request has asked for an event.
+    entries: KVVec<u32>,
+    /// Charges them to the user.
     memory: Option<ArrayMemory>,
 }
 
-impl Queue {
+impl EventQueue {
     fn take(&mut self, batch: &mut [u32; BATCH], most: usize) -> usize {
         let mut count = 0usize;
         for event in batch.iter_mut().take(most) {
-            let Some(place) = self.ring.take() else { break };
-            *event = self.places.get(place as usize).copied().unwrap_or(0);
+            let Some(index) = self.ring.take() else { break };
+            *event = self.entries.get(index as usize).copied().unwrap_or(0);
             count = count.saturating_add(1);
         }
         count
@@ -60,27 +60,27 @@ impl Queue {
 
     fn put_back(&mut self, events: &[u32]) {
         for event in events.iter().rev() {
-            let place = self.ring.put_back();
-            self.store(place, *event);
+            let index = self.ring.put_back();
+            self.store(index, *event);
         }
     }
 
-    fn store(&mut self, place: u64, event: u32) {
-        if let Some(slot) = self.places.as_mut_slice().get_mut(place as usize) {
+    fn store(&mut self, index: u64, event: u32) {
+        if let Some(slot) = self.entries.as_mut_slice().get_mut(index as usize) {
             *slot = event;
         }
     }
 }
 
-/// Room for the events of `slots` requests, all that can be outstanding.
+/// Allocates entries for the events of `slots` requests, the most that can be outstanding.
 ///
 /// # Errors
 /// ENOMEM; EINTR if the caller is killed.
-fn places(slots: u64) -> Result<KVVec<u32>> {
+fn entries(slots: u64) -> Result<KVVec<u32>> {
     let count = usize::try_from(slots).map_err(|_| ENOMEM)?;
-    let mut places = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
+    let mut entries = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
     for n in 0..count {
-        places.push_within_capacity(0).map_err(|_| ENOMEM)?;
+        entries.push_within_capacity(0).map_err(|_| ENOMEM)?;
         if n % STRIDE == 0 {
             if task::killed() {
                 return Err(EINTR);
@@ -88,15 +88,15 @@ fn places(slots: u64) -> Result<KVVec<u32>> {
             task::resched();
         }
     }
-    Ok(places)
+    Ok(entries)
 }
 
 impl Events {
-    /// No events, and no room for any. The room will count for `account`.
+    /// Creates a queue without entries. They will be charged to `account`.
     pub(crate) fn new(account: Account) -> impl PinInit<Self> {
         pin_init!(Self {
             queue <- new_spinlock!(
-                Queue { ring: Ring::new(0), places: KVVec::new(), memory: None },
+                EventQueue { ring: Ring::new(0), entries: KVVec::new(), memory: None },
                 "knem::Events::queue"
             ),
             growth <- new_mutex!((), "knem::Events::growth"),
@@ -105,7 +105,7 @@ impl Events {
         })
     }
 
-    /// Reserves the place of an event, for a file with `slots` slots.
+    /// Reserves an entry for an event, in a status array of `slots` slots.
     ///
     /// # Errors
     /// EBUSY if as many events as there are slots are reserved or unread. The first time also ENOMEM, see
@@ -120,38 +120,38 @@ impl Events {
         Ok(queue.ring.reserve()?)
     }
 
-    /// Makes room for events, unless there is.
+    /// Allocates the entries, unless they exist.
     fn grow(&self, slots: u64) -> Result {
         let _growth = self.growth.lock();
         if self.queue.lock().memory.is_some() {
             return Ok(());
         }
         let memory = ArrayMemory::charge(&self.account, slots.saturating_mul(EVENT as u64))?;
-        let places = places(slots)?;
+        let entries = entries(slots)?;
         let mut queue = self.queue.lock();
-        // Nothing is in the queue, and dropping what has no memory does nothing.
-        queue.ring = Ring::new(places.len() as u64);
-        queue.places = places;
+        // The queue is empty, and dropping vectors without memory does nothing.
+        queue.ring = Ring::new(entries.len() as u64);
+        queue.entries = entries;
         queue.memory = Some(memory);
         Ok(())
     }
 
-    /// Wakes pollers after a change of the file that is none of the queue, such as the mapping of the status array.
+    /// Wakes pollers after a change outside of the queue, such as the mapping of the status array.
     pub(crate) fn changed(&self) {
         self.readers.wake();
     }
 
-    /// Gives up a place.
+    /// Releases a reserved entry.
     pub(crate) fn cancel(&self) {
         self.queue.lock().ring.cancel();
     }
 
-    /// Fills a place that was reserved, and wakes readers.
+    /// Fills a reserved entry, and wakes readers.
     pub(crate) fn push(&self, event: u32) {
         {
             let mut queue = self.queue.lock();
-            let place = queue.ring.push();
-            queue.store(place, event);
+            let index = queue.ring.push();
+            queue.store(index, event);
         }
         self.readers.wake();
     }
@@ -160,12 +160,13 @@ impl Events {
         self.queue.lock().ring.unread() != 0
     }
 
-    /// Reads events into `length` bytes of the caller's memory, and waits until they are full of events, unless
-    /// `patient` is false when there are none. Returns the number of bytes.
+    /// Reads events into `length` bytes of the caller's memory. Waits until these are full, unless `patient` returns
+    /// false when there is no event. Returns the number of bytes.
     ///
     /// # Errors
-    /// EINVAL unless `length` is a multiple of an event; EAGAIN if there is none and nobody waits, EINTR if a signal
-    /// comes first, EFAULT, each only if there is no event to return. An event that is not returned is not lost.
+    /// EINVAL unless `length` is a multiple of the size of an event; EAGAIN if there is no event and `patient` is
+    /// false, EINTR if a signal comes first, EFAULT, each only if there is no event to return. An event that is not
+    /// returned is not lost.
     pub(crate) fn read(&self, buffer: UserPtr, length: usize, patient: impl Fn() -> bool) -> Result<usize> {
         if length % EVENT != 0 {
             return Err(Refusal::WrongState.into());
@@ -189,12 +190,12 @@ impl Events {
         Ok(done)
     }
 
-    /// Hands over a batch of at most `wanted` events, and returns how many there were.
+    /// Copies a batch of at most `wanted` events to the caller, and returns how many.
     fn deliver(&self, writer: &mut UserSliceWriter, wanted: usize) -> Result<usize> {
         let mut batch = [0u32; BATCH];
         let count = self.queue.lock().take(&mut batch, wanted);
         let events = batch.get(..count).unwrap_or(&[]);
-        // The lock is not held over user memory: the places stay taken meanwhile.
+        // The lock is not held while user memory is written. The entries stay taken meanwhile.
         let copied = events.iter().try_for_each(|event| writer.write(event));
         let mut queue = self.queue.lock();
         match copied {
@@ -203,7 +204,7 @@ impl Events {
         }
         drop(queue);
         if copied.is_err() && count != 0 {
-            // Another reader may have gone to sleep while they were taken.
+            // Another reader may have gone to sleep while the events were taken.
             self.readers.wake();
         }
         copied.map(|()| count)
@@ -214,11 +215,11 @@ impl Events {
     /// # Safety
     /// As [`WaitQueue::poll`].
     pub(crate) unsafe fn register(&self, file: *mut bindings::file, table: *mut bindings::poll_table) {
-        // SAFETY: The caller's promise.
+        // SAFETY: The caller guarantees what `WaitQueue::poll` requires.
         unsafe { self.readers.poll(file, table) };
     }
 
-    /// What a poll can do now.
+    /// Returns the poll events that are ready.
     pub(crate) fn ready(&self) -> c_uint {
         if self.any() {
             READABLE

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Declarations of what the driver's C offers; `knem_shim.h` documents each, and is the source.
+//! Declarations of the driver's C functions and variables; `knem_shim.h` documents each, and is authoritative.
 //!
-//! A function is `safe` if it is sound with any arguments, at any time. It may sleep: that is for the caller to know, as with any
-//! function of the kernel.
+//! A function is `safe` if it is sound with any arguments, at any time. Whether it may sleep is for the caller to
+//! respect, as with any function of the kernel.
 
 use crate::logic::extent::Extent;
 use kernel::bindings;
 use kernel::prelude::*;
 
-/// Room for C's `struct knem_node`, whose size C asserts.
+/// Memory for C's `struct knem_node`, whose size C asserts.
 #[repr(C, align(8))]
 pub(crate) struct Node([u64; 7]);
 
@@ -24,7 +24,7 @@ impl Node {
 pub(crate) struct Root(*mut c_void);
 
 impl Root {
-    /// No nodes.
+    /// Returns the empty tree.
     pub(crate) const fn new() -> Self {
         Self(core::ptr::null_mut())
     }
@@ -34,7 +34,7 @@ impl Root {
 #[repr(C, align(8))]
 pub(crate) struct WaitQueueHead([u64; 16]);
 
-/// A worker thread that has not begun, known to C only.
+/// A worker thread that has not begun; opaque to Rust.
 #[repr(C)]
 pub(crate) struct Worker([u8; 0]);
 
@@ -103,8 +103,8 @@ unsafe extern "C" {
         pages: *mut *mut bindings::page,
     ) -> c_int;
     pub(crate) unsafe fn knem_unpin(pages: *mut *mut bindings::page, count: c_ulong, dirty: bool);
-    pub(crate) unsafe fn knem_pages_to_addresses(places: *mut u64, count: c_ulong);
-    pub(crate) unsafe fn knem_unpin_addresses(places: *mut u64, count: c_ulong, dirty: bool);
+    pub(crate) unsafe fn knem_pages_to_addresses(words: *mut u64, count: c_ulong);
+    pub(crate) unsafe fn knem_unpin_addresses(words: *mut u64, count: c_ulong, dirty: bool);
     pub(crate) unsafe fn knem_unpin_singles(
         extents: *const Extent,
         count: c_ulong,
@@ -236,13 +236,13 @@ unsafe extern "C" {
     pub(crate) unsafe fn knem_tree_from(tree: *const Root, ordinal: u64) -> *mut Node;
 }
 
-// DMA engines: `knem_dma.h` documents each.
+// DMA engines; `knem_dma.h` documents each declaration.
 
-/// A claimed channel, known to C only.
+/// A claimed channel; opaque to Rust.
 #[repr(C)]
 pub(crate) struct DmaChannel([u8; 0]);
 
-/// What a channel is like.
+/// The properties of a channel.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub(crate) struct DmaLimits {

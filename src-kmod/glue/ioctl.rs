@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The commands, one function each. Arguments are read once; outputs are written on success only.
+//! The ioctl commands, one function each. Arguments are read once; outputs are written on success only.
 
+use crate::glue::affinity::CpuSet;
 use crate::glue::context::Context;
 use crate::glue::copy::Direction;
-use crate::glue::placement::Processors;
 use crate::glue::request::Request;
 use crate::glue::segments::Segments;
 use crate::glue::user::Argument;
@@ -16,13 +16,13 @@ use crate::uapi::{self, Cookie};
 use core::mem::{offset_of, MaybeUninit};
 use kernel::prelude::*;
 
-/// What the commands without a bound use.
+/// The bound of the commands that have none.
 const UNBOUNDED: u64 = u64::MAX;
 
-/// Carries out command `command` with the argument at `argument`.
+/// Executes `command` with the structure at `argument`.
 ///
 /// # Errors
-/// ENOSYS for an unknown command; others as each command.
+/// ENOSYS for an unknown command; the errors of each command.
 pub(crate) fn dispatch(context: &Context, command: u32, argument: Argument) -> Result {
     match command {
         uapi::CMD_GET_INFO => get_info(context, argument),
@@ -30,26 +30,26 @@ pub(crate) fn dispatch(context: &Context, command: u32, argument: Argument) -> R
         uapi::CMD_CREATE_REGION => create_region(context, argument),
         uapi::CMD_DESTROY_REGION => context.regions().destroy(argument.read()?),
         uapi::CMD_COPY => {
-            let mut place = MaybeUninit::<uapi::CmdCopy>::uninit();
-            let command = argument.read_to(&mut place)?;
+            let mut buffer = MaybeUninit::<uapi::CmdCopy>::uninit();
+            let command = argument.read_to(&mut buffer)?;
             let status = copy(context, &unbounded(command))?;
             argument.write_status(offset_of!(uapi::CmdCopy, current_status), status)
         }
         uapi::CMD_COPY_BOUNDED => {
-            let mut place = MaybeUninit::<uapi::CmdCopyBounded>::uninit();
-            let command = argument.read_to(&mut place)?;
+            let mut buffer = MaybeUninit::<uapi::CmdCopyBounded>::uninit();
+            let command = argument.read_to(&mut buffer)?;
             let status = copy(context, command)?;
             argument.write_status(offset_of!(uapi::CmdCopyBounded, current_status), status)
         }
         uapi::CMD_INLINE_COPY => {
-            let mut place = MaybeUninit::<uapi::CmdInlineCopy>::uninit();
-            let command = argument.read_to(&mut place)?;
+            let mut buffer = MaybeUninit::<uapi::CmdInlineCopy>::uninit();
+            let command = argument.read_to(&mut buffer)?;
             let status = inline_copy(context, &unbounded_inline(command))?;
             argument.write_status(offset_of!(uapi::CmdInlineCopy, current_status), status)
         }
         uapi::CMD_INLINE_COPY_BOUNDED => {
-            let mut place = MaybeUninit::<uapi::CmdInlineCopyBounded>::uninit();
-            let command = argument.read_to(&mut place)?;
+            let mut buffer = MaybeUninit::<uapi::CmdInlineCopyBounded>::uninit();
+            let command = argument.read_to(&mut buffer)?;
             let status = inline_copy(context, command)?;
             argument.write_status(offset_of!(uapi::CmdInlineCopyBounded, current_status), status)
         }
@@ -60,7 +60,7 @@ pub(crate) fn dispatch(context: &Context, command: u32, argument: Argument) -> R
     }
 }
 
-/// The flags of a command; unknown ones will be ignored, and are counted here.
+/// Returns the flags of a command. Unknown ones are ignored later, and counted here.
 fn known(flags: u32) -> u32 {
     if flags::has_unknown(flags) {
         counters::count(Counter::UnknownFlags);
@@ -68,20 +68,20 @@ fn known(flags: u32) -> u32 {
     flags
 }
 
-/// GET_INFO. EFAULT.
+/// GET_INFO. Errors: EFAULT.
 fn get_info(context: &Context, argument: Argument) -> Result {
     let Masks { forced, ignored } = context.masks();
     let features = if dma::available() { uapi::FEATURE_DMA } else { 0 };
     argument.write(uapi::CmdInfo { abi: uapi::ABI_VERSION, features, ignored_flags: ignored, forced_flags: forced })
 }
 
-/// BIND_OFFLOAD. EFAULT, EBUSY, EINVAL, ENOMEM.
+/// BIND_OFFLOAD. Errors: EFAULT, EBUSY, EINVAL, ENOMEM.
 fn bind_offload(context: &Context, argument: Argument) -> Result {
     let command = argument.read()?;
-    context.bind(|| Processors::asked_for(&command))
+    context.bind(|| CpuSet::asked_for(&command))
 }
 
-/// CREATE_REGION. As [`create`], and EFAULT.
+/// CREATE_REGION. Errors: those of [`create`], and EFAULT.
 fn create_region(context: &Context, argument: Argument) -> Result {
     let command: uapi::CmdCreateRegion = argument.read()?;
     let flags = context.masks().create(known(command.flags));
@@ -89,20 +89,20 @@ fn create_region(context: &Context, argument: Argument) -> Result {
     argument.write_cookie(offset_of!(uapi::CmdCreateRegion, cookie), cookie).inspect_err(|_| forget(context, cookie))
 }
 
-/// INIT_SEND (old): a single-use region to read. As CREATE_REGION.
+/// INIT_SEND (old): creates a single-use region for reading. Errors: as CREATE_REGION.
 fn init_send(context: &Context, argument: Argument) -> Result {
     let command: uapi::CmdInitSend = argument.read()?;
-    // Single use is what the command means, also where the flag is ignored.
+    // The command implies single use, even if the flag is ignored.
     let flags = flags::Create { single_use: true, ..context.masks().create(known(command.flags)) };
     let cookie = create(context, (command.send_iovec_array, command.send_iovec_nr), uapi::PROT_READ, flags)?;
     argument.write_cookie(offset_of!(uapi::CmdInitSend, send_cookie), cookie).inspect_err(|_| forget(context, cookie))
 }
 
-/// Makes a region of the caller's segments, an array's address and length.
+/// Creates a region of the caller's segments, given as the address and length of an array.
 ///
 /// # Errors
-/// EPERM for a process that is not dumpable, with `strict_dumpable`; EFAULT, EINVAL, ENOMEM, EBUSY; what else pinning
-/// gives.
+/// EPERM for a process that is not dumpable, with `strict_dumpable`; EFAULT, EINVAL, ENOMEM, EBUSY; others as the
+/// kernel's `pin_user_pages_fast()`.
 fn create(context: &Context, segments: (u64, u32), protection: u32, flags: flags::Create) -> Result<Cookie> {
     context.mark_used();
     if params::strict_dumpable() && !flags.any_user && !task::dumpable() {
@@ -115,13 +115,13 @@ fn create(context: &Context, segments: (u64, u32), protection: u32, flags: flags
     context.regions().publish(rule, flags.single_use, context.account(), &mut list)
 }
 
-/// Withdraws a region whose cookie could not be told to the caller.
+/// Withdraws a region whose cookie could not be returned to the caller.
 fn forget(context: &Context, cookie: Cookie) {
-    // Somebody else may have guessed and destroyed it: no matter.
+    // Another process may have guessed the cookie and destroyed the region, which does no harm.
     let _ = context.regions().destroy(cookie);
 }
 
-/// COPY as COPY_BOUNDED.
+/// Returns a COPY as a COPY_BOUNDED.
 fn unbounded(command: &uapi::CmdCopy) -> uapi::CmdCopyBounded {
     uapi::CmdCopyBounded {
         src_cookie: command.src_cookie,
@@ -136,7 +136,7 @@ fn unbounded(command: &uapi::CmdCopy) -> uapi::CmdCopyBounded {
     }
 }
 
-/// INLINE_COPY as INLINE_COPY_BOUNDED.
+/// Returns an INLINE_COPY as an INLINE_COPY_BOUNDED.
 fn unbounded_inline(command: &uapi::CmdInlineCopy) -> uapi::CmdInlineCopyBounded {
     uapi::CmdInlineCopyBounded {
         local_iovec_array: command.local_iovec_array,
@@ -152,7 +152,7 @@ fn unbounded_inline(command: &uapi::CmdInlineCopy) -> uapi::CmdInlineCopyBounded
     }
 }
 
-/// Size of the status array, if it is mapped.
+/// Returns the number of slots, if the status array is mapped.
 fn slots(context: &Context) -> Option<u64> {
     context.offload().map(|offload| offload.slots().slots())
 }
@@ -180,7 +180,7 @@ fn inline_copy(context: &Context, command: &uapi::CmdInlineCopyBounded) -> Resul
     request.inline(local, direction, remote, command.length)
 }
 
-/// INIT_ASYNC_RECV (old): reads a region; the slot alone tells the result.
+/// INIT_ASYNC_RECV (old): reads a region; only the slot gets the result.
 fn init_async_recv(context: &Context, argument: Argument) -> Result {
     let command: uapi::CmdInitAsyncRecv = argument.read()?;
     let flags = context.masks().async_recv(known(command.flags), slots(context), command.status_index)?;

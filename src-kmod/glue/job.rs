@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A copy that was accepted, with all it needs: the task that has it can do it.
+//! A copy that was accepted, with everything that the task which executes it needs.
 
 use crate::glue::completion::Completion;
 use crate::glue::copy;
 use crate::glue::counters::Timer;
-use crate::glue::memory::{Memory, Place, Reach};
+use crate::glue::memory::{Memory, Position, Reach};
 use crate::glue::pin::Stop;
 use crate::glue::regions::Claimed;
 use crate::glue::{counters, task};
 use crate::logic::counter::Counter;
-use crate::logic::plan;
-use crate::logic::profile::Path;
+use crate::logic::statistics::Path;
+use crate::logic::steps;
 use crate::uapi::{STATUS_FAILED, STATUS_SUCCESS};
 use kernel::prelude::*;
 
 /// One side of a copy.
 pub(crate) enum Side {
-    /// A region, from a byte on.
+    /// A region, from a byte offset on.
     Region(Claimed, u64),
     /// Memory of the caller.
     Local(Memory),
 }
 
 impl Side {
-    /// The memory.
+    /// Returns the memory.
     fn memory(&self) -> &Memory {
         match self {
             Self::Region(claimed, _) => claimed.region().memory(),
@@ -36,7 +36,7 @@ impl Side {
         matches!(self, Self::Region(claimed, _) if claimed.is_foreign())
     }
 
-    /// Where the copy starts in it.
+    /// Returns the offset in the memory at which the copy starts.
     fn offset(&self) -> u64 {
         match self {
             Self::Region(_, offset) => *offset,
@@ -45,13 +45,13 @@ impl Side {
     }
 }
 
-/// How a copy has progressed.
+/// The result of a step of a copy.
 pub(crate) enum Progress {
     /// There is more to copy.
     More,
-    /// There is more to copy, and for now the task would have to wait for it.
+    /// There is more to copy, but for now the task would have to wait for it.
     Blocked,
-    /// It has ended, with this status.
+    /// The copy has ended with this status.
     Done(u8),
 }
 
@@ -59,47 +59,47 @@ pub(crate) enum Progress {
 pub(crate) struct Job {
     source: Side,
     destination: Side,
-    /// How far it has come.
+    /// The progress on both sides.
     from: Reach,
     to: Reach,
     done: u64,
     bytes: u64,
-    /// Whether it has memory of another user, which it must not keep without bound.
+    /// Whether it uses memory of another user, which it must not keep without bound.
     foreign: bool,
-    /// Steps in a row that could not go on.
+    /// Number of consecutive steps that were blocked.
     blocked: u32,
     completion: Option<Completion>,
-    /// The job before this one in a file's queue; see `queue`.
+    /// The next job in a list of the queue; see `queue`.
     pub(super) next: Option<KBox<Job>>,
-    engine: Option<Waits>,
-    /// How it is made, and its time, for the statistics.
+    engine: Option<DmaMode>,
+    /// By which path it is copied, and its time, for the statistics.
     path: Path,
     timer: Timer,
 }
 
-/// Milliseconds before a blocked copy is tried again.
+/// Milliseconds before a blocked copy is retried.
 pub(crate) const RETRY: u32 = 5;
-/// So often in a row a copy may be blocked that has memory of another user: 10 s.
+/// Consecutive times that a copy may be blocked if it uses memory of another user: 10 s.
 const MOST_BLOCKED: u32 = 2000;
 
-/// Whether somebody waits for an engine.
+/// Whether a task waits for the DMA channel.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waits {
-    /// Whoever has submitted the job waits.
-    Yes,
-    /// Nobody does (ASYNCDMACOMPLETE).
-    No,
+pub(crate) enum DmaMode {
+    /// The task that executes the job waits.
+    Attached,
+    /// No task waits (ASYNCDMACOMPLETE).
+    Detached,
 }
 
 impl Job {
-    /// A copy of at most `bound` bytes.
+    /// Creates a copy of at most `bound` bytes.
     ///
     /// # Errors
     /// ENOMEM.
     pub(crate) fn new(source: Side, destination: Side, bound: u64, timer: Timer) -> Result<Self> {
         let (from, to) = (source.offset(), destination.offset());
         let foreign = source.is_foreign() || destination.is_foreign();
-        let bytes = plan::bytes(source.memory().length(), from, destination.memory().length(), to, bound);
+        let bytes = steps::bytes(source.memory().length(), from, destination.memory().length(), to, bound);
         Ok(Self {
             from: Reach::new(source.memory(), from)?,
             to: Reach::new(destination.memory(), to)?,
@@ -117,57 +117,57 @@ impl Job {
         })
     }
 
-    /// The same, with a place to report to.
+    /// Returns the job with a completion to report to.
     pub(crate) fn reporting(self, completion: Option<Completion>) -> Self {
         Self { completion, ..self }
     }
 
-    /// Has an engine do it.
-    pub(crate) fn set_engine(&mut self, waits: Waits) {
-        self.engine = Some(waits);
+    /// Assigns the job to a DMA channel.
+    pub(crate) fn set_engine(&mut self, mode: DmaMode) {
+        self.engine = Some(mode);
         self.path = Path::Engine;
     }
 
-    /// The thread has it. Where that has an engine do it, it counts as the engine's.
+    /// Records that the worker thread has the job. If that uses a DMA channel, the job counts as one of DMA.
     pub(crate) fn set_threaded(&mut self) {
         if self.engine.is_none() {
             self.path = Path::Thread;
         }
     }
 
-    /// The CPU does what is left of it. It still counts as the engine's.
+    /// Assigns the rest of the job to the CPU. It still counts as one of DMA.
     pub(crate) fn forgo_engine(&mut self) {
         self.engine = None;
     }
 
-    /// Whether an engine is to do it, and if so, whether anybody waits for the engine.
-    pub(crate) fn engine(&self) -> Option<Waits> {
+    /// Returns whether a DMA channel executes the job, and if so, whether a task waits for that.
+    pub(crate) fn engine(&self) -> Option<DmaMode> {
         self.engine
     }
 
-    /// Where the copy reads and writes, if both sides stay pinned. An engine needs that.
-    pub(crate) fn places(&self) -> Option<(Place<'_>, Place<'_>)> {
-        Some((self.from.place(self.source.memory())?, self.to.place(self.destination.memory())?))
+    /// Returns the positions in source and destination, if both sides stay pinned. DMA requires that.
+    pub(crate) fn positions(&self) -> Option<(Position<'_>, Position<'_>)> {
+        Some((self.from.position(self.source.memory())?, self.to.position(self.destination.memory())?))
     }
 
-    /// How many bytes are copied.
+    /// Returns how many bytes the job copies.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// How many of them are still to be copied.
+    /// Returns how many bytes are left to copy.
     pub(crate) fn left(&self) -> u64 {
         self.bytes.saturating_sub(self.done)
     }
 
-    /// The next `copied` bytes are copied.
+    /// Records that the next `copied` bytes are copied.
     pub(crate) fn advance(&mut self, copied: u64) {
         self.from.advance(self.source.memory(), copied);
         self.to.advance(self.destination.memory(), copied);
         self.done = self.done.saturating_add(copied);
     }
 
-    /// The request is accepted: single-use regions are consumed, and the slot says PENDING.
+    /// Accepts the request: consumes single-use regions and stores PENDING in the slot.
     pub(crate) fn accept(&mut self) {
         for side in [&mut self.source, &mut self.destination] {
             if let Side::Region(claimed, _) = side {
@@ -179,13 +179,14 @@ impl Job {
         }
     }
 
-    /// Copies the next part with this CPU, until that is `interrupted`. `wait`: the task may wait for memory that is not pinned.
+    /// Copies the next part with this CPU, until `interrupted` is true. With `wait`, the task may wait for memory that
+    /// is not pinned.
     pub(crate) fn step(&mut self, wait: bool, interrupted: impl Fn() -> bool) -> Progress {
-        let left = plan::next(self.bytes, self.done);
+        let left = steps::next(self.bytes, self.done);
         if left == 0 {
             return Progress::Done(STATUS_SUCCESS);
         }
-        let copied = if let Some((source, destination)) = self.places() {
+        let copied = if let Some((source, destination)) = self.positions() {
             if copy::pinned(source, destination, left, interrupted) != STATUS_SUCCESS {
                 return Progress::Done(STATUS_FAILED);
             }
@@ -216,9 +217,9 @@ impl Job {
         }
     }
 
-    /// Copies a window of memory that is not pinned, `left` bytes at most; returns how many.
+    /// Copies a window of memory that is not pinned, `left` bytes at most. Returns how many.
     fn window(&mut self, left: u64, wait: bool) -> Result<u64, Stop> {
-        // Memory that may not be written may be shared with other processes, and must not change.
+        // Memory that must not be written may be shared with other processes, and must not change.
         if !self.destination.memory().writable() {
             return Err(Stop::Error(EFAULT));
         }
@@ -229,15 +230,15 @@ impl Job {
         Ok(bytes)
     }
 
-    /// Does the copy with this CPU in the calling task, until it is done or `interrupted`. Returns a status.
+    /// Copies with this CPU in the calling task, until the copy is done or `interrupted` is true. Returns a status.
     pub(crate) fn copy(&mut self, interrupted: impl Fn() -> bool) -> u8 {
-        // What waits in the kernel can be killed, and has no other bound.
+        // A task that waits in the kernel can be killed, but its wait has no other bound.
         let wait = !self.foreign;
         loop {
             match self.step(wait, &interrupted) {
                 Progress::Done(status) => return status,
                 Progress::More => {}
-                // It is killed: `interrupted` is true.
+                // An error means that the task is killed; `interrupted` is true then.
                 Progress::Blocked => drop(task::sleep(RETRY)),
             }
             if interrupted() {
@@ -247,20 +248,21 @@ impl Job {
         }
     }
 
-    /// Reports before the end: somebody may still use the memory, and that does not matter to the result any more.
+    /// Reports the status before the end of the request, whose memory may still be in use, but no longer affects the
+    /// result.
     pub(crate) fn publish(&mut self, status: u8) {
         if let Some(completion) = self.completion.take() {
             completion.publish(status);
         }
     }
 
-    /// Ends the request: gives back its memory, which may sleep, and then reports. In this order, so that whoever
+    /// Ends the request: releases its memory, which may sleep, and then reports. In this order, so that a process which
     /// sees the status finds the accounts settled.
     pub(crate) fn finish(self: KBox<Self>, status: u8) {
         KBox::into_inner(self).end(status);
     }
 
-    /// As [`Job::finish`].
+    /// Ends the request, as [`Job::finish`].
     pub(crate) fn end(mut self, status: u8) {
         let completion = self.completion.take();
         self.timer.stop(self.path, self.bytes, status);

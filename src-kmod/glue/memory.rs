@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The memory of a copy's side: pinned, or not pinned because a limit or its kind forbids it.
+//! The memory of one side of a copy: pinned, or not pinned because a limit or the kind of memory forbids it.
 
 use crate::glue::account::Account;
 use crate::glue::charge::{Payer, Terms};
@@ -7,21 +7,21 @@ use crate::glue::pin::{How, Pages, Pinned, Refused, Stop};
 use crate::glue::segments::Segments;
 use crate::glue::window::{Walk, Window};
 use crate::glue::{counters, params, task};
-use crate::logic::plan::Piece;
-use crate::logic::profile::{self, Event};
 use crate::logic::segment::Cursor;
+use crate::logic::statistics::{self, Event};
+use crate::logic::steps::Piece;
 use kernel::prelude::*;
 
-/// Memory of a process, as segments or as what they were when they were pinned.
+/// Memory of a process, pinned or as its list of segments.
 pub(crate) enum Memory {
     /// It stays pinned.
     Pinned(Pinned),
-    /// It is pinned while it is copied.
+    /// It is pinned only while it is copied.
     Unpinned(KBox<Unpinned>),
 }
 
 impl Memory {
-    /// The memory of segments of the calling process, as [`Memory::fill`].
+    /// Takes the memory of segments of the calling process, as [`Memory::fill`].
     ///
     /// # Errors
     /// As [`Memory::fill`].
@@ -31,7 +31,7 @@ impl Memory {
         Ok(memory)
     }
 
-    /// No memory yet, of the calling process, for reading or also for writing. It is filled where it is.
+    /// Creates empty memory of the calling process, for reading or also for writing, to be filled in place.
     ///
     /// # Errors
     /// EFAULT for a task without user memory.
@@ -40,13 +40,13 @@ impl Memory {
         Pinned::none(account, writable).map(Self::Pinned)
     }
 
-    /// Takes the memory of segments of the calling process. It is pinned unless RLIMIT_MEMLOCK, the user's ceiling, the machine's, or the
-    /// kind of memory forbids that (a shared mapping of a file that the file system writes back); then it is checked, and not pinned,
-    /// and the segments are taken.
+    /// Takes the memory of segments of the calling process. It is pinned unless RLIMIT_MEMLOCK, the user's ceiling, the
+    /// machine's, or the kind of memory forbids that (a shared mapping of a file with writeback). Then it is only
+    /// checked, and the segments are kept.
     ///
     /// # Errors
-    /// EFAULT if a page cannot be used so; ENOMEM; EINTR if the caller is killed; ENOMEM for a limit if the parameter
-    /// `unpinned` is 0.
+    /// EFAULT if a page cannot be read or written as required; ENOMEM; EINTR if the caller is killed; ENOMEM for a
+    /// limit if the parameter `unpinned` is 0.
     pub(crate) fn fill(&mut self, account: &Account, segments: &mut Segments) -> Result {
         let Self::Pinned(pinned) = self else { return Err(EINVAL) };
         let writable = pinned.writable();
@@ -96,13 +96,13 @@ impl Memory {
         }
     }
 
-    /// Byte `offset` of the memory, if that stays pinned.
-    pub(crate) fn place(&self, offset: u64) -> Option<Place<'_>> {
-        self.pinned().map(|memory| Place { memory, offset })
+    /// Returns the position `offset` in the memory, if that stays pinned.
+    pub(crate) fn position(&self, offset: u64) -> Option<Position<'_>> {
+        self.pinned().map(|memory| Position { memory, offset })
     }
 }
 
-/// Memory that is pinned while it is copied.
+/// Memory that is pinned only while it is copied.
 pub(crate) struct Unpinned {
     segments: Segments,
     writable: bool,
@@ -114,14 +114,14 @@ impl Unpinned {
     /// Checks the memory of segments of the calling process, by pinning and unpinning all of it.
     ///
     /// # Errors
-    /// EFAULT if a page cannot be used so; ENOMEM; EINTR if the caller is killed.
+    /// EFAULT if a page cannot be read or written as required; ENOMEM; EINTR if the caller is killed.
     fn new(account: &Account, segments: Segments, writable: bool) -> Result<KBox<Self>> {
         let payer = Payer::calling(account)?;
-        let mut room = Pages::new()?;
+        let mut buffer = Pages::new()?;
         let mut walk = Walk::new(Cursor::default(), Some(payer.clone()), Terms::calling());
         let mut left = segments.measure().bytes;
         while left != 0 {
-            let window = walk.open(How::Calling, segments.as_slice(), writable, left, room.as_mut());
+            let window = walk.open(How::Calling, segments.as_slice(), writable, left, buffer.as_mut());
             let covered = window.map(|window| window.bytes()).map_err(Stop::or_fault)?;
             walk.advance(segments.as_slice(), covered);
             left = left.saturating_sub(covered);
@@ -133,33 +133,34 @@ impl Unpinned {
         drop(walk);
         let terms = Terms::calling().settled();
         let unpinned = KBox::new(Self { segments, writable, payer, terms }, GFP_KERNEL_ACCOUNT)?;
-        counters::add(profile::event(Event::Unpinned), 1);
+        counters::add(statistics::event(Event::Unpinned), 1);
         Ok(unpinned)
     }
 }
 
-/// A place in pinned memory where a copy starts.
+/// A position in pinned memory where a copy starts.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Position<'a> {
     pub(crate) memory: &'a Pinned,
     pub(crate) offset: u64,
 }
 
-impl<'a> Place<'a> {
-    /// The memory from there on.
+impl<'a> Position<'a> {
+    /// Returns the memory from the position on, as addresses of the direct map.
     pub(crate) fn pieces(self) -> impl Iterator<Item = Piece> + 'a {
         self.memory.pieces(self.offset)
     }
 }
 
-/// How far a copy has come in memory, with what it needs to come further: nothing where the memory stays pinned.
+/// How far a copy has progressed in memory, with the state to progress further, which memory that stays pinned does not
+/// need.
 pub(crate) struct Reach {
     offset: u64,
     walk: Option<(Walk, Pages)>,
 }
 
 impl Reach {
-    /// A copy that starts at a byte of the memory.
+    /// Creates the state of a copy that starts at byte `offset` of the memory.
     ///
     /// # Errors
     /// ENOMEM.
@@ -168,36 +169,36 @@ impl Reach {
             Memory::Pinned(_) => None,
             Memory::Unpinned(unpinned) => {
                 let at = Cursor::default().after(unpinned.segments.as_slice(), offset);
-                let room = Pages::new()?;
-                Some((Walk::new(at, Some(unpinned.payer.clone()), unpinned.terms), room))
+                let buffer = Pages::new()?;
+                Some((Walk::new(at, Some(unpinned.payer.clone()), unpinned.terms), buffer))
             }
         };
         Ok(Self { offset, walk })
     }
 
-    /// Where the copy is, in memory that stays pinned.
-    pub(crate) fn place<'a>(&self, memory: &'a Memory) -> Option<Place<'a>> {
-        memory.place(self.offset)
+    /// Returns the position of the copy, in memory that stays pinned.
+    pub(crate) fn position<'a>(&self, memory: &'a Memory) -> Option<Position<'a>> {
+        memory.position(self.offset)
     }
 
-    /// What follows in the memory, pinned, `bytes` bytes at most.
+    /// Returns the next bytes of the memory, pinned, `bytes` bytes at most.
     ///
     /// # Errors
-    /// Where memory that is not pinned cannot be pinned: [`Stop::Busy`] without `wait`; EFAULT if it, or its process, has gone;
-    /// EINTR if the calling task is killed.
+    /// For memory that is not pinned, and cannot be pinned now: [`Stop::Busy`] without `wait`; EFAULT if the memory or
+    /// its process is gone; EINTR if the calling task is killed.
     pub(crate) fn open<'a>(&'a mut self, memory: &'a Memory, bytes: u64, wait: bool) -> Result<View<'a>, Stop> {
         match (memory, &mut self.walk) {
-            (Memory::Pinned(memory), _) => Ok(View::Pinned(Place { memory, offset: self.offset }, bytes)),
-            (Memory::Unpinned(memory), Some((walk, room))) => {
+            (Memory::Pinned(memory), _) => Ok(View::Pinned(Position { memory, offset: self.offset }, bytes)),
+            (Memory::Unpinned(memory), Some((walk, buffer))) => {
                 let how = How::Of { mm: memory.payer.mm(), wait };
                 let segments = memory.segments.as_slice();
-                walk.open(how, segments, memory.writable, bytes, room.as_mut()).map(View::Window)
+                walk.open(how, segments, memory.writable, bytes, buffer.as_mut()).map(View::Window)
             }
             (Memory::Unpinned(_), None) => Err(Stop::Error(EFAULT)),
         }
     }
 
-    /// As many bytes were copied.
+    /// Moves the position after `bytes` copied bytes.
     pub(crate) fn advance(&mut self, memory: &Memory, bytes: u64) {
         self.offset = self.offset.saturating_add(bytes);
         if let (Memory::Unpinned(memory), Some((walk, _))) = (memory, &mut self.walk) {
@@ -208,9 +209,9 @@ impl Reach {
 
 /// Memory that is pinned now.
 pub(crate) enum View<'a> {
-    /// And stays so: from a place on, so many bytes.
-    Pinned(Place<'a>, u64),
-    /// Until this is dropped.
+    /// A number of bytes from a position on, which stay pinned.
+    Pinned(Position<'a>, u64),
+    /// Memory that is pinned until this is dropped.
     Window(Window<'a>),
 }
 
@@ -225,17 +226,17 @@ impl View<'_> {
 
     /// The memory, as addresses of the direct map.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
-        let (place, window) = match self {
-            Self::Pinned(place, _) => (Some(place.pieces()), None),
+        let (position, window) = match self {
+            Self::Pinned(position, _) => (Some(position.pieces()), None),
             Self::Window(window) => (None, Some(window.pieces())),
         };
-        Iterator::chain(place.into_iter().flatten(), window.into_iter().flatten())
+        Iterator::chain(position.into_iter().flatten(), window.into_iter().flatten())
     }
 
-    /// As many of its first bytes are about to be written.
+    /// Records that the first `bytes` bytes are about to be written.
     pub(crate) fn mark_written(&mut self, bytes: u64) {
         match self {
-            Self::Pinned(place, _) => place.memory.mark_written(place.offset, bytes),
+            Self::Pinned(position, _) => position.memory.mark_written(position.offset, bytes),
             Self::Window(window) => window.mark_written(),
         }
     }

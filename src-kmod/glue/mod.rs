@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Everything that speaks to the kernel.
+//! The part of the driver that calls the kernel.
 //!
-//! A file uses only files below it. From the top, a request's way: `operations` (what C calls) -> `device` (file operations) ->
-//! `ioctl` (one command each) -> `request` (its checks) -> `regions` (cookie to region, by the `table`) -> `job` (what it is to copy) ->
-//! `copy` (steps), there and then, in the context's `thread` or on a `dma` engine. `pin` makes `extents` of a caller's memory, `charge`
-//! accounts them, `region` keeps them. Where a limit forbids that, `memory` keeps the segments, and `window` pins them part by part.
-//! `registry` has all contexts, for `stats` and `proc`, which show them with the `counters`.
+//! A file uses only files below it. The path of a request, from the top: `operations` (entry points that C calls) ->
+//! `device` (file operations) -> `ioctl` (one function a command) -> `request` (checks) -> `regions` (finds a region by
+//! its cookie in the `table`) -> `job` (a copy that was accepted) -> `copy` (its steps), in the calling task, in the
+//! context's worker `thread` or on a `dma` channel. `pin` pins the caller's memory and keeps it as `extents`, `charge`
+//! accounts the pages, `region` keeps them. Where a limit forbids pinning, `memory` keeps the segments, and `window`
+//! pins them part by part. `registry` lists all contexts for `stats` and `proc`, which print them with the `counters`.
 //!
-//! What a context has once its status array is mapped is in `offload`: `completion` (what requests report to: `status`, the slots, and
-//! `events`, NOTIFY_FD), `queue` (the worker thread's jobs), `placement` (where the worker runs).
+//! `offload` holds what a context has once its status array is mapped: `completion` (where requests report: slots in
+//! `status`, and `events` for NOTIFY_FD), `queue` (jobs for the worker thread) and `affinity` (the CPUs that the
+//! worker runs on).
 //!
-//! Locks of a request are spinlocks and leaves, held for a few instructions: around a context's regions (`region`) and its binding
-//! (`context`), a file's events (`events`) and jobs (`queue`), and the list of all contexts (`registry`). Under none of
-//! them anything sleeps, is allocated or dropped. Mutexes are around the start of a thread (`context`) and around DMA
-//! channels (`dma`). Under no lock user memory or page tables are touched.
+//! The locks on a request's path are spinlocks and leaves, held for a few instructions. They protect a context's
+//! regions (`region`), its binding (`context`), its events (`events`), its jobs (`queue`), and the list of all contexts
+//! (`registry`). No task sleeps, allocates or drops anything under them. Mutexes protect the start of a worker thread
+//! (`context`) and the DMA channels (`dma`). User memory and page tables are touched under no lock.
 
 pub(crate) mod account;
+pub(crate) mod affinity;
 pub(crate) mod charge;
 pub(crate) mod completion;
 pub(crate) mod context;
@@ -35,7 +38,6 @@ pub(crate) mod offload;
 pub(crate) mod operations;
 pub(crate) mod params;
 pub(crate) mod pin;
-pub(crate) mod placement;
 pub(crate) mod proc;
 pub(crate) mod queue;
 pub(crate) mod region;
@@ -54,23 +56,23 @@ pub(crate) mod window;
 
 use kernel::prelude::*;
 
-/// Says in the log when the module comes and goes.
+/// Logs when the module is loaded and unloaded.
 pub(crate) struct Presence(());
 
 impl Presence {
-    /// Checks the parameters and says hello.
+    /// Checks the parameters and logs that the module is loaded.
     ///
     /// # Errors
     /// EINVAL if the parameters contradict each other.
     pub(crate) fn new() -> Result<Self> {
         params::settle()?;
-        pr_info!("{}: initialized\n", params::version());
+        pr_info!("{}: loaded\n", params::version());
         Ok(Self(()))
     }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        pr_info!("{}: terminating\n", params::version());
+        pr_info!("{}: unloading\n", params::version());
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The functions that C calls for open files: those of `/dev/knem` (`knem_device.c`), and of `/proc/driver/knem` (`knem_proc.c`).
-//! Each makes references of C's pointers, and calls `device` or `proc`.
+//! The entry points that C calls for open files: those of `/dev/knem` (`knem_device.c`) and of `/proc/driver/knem`
+//! (`knem_proc.c`). Each turns C's pointers into references and calls `device` or `proc`.
 
 use crate::glue::context::Context;
 use crate::glue::proc::{self, Cursor, Out};
@@ -23,12 +23,13 @@ const _: () = assert!(matches!(uapi::DEVICE_NAME.as_bytes(), b"knem"));
 pub(crate) struct Registration(());
 
 impl Registration {
-    /// Registers the device. Its node belongs to root alone until udev's rule has acted.
+    /// Registers the device. Its node is accessible to root alone until udev's rule has been applied.
     ///
     /// # Errors
     /// EBUSY if there is no free minor number; ENOMEM, or EEXIST if another driver has the name.
     pub(crate) fn new() -> Result<Self> {
-        // SAFETY: Called once, at load, when everything that the file operations use is initialised.
+        // SAFETY: `Knem::init` calls this function once, at module load, after everything that the file operations use
+        // is initialised.
         to_result(unsafe { ffi::knem_device_register() })?;
         Ok(Self(()))
     }
@@ -36,24 +37,26 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // SAFETY: The device is registered, or this would not exist.
+        // SAFETY: `new` registered the device, and this is the only function that deregisters it.
         unsafe { ffi::knem_device_deregister() };
     }
 }
 
-/// The context of a file, if it has one.
+/// Returns the context of an open file, if it has one.
 ///
 /// # Safety
-/// `private` is the private data of a file of this device between `open` and `release`, and the result is not used after that.
+/// `private` must be the private data of an open file of this device, between `open` and `release`, and the result must
+/// not be used after that.
 unsafe fn context<'a>(private: *mut c_void) -> Option<ArcBorrow<'a, Context>> {
     if private.is_null() {
         return None;
     }
-    // SAFETY: `knem_open` stored the pointer with `into_foreign`, and `knem_release`, which takes it back, has not run.
+    // SAFETY: `knem_open` stored the pointer with `into_foreign`, and `knem_release`, the only function that takes it
+    // back, has not run yet.
     Some(unsafe { Arc::<Context>::borrow(private) })
 }
 
-/// Opens a file: stores its context in `*private`, or null if it is not writable.
+/// Opens a file: stores its context in `*private`, or null if the file is not open for writing.
 #[no_mangle]
 unsafe extern "C" fn knem_open(writable: bool, private: *mut *mut c_void) -> c_int {
     from_result(|| {
@@ -64,12 +67,12 @@ unsafe extern "C" fn knem_open(writable: bool, private: *mut *mut c_void) -> c_i
     })
 }
 
-/// The last reference to the file is gone.
+/// Closes a file after its last reference is gone.
 #[no_mangle]
 unsafe extern "C" fn knem_release(private: *mut c_void) {
     if !private.is_null() {
-        // SAFETY: `knem_open` stored the pointer with `into_foreign`; the kernel calls this once, when no other file
-        // operation runs or will run, so that nothing borrows the context.
+        // SAFETY: `knem_open` stored the pointer with `into_foreign`. The kernel calls this function once, when no
+        // other file operation runs or will run, so that nothing borrows the context.
         let context = unsafe { Arc::<Context>::from_foreign(private) };
         device::close(&context);
     }
@@ -77,7 +80,7 @@ unsafe extern "C" fn knem_release(private: *mut c_void) {
 
 #[no_mangle]
 unsafe extern "C" fn knem_ioctl(private: *mut c_void, command: c_uint, argument: c_ulong) -> c_long {
-    // SAFETY: The kernel keeps the file during the call.
+    // SAFETY: The kernel holds a reference to the open file during the call, so that `release` has not run.
     let context = unsafe { context(private) };
     match device::ioctl(context.as_deref(), command, argument) {
         Ok(()) => 0,
@@ -96,20 +99,20 @@ unsafe extern "C" fn knem_read(
 ) -> isize {
     from_result(|| {
         let buffer = UserPtr::from_ptr(buffer);
-        // SAFETY: The kernel keeps the file during the call.
+        // SAFETY: The kernel holds a reference to the open file during the call, so that `release` has not run.
         let read = match unsafe { context(private) } {
             Some(context) => {
-                // SAFETY: As above.
+                // SAFETY: As above, the kernel holds a reference to the open file during the call.
                 device::read_events(&context, buffer, length, || unsafe { !ffi::knem_shim_nonblocking(file) })?
             }
             None => {
-                // SAFETY: As above.
+                // SAFETY: As above, the kernel holds a reference to the open file during the call.
                 let reader = unsafe { Reader::of(file) };
-                // SAFETY: The kernel passes a position that only this call uses.
+                // SAFETY: The kernel passes a pointer to a position that only this call uses.
                 device::read_statistics(reader, buffer, length, unsafe { &mut *position })?
             }
         };
-        // No more than the events or the text, which fit.
+        // The cast loses nothing: no more is read than the events or the text, whose lengths fit.
         Ok(read as isize)
     })
 }
@@ -118,9 +121,9 @@ unsafe extern "C" fn knem_read(
 #[no_mangle]
 unsafe extern "C" fn knem_write(private: *mut c_void, file: *const bindings::file, length: usize) -> isize {
     from_result(|| {
-        // SAFETY: The kernel keeps the file during the call.
+        // SAFETY: The kernel holds a reference to the open file during the call, so that `release` has not run.
         let context = unsafe { context(private) };
-        // SAFETY: As above.
+        // SAFETY: As above, the kernel holds a reference to the open file during the call.
         device::clear(context.as_deref(), unsafe { ffi::knem_shim_file_admin(file) })?;
         // The kernel bounds the length of a write to what fits.
         Ok(length as isize)
@@ -133,11 +136,12 @@ unsafe extern "C" fn knem_poll(
     file: *mut bindings::file,
     table: *mut bindings::poll_table,
 ) -> c_uint {
-    // SAFETY: The kernel keeps the file during the call.
+    // SAFETY: The kernel holds a reference to the open file during the call, so that `release` has not run.
     let context = unsafe { context(private) };
     if let Some(context) = context.as_deref() {
-        // Registered in any case: a mapping of the status array, and every event after it, wakes those who poll.
-        // SAFETY: These are the arguments of a `poll`, and the file keeps its context and that the queue.
+        // Registered even without a status array, since its mapping, and every event after it, wakes pollers.
+        // SAFETY: C passes the arguments of a `poll` in progress. The open file keeps its context, and that keeps the
+        // queue.
         unsafe { context.events().register(file, table) };
     }
     device::poll(context.as_deref())
@@ -146,9 +150,10 @@ unsafe extern "C" fn knem_poll(
 #[no_mangle]
 unsafe extern "C" fn knem_mmap(private: *mut c_void, vma: *mut bindings::vm_area_struct, first_page: c_ulong) -> c_int {
     from_result(|| {
-        // SAFETY: The kernel keeps the file during the call.
+        // SAFETY: The kernel holds a reference to the open file during the call, so that `release` has not run.
         let context = unsafe { context(private) };
-        // SAFETY: The kernel passes a mapping that is being set up, and holds its lock for writing during the call.
+        // SAFETY: The kernel passes a mapping that is being set up, and holds the mmap lock for writing during the
+        // call.
         let area = unsafe { VmaNew::from_raw(vma) };
         device::map(context.as_deref(), area, first_page as u64)?;
         Ok(0)
@@ -159,11 +164,12 @@ unsafe extern "C" fn knem_mmap(private: *mut c_void, vma: *mut bindings::vm_area
 pub(crate) struct Files(());
 
 impl Files {
-    /// Makes them. A kernel without /proc does without.
+    /// Creates them. On a kernel without /proc there are none.
     pub(crate) fn new() -> Self {
-        // SAFETY: Called once, at load, when all that is shown is there.
+        // SAFETY: `Knem::init` calls this function once, at module load, after everything that the functions print is
+        // initialised.
         if unsafe { ffi::knem_proc_create(Some(statistics), Some(seek), Some(write), size_of::<Cursor>()) } != 0 {
-            pr_warn!("/proc/driver/knem cannot be made: there are no finer statistics\n");
+            pr_warn!("cannot create /proc/driver/knem: detailed statistics are not available\n");
         }
         Self(())
     }
@@ -171,7 +177,8 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // SAFETY: Waits for readers; there are none afterwards.
+        // SAFETY: `new` created the files, and this removes them once. It waits for readers, so that none of the
+        // functions runs afterwards.
         unsafe { ffi::knem_proc_remove() };
     }
 }
@@ -179,36 +186,37 @@ impl Drop for Files {
 /// Writes the text of `statistics`.
 ///
 /// # Safety
-/// `seq` is having its text written.
+/// `seq` must be a file whose text the kernel is having written.
 unsafe extern "C" fn statistics(seq: *mut bindings::seq_file) {
-    // SAFETY: The caller's promise.
+    // SAFETY: The caller guarantees that the kernel is having the text of `seq` written.
     proc::statistics(&mut unsafe { Out::new(seq) });
 }
 
-/// Goes to the row at `position`. Returns 1 if it is there, 0 after the last.
+/// Moves the cursor to the row at `position`. Returns 1 if there is such a row, 0 after the last.
 ///
 /// # Errors
 /// EINTR if the caller is killed.
 ///
 /// # Safety
-/// `cursor` is that of the open file `file`, and no other call uses it.
+/// `cursor` must be that of the open file `file`, and no other call may use it.
 unsafe extern "C" fn seek(cursor: *mut c_void, file: *const bindings::file, which: c_uint, position: u64) -> c_int {
     from_result(|| {
-        // SAFETY: The caller's promise; C has allocated it as large as that, and a `Cursor` may be all zeros.
+        // SAFETY: The caller guarantees that only this call uses the cursor. C allocated it with the size of a `Cursor`
+        // and with all bytes zero, which is a valid one.
         let cursor = unsafe { &mut *cursor.cast::<Cursor>() };
-        // SAFETY: The file is open as long as it is read.
+        // SAFETY: The file is being read, hence it is open.
         let found = cursor.seek(|| unsafe { Reader::of(file) }, which, position)?;
         Ok(c_int::from(found))
     })
 }
 
-/// Writes the row where the cursor is.
+/// Writes the row at the cursor.
 ///
 /// # Safety
-/// As [`seek`]; `seq` is the file's, and is having its text written.
+/// As [`seek`]; `seq` must be the file's, and the kernel must be having its text written.
 unsafe extern "C" fn write(seq: *mut bindings::seq_file, cursor: *const c_void, which: c_uint) {
-    // SAFETY: The caller's promise.
+    // SAFETY: The caller guarantees that the cursor is that of the open file, and that only this call uses it.
     let cursor = unsafe { &*cursor.cast::<Cursor>() };
-    // SAFETY: The caller's promise.
+    // SAFETY: The caller guarantees that the kernel is having the text of `seq` written.
     cursor.show(which, &mut unsafe { Out::new(seq) });
 }

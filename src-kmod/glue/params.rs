@@ -9,21 +9,23 @@ use kernel::prelude::*;
 /// Reads one of the variables behind the parameters, which sysfs may change at any time.
 macro_rules! read {
     ($param:ident) => {
-        // SAFETY: The variable is an integer that lives as long as the module and is written as a whole.
+        // SAFETY: The variable is an integer that exists as long as the module. The kernel writes it as a whole, so
+        // that a volatile read returns one of its values.
         unsafe { core::ptr::read_volatile(&raw const ffi::$param) }
     };
 }
 
 /// The driver's version.
 pub(crate) fn version() -> &'static str {
-    // SAFETY: C defines as many characters, which never change.
+    // SAFETY: C defines `knem_shim_version_len` as the number of characters, which are constant and exist as long as
+    // the module.
     let version = unsafe {
         core::slice::from_raw_parts((&raw const ffi::knem_shim_version).cast::<u8>(), ffi::knem_shim_version_len)
     };
     core::str::from_utf8(version).unwrap_or("unknown")
 }
 
-/// The masks that the parameters make.
+/// Returns the masks of flags that the parameters request.
 fn asked_for() -> Result<Masks> {
     Ok(Masks::new(Parameters {
         pinlocal: read!(knem_param_pinlocal) != 0,
@@ -41,10 +43,10 @@ fn asked_for() -> Result<Masks> {
 /// EINVAL if a flag is both forced and ignored.
 pub(crate) fn settle() -> Result {
     let masks = asked_for().inspect_err(|_| {
-        pr_err!("the parameters both force and ignore a flag: see forceflags, ignoreflags, pinlocal, dma, thread and sync\n");
+        pr_err!("a flag is both forced and ignored: check forceflags, ignoreflags, pinlocal, dma, thread and sync\n");
     })?;
-    // SAFETY: The module is being loaded, its only writers are here and the parameters' permissions make them
-    // read-only afterwards; each is written as a whole.
+    // SAFETY: Nothing else accesses the variables: the module is being loaded, and the parameters are read-only in
+    // sysfs. Each is written as a whole.
     unsafe {
         core::ptr::write_volatile(&raw mut ffi::knem_param_forceflags, masks.forced);
         core::ptr::write_volatile(&raw mut ffi::knem_param_ignoreflags, masks.ignored);
@@ -57,7 +59,7 @@ pub(crate) fn masks() -> Masks {
     Masks { forced: read!(knem_param_forceflags), ignored: read!(knem_param_ignoreflags) }
 }
 
-/// What RLIMIT_MEMLOCK is held against.
+/// How RLIMIT_MEMLOCK is enforced.
 pub(crate) fn memlock() -> Enforced {
     Enforced::by(read!(knem_param_memlock))
 }
@@ -72,7 +74,7 @@ pub(crate) fn max_user_pinned_mib() -> u64 {
     read!(knem_param_max_user_pinned_mb) as u64
 }
 
-/// Whether memory that a limit forbids to pin may be used without.
+/// Whether memory may be used that must not be pinned because of a limit.
 pub(crate) fn unpinned() -> bool {
     read!(knem_param_unpinned) != 0
 }
@@ -92,7 +94,7 @@ pub(crate) fn max_contexts() -> u32 {
     read!(knem_param_max_contexts)
 }
 
-/// Most requests of a context that wait for its thread.
+/// Most requests of a context that wait for its worker thread.
 pub(crate) fn max_queued() -> u32 {
     read!(knem_param_max_queued)
 }
@@ -112,7 +114,7 @@ pub(crate) fn strict_ns() -> bool {
     read!(knem_param_strict_ns) != 0
 }
 
-/// Whether only processes in the machine's own user and pid namespace may open the device for writing.
+/// Whether only processes in the initial user and pid namespaces may open the device for writing.
 pub(crate) fn initial_ns() -> bool {
     read!(knem_param_strict_ns) >= 2
 }
@@ -122,18 +124,18 @@ pub(crate) fn strict_dumpable() -> bool {
     read!(knem_param_strict_dumpable) != 0
 }
 
-/// Where threads run unless their files say so: on the processors of whoever maps the status array (positive), on all
-/// others (negative), or anywhere (0).
+/// The CPUs of worker threads without BIND_OFFLOAD: those of the process that maps the status array (positive), all
+/// others (negative), or all (0).
 pub(crate) fn binding() -> i32 {
     read!(knem_param_binding)
 }
 
-/// Whether refusals are told to the kernel's log.
+/// Whether refusals are reported in the kernel log.
 pub(crate) fn debug() -> bool {
     read!(knem_param_debug) != 0
 }
 
-/// Bytes of the statistics text, at most.
+/// Most bytes of the statistics text.
 pub(crate) fn stats_length() -> usize {
     read!(knem_param_statslen) as usize
 }
@@ -148,22 +150,22 @@ pub(crate) fn pin_reads() -> bool {
     read!(knem_param_pinlocalread) != 0
 }
 
-/// Whether DMA engines may be used.
+/// Whether DMA may be used.
 pub(crate) fn dma() -> bool {
     read!(knem_param_dma) != 0
 }
 
-/// The longest chunk that the processor copies though an engine was asked for.
+/// The longest chunk that the CPU copies although DMA was requested.
 pub(crate) fn dma_min() -> u64 {
     u64::from(read!(knem_param_dmamin))
 }
 
-/// Most channels of DMA engines to claim.
+/// Most DMA channels to claim.
 pub(crate) fn dma_channels() -> u32 {
     read!(knem_param_dmachannels)
 }
 
-/// Milliseconds without progress after which an engine is given up.
+/// Milliseconds without progress after which a DMA channel is given up.
 pub(crate) fn dma_timeout() -> u32 {
     read!(knem_param_dmatimeout)
 }

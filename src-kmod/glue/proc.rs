@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! `/proc/driver/knem`: the finer statistics, and rows for open files and their regions.
+//! `/proc/driver/knem`: detailed statistics, and rows for contexts and their regions.
 //!
-//! - `statistics`: totals of the machine; see `logic::profile`.
-//! - `contexts`, `regions`: the files of the reader's user, or all for an administrator of the machine. Numbers are
-//!   ordinals, and reveal nothing about cookies. They are made row by row as they are read: a read(2) does as much as its buffer
-//!   takes, notices that the reader is killed, and comes to an end whatever is created meanwhile.
+//! - `statistics`: totals of the machine; see `logic::statistics`.
+//! - `contexts`, `regions`: the contexts of the reader's user, or all for an administrator of the machine. Numbers are
+//!   ordinals, and reveal nothing about cookies. The text is generated row by row as it is read. A read(2) does as much
+//!   as its buffer holds, stops when the reader is killed, and ends regardless of what is created meanwhile.
 
 use crate::glue::context::Context;
 use crate::glue::region::Listed;
 use crate::glue::stats::Reader;
 use crate::glue::{counters, ffi, registry, task};
-use crate::logic::profile;
+use crate::logic::statistics;
 use crate::uapi::{PROT_READ, PROT_WRITE};
 use core::fmt::Write;
 use kernel::bindings;
@@ -18,11 +18,11 @@ use kernel::prelude::*;
 
 /// Writes the text of `statistics`.
 pub(crate) fn statistics(out: &mut Out) {
-    // It fails where there is too little room: the kernel makes more, and calls again.
-    let _ = profile::write(out, counters::present(), counters::value);
+    // This fails if the buffer is too small. The kernel then enlarges it and calls again.
+    let _ = statistics::write(out, counters::present(), counters::value);
 }
 
-/// Which file is read.
+/// The file that is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rows {
     Contexts,
@@ -30,7 +30,7 @@ enum Rows {
 }
 
 impl Rows {
-    /// Of the number that C knows the file by.
+    /// Converts C's number of the file.
     fn of(which: c_uint) -> Self {
         if which == 0 {
             Self::Contexts
@@ -40,8 +40,9 @@ impl Rows {
     }
 }
 
-/// Where the reader of a file with rows is: plain data, zero at first, in memory that C allocates with the open file and frees
-/// with it. The reader's position decides what comes next, so that nothing is kept alive, and no lock held, between two rows.
+/// Position of the reader of a file with rows: plain data, zero at first, in memory that C allocates with the open file
+/// and frees with it. The reader's position determines the next row, so that nothing is referenced and no lock is held
+/// between two rows.
 pub(crate) struct Cursor {
     reader: Reader,
     /// Position of the row, 0 for the line with the columns' names.
@@ -49,7 +50,8 @@ pub(crate) struct Cursor {
     /// Number of the row's context, and of its next region.
     context: u64,
     region: u64,
-    /// Contexts from this number on, and regions of that context, were made after the reader came there, and are left out.
+    /// Contexts from this number on, and regions of that context, were created after the reader arrived there, and are
+    /// left out.
     contexts_end: u64,
     regions_end: u64,
     /// The row, in the file of contexts.
@@ -58,7 +60,7 @@ pub(crate) struct Cursor {
     listed: Listed,
 }
 
-/// What the row of a context shows, as it was when the reader came there.
+/// The row of a context, as it was when the reader arrived there.
 #[derive(Clone, Copy)]
 struct ContextRow {
     uid: u32,
@@ -83,7 +85,7 @@ impl ContextRow {
 }
 
 impl Cursor {
-    /// Before the first row.
+    /// Moves before the first row.
     fn start(&mut self, reader: Reader) {
         *self = Self {
             reader,
@@ -97,14 +99,14 @@ impl Cursor {
         };
     }
 
-    /// Goes to the row at `position`: the one where the cursor is, the next, or, after a seek, any. Returns whether it is there; if
-    /// not, it is after the last.
+    /// Moves to the row at `position`: the present one, the next, or, after a seek, any. Returns whether there is such
+    /// a row; if not, the cursor is after the last.
     ///
     /// # Errors
     /// EINTR if the caller is killed.
     pub(crate) fn seek(&mut self, reader: impl FnOnce() -> Reader, which: c_uint, position: u64) -> Result<bool> {
         if position == 0 || position < self.position {
-            // Not for each row, since a capability that is missing leaves traces in audit logs.
+            // The reader is not determined for each row, since a failed capability check is recorded in audit logs.
             self.start(reader());
         }
         while self.position < position {
@@ -116,18 +118,18 @@ impl Cursor {
         Ok(true)
     }
 
-    /// Writes the row where the cursor is.
+    /// Writes the row at the cursor.
     pub(crate) fn show(&self, which: c_uint, out: &mut Out) {
-        // It fails where there is too little room: the kernel makes more, and calls again.
+        // This fails if the buffer is too small. The kernel then enlarges it and calls again.
         let _ = self.write(Rows::of(which), out);
     }
 
-    /// Goes to the next row that the reader may see. Returns false if there is none.
+    /// Moves to the next row that the reader may see. Returns false if there is none.
     ///
     /// # Errors
     /// EINTR if the caller is killed.
     fn advance(&mut self, rows: Rows) -> Result<bool> {
-        // Contexts have numbers from 1 on.
+        // Contexts are numbered from 1.
         let mut from = if rows == Rows::Regions && self.region < self.regions_end {
             self.context
         } else {
@@ -149,7 +151,7 @@ impl Cursor {
         Ok(false)
     }
 
-    /// Makes the next row of this context, if it has one.
+    /// Fills the next row of this context, if it has one.
     fn enter(&mut self, rows: Rows, context: &Context) -> bool {
         if rows == Rows::Contexts {
             self.row = ContextRow::of(context);
@@ -189,26 +191,26 @@ impl Cursor {
     }
 }
 
-/// The text of a file in /proc, while it is written.
+/// A file in /proc whose text is being written.
 ///
 /// # Invariants
 /// The kernel is having the file's text written.
 pub(crate) struct Out(*mut bindings::seq_file);
 
 impl Out {
-    /// The text of this file.
+    /// Creates a writer for the text of this file.
     ///
     /// # Safety
-    /// The kernel is having it written, and is until this is dropped.
+    /// The kernel must be having the text written, until this is dropped.
     pub(crate) unsafe fn new(seq: *mut bindings::seq_file) -> Self {
-        // INVARIANT: The caller's promise.
+        // INVARIANT: The caller guarantees that the kernel is having the text written.
         Self(seq)
     }
 }
 
 impl Write for Out {
     fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        // SAFETY: By the invariant the file is valid; the text is as long as that.
+        // SAFETY: By the invariant the file is valid, and `text` has `text.len()` bytes.
         let fits = unsafe { ffi::knem_proc_write(self.0, text.as_ptr().cast(), text.len() as c_ulong) };
         if fits {
             Ok(())

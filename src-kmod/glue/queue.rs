@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The jobs that wait for the worker thread of a context.
+//! The queue of jobs for the worker thread of a context.
 //!
-//! Submitters pile jobs up; the worker takes the whole pile and turns it over: first in, first out, with nothing but
-//! boxes. Between its turns all jobs are here, so that another task can end them. Lock: around the pile and the worker's state, for a few
-//! instructions.
+//! Submitters push jobs onto a stack. The worker takes the whole stack and reverses it: first in, first out, with
+//! nothing but boxes. Between the worker's turns all jobs are here, so that another task can end them. Lock:
+//! `JobQueue::state`, held for a few instructions, protects the jobs and the worker's state.
 
 use crate::glue::job::Job;
 use crate::glue::task;
@@ -12,31 +12,31 @@ use kernel::new_spinlock;
 use kernel::prelude::*;
 use kernel::sync::SpinLock;
 
-/// Jobs, and the state of the worker.
+/// Jobs, and the state of the worker thread.
 #[pin_data]
-pub(crate) struct Queue {
+pub(crate) struct JobQueue {
     #[pin]
-    state: SpinLock<State>,
+    state: SpinLock<QueueState>,
 }
 
-struct State {
+struct QueueState {
     crew: Crew,
-    /// The job that was begun.
+    /// The job in progress.
     current: Option<KBox<Job>>,
-    /// Jobs that follow it, the oldest first.
+    /// The jobs that follow it, the oldest first.
     turned: Jobs,
-    /// Jobs that follow those, the newest on top.
+    /// The jobs that follow those, the newest first.
     newest: Option<KBox<Job>>,
 }
 
-impl Queue {
-    /// An empty queue without a worker.
+impl JobQueue {
+    /// Creates an empty queue without a worker thread.
     pub(crate) fn new() -> impl PinInit<Self> {
-        let state = State { crew: Crew::new(), current: None, turned: Jobs(None), newest: None };
-        pin_init!(Self { state <- new_spinlock!(state, "knem::Queue::state") })
+        let state = QueueState { crew: Crew::new(), current: None, turned: Jobs(None), newest: None };
+        pin_init!(Self { state <- new_spinlock!(state, "knem::JobQueue::state") })
     }
 
-    /// Adds a job. Returns it if there is no worker for it.
+    /// Adds a job. Returns it if there is no worker thread for it.
     pub(crate) fn push(&self, mut job: KBox<Job>) -> Result<(), KBox<Job>> {
         let mut state = self.state.lock();
         if !state.crew.takes_jobs() {
@@ -48,12 +48,12 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether there is a worker that will take jobs.
+    /// Whether there is a worker thread that will take jobs.
     pub(crate) fn takes_jobs(&self) -> bool {
         self.state.lock().crew.takes_jobs()
     }
 
-    /// A worker is about to begin.
+    /// Records that a worker thread is about to begin.
     pub(crate) fn arrive(&self) {
         self.state.lock().crew.arrive();
     }
@@ -64,7 +64,7 @@ impl Queue {
         state.current.is_some() || state.turned.0.is_some() || state.newest.is_some()
     }
 
-    /// For the worker: takes the next job, if there is one and the queue is not closed.
+    /// For the worker thread: takes the next job, if there is one and the queue is not closed.
     pub(crate) fn begin(&self) -> Option<KBox<Job>> {
         let pile = {
             let mut state = self.state.lock();
@@ -92,7 +92,7 @@ impl Queue {
         job
     }
 
-    /// For the worker: puts its job back as the next. Returns it once the queue is closed.
+    /// For the worker thread: puts its job back as the next. Returns it once the queue is closed.
     pub(crate) fn park(&self, job: KBox<Job>) -> Result<(), KBox<Job>> {
         let mut state = self.state.lock();
         if state.crew.closed() {
@@ -104,22 +104,22 @@ impl Queue {
         Ok(())
     }
 
-    /// For the worker: it has no job in its hands.
+    /// For the worker thread: records that it holds no job.
     pub(crate) fn rest(&self) {
         self.state.lock().crew.rest();
     }
 
-    /// Whether the worker has a job in its hands.
+    /// Whether the worker thread holds a job.
     pub(crate) fn busy(&self) -> bool {
         self.state.lock().crew.busy()
     }
 
-    /// No more jobs are taken or begun.
+    /// Closes the queue: no more jobs are accepted or begun.
     pub(crate) fn close(&self) {
         self.state.lock().crew.close();
     }
 
-    /// There is no worker any more: takes the job that was begun, and those after it.
+    /// Records that there is no worker thread any more. Returns the job in progress and those after it, in order.
     pub(crate) fn lose_worker(&self) -> (Option<KBox<Job>>, Jobs, Jobs) {
         let mut state = self.state.lock();
         state.crew.leave();
@@ -135,7 +135,7 @@ impl Queue {
 pub(crate) struct Jobs(Option<KBox<Job>>);
 
 impl Jobs {
-    /// Turns a pile over.
+    /// Reverses a stack.
     fn turned(mut pile: Option<KBox<Job>>) -> Self {
         let mut jobs = Self(None);
         while let Some(mut job) = pile {
@@ -159,7 +159,7 @@ impl Iterator for Jobs {
 
 impl Drop for Jobs {
     fn drop(&mut self) {
-        // One by one: a box that drops the next one would use up the stack.
+        // Jobs are dropped one by one: a recursive drop of the boxes could overflow the stack.
         while let Some(job) = self.next() {
             drop(job);
             task::resched();

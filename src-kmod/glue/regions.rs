@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The regions of a context: how they are published under a cookie, found, listed and withdrawn.
+//! The regions of a context: publishes them under a cookie, finds, lists and withdraws them.
 
 use crate::glue::account::Account;
 use crate::glue::memory::Memory;
@@ -7,8 +7,8 @@ use crate::glue::region::{Listed, Region, RegionRef, Set, Tree};
 use crate::glue::segments::Segments;
 use crate::glue::{counters, table, task};
 use crate::logic::access::{Rule, Want};
-use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
+use crate::logic::statistics::{self, Event};
 use crate::uapi::{self, Cookie};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -17,7 +17,7 @@ use kernel::sync::Arc;
 pub(crate) struct Regions(Arc<Set>);
 
 impl Regions {
-    /// None yet, for a file that the calling task opens.
+    /// Creates the empty set of a context that the calling task opens.
     ///
     /// # Errors
     /// ENOMEM.
@@ -25,11 +25,12 @@ impl Regions {
         Ok(Self(Set::new()?))
     }
 
-    /// Makes a region of segments of the calling process, lists it and returns its cookie. It is built where it stays.
+    /// Creates a region of segments of the calling process, lists it and returns its cookie. The region is built in its
+    /// final memory.
     ///
     /// # Errors
-    /// As [`Memory::fill`]; ENOMEM, EINTR as [`table::insert`]; EBUSY if the context has as many as it may have (parameter
-    /// `max_regions`).
+    /// As [`Memory::fill`]; ENOMEM, EINTR as [`table::insert`]; EBUSY if the context has as many as it may have
+    /// (parameter `max_regions`).
     pub(crate) fn publish(
         &self,
         rule: Rule,
@@ -45,9 +46,9 @@ impl Regions {
         let ordinal = self.0.reserve()?;
         region.set_ordinal(ordinal);
         let (cookie, region) = table::insert(region).inspect_err(|_| self.0.cancel())?;
-        counters::add(profile::event(Event::RegionCreated), 1);
+        counters::add(statistics::event(Event::RegionCreated), 1);
         if unpinned {
-            counters::add(profile::event(Event::UnpinnedCreated), 1);
+            counters::add(statistics::event(Event::UnpinnedCreated), 1);
         }
         // From here on a request may find the region, if it guesses the cookie, which is not returned yet.
         let bytes = region.memory().length();
@@ -55,7 +56,7 @@ impl Regions {
         Ok(cookie)
     }
 
-    /// Withdraws the region with this cookie. Requests that use it complete.
+    /// Withdraws the region with this cookie. Requests that use it still complete.
     ///
     /// # Errors
     /// EINVAL if this context has no such region.
@@ -64,28 +65,29 @@ impl Regions {
         if !region.belongs_to(&self.0) {
             return Err(Refusal::NoSuchCookie.into());
         }
-        // Another call may have been first, or the region is about to be listed and its cookie not known yet.
+        // There is none if another call was first, or if the region is about to be listed and its cookie is not
+        // returned yet.
         let listed = self.0.take(&region).ok_or(Refusal::NoSuchCookie)?;
         table::remove(&listed);
         Ok(())
     }
 
-    /// As [`Set::list`].
+    /// Lists regions, as [`Set::list`].
     pub(crate) fn list(&self, from: u64, end: u64, batch: &mut [Listed]) -> usize {
         self.0.list(from, end, batch)
     }
 
-    /// As [`Set::next`].
+    /// Returns the number of the next region, as [`Set::next`].
     pub(crate) fn next(&self) -> u64 {
         self.0.next()
     }
 
-    /// As [`Set::totals`].
+    /// Returns the number of regions and their bytes, as [`Set::totals`].
     pub(crate) fn totals(&self) -> (u32, u64) {
         self.0.totals()
     }
 
-    /// Withdraws all, when no more are published, and returns them to be dropped.
+    /// Withdraws all regions, and returns them to be dropped. No more may be published.
     pub(crate) fn close(&self) -> Tree {
         let tree = self.0.take_all();
         let mut next = 0u64;
@@ -105,7 +107,7 @@ fn withdraw(region: &Region) {
 }
 
 /// A region in use by a request that may still be refused. A single-use region is claimed, so that no other request
-/// gets it, and given back if this is dropped.
+/// gets it. The claim is released if this is dropped before the request is accepted.
 pub(crate) struct Claimed {
     region: RegionRef,
     foreign: bool,
@@ -113,10 +115,10 @@ pub(crate) struct Claimed {
 }
 
 impl Claimed {
-    /// Finds the region with this cookie, checks whether the calling task may use it as `want` says, and claims it.
+    /// Finds the region with this cookie, checks whether the calling task may use it as `want` requires, and claims it.
     ///
     /// # Errors
-    /// EINVAL if there is none; as [`Region::check`]; EINVAL if another request has claimed it.
+    /// EINVAL if there is none; the errors of [`Region::check`]; EINVAL if another request has claimed it.
     #[inline]
     pub(crate) fn new(cookie: Cookie, want: Want) -> Result<Self> {
         let region = table::get(cookie)?;
@@ -127,7 +129,7 @@ impl Claimed {
         Ok(Self { region, foreign, accepted: false })
     }
 
-    /// The region.
+    /// Returns the region.
     pub(crate) fn region(&self) -> &Region {
         &self.region
     }
@@ -142,7 +144,7 @@ impl Claimed {
         self.accepted
     }
 
-    /// The request is accepted: a single-use region is withdrawn, and stays claimed. Its memory remains until this is
+    /// Accepts the request: a single-use region is withdrawn, and stays claimed. Its memory remains until this is
     /// dropped, after the copy.
     pub(crate) fn accept(&mut self) {
         self.accepted = true;

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Every open file that has a context, for the statistics.
+//! The list of all contexts, for the statistics.
 //!
-//! Lock: one for the machine, taken where files are opened and closed and where the statistics list them; a leaf.
+//! Lock: `CONTEXTS`, a spinlock and a leaf, is taken when files are opened and closed and when the statistics list
+//! them.
 
 use crate::glue::account::{self, Account};
 use crate::glue::context::Context;
 use crate::glue::{counters, gfp, params, task};
-use crate::logic::profile::{self, Event};
 use crate::logic::refusal::Refusal;
+use crate::logic::statistics::{self, Event};
 use core::mem::replace;
 use kernel::prelude::*;
 use kernel::rbtree::{RBTree, RBTreeNodeReservation};
 use kernel::sync::{global_lock, Arc};
 
 global_lock! {
-    // SAFETY: `Registry::new` initialises it before the device can be opened.
+    // SAFETY: `Registry::new` initialises the lock at module load, before the device can be opened, hence before any
+    // other use.
     unsafe(uninit) static CONTEXTS: SpinLock<Option<Contexts>> = None;
 }
 
@@ -29,9 +31,10 @@ struct Contexts {
 pub(crate) struct Registry(account::Users);
 
 impl Registry {
-    /// Makes the registry. To be called once, before anyone can open the device.
+    /// Creates the registry. Must be called once, before the device can be opened.
     pub(crate) fn new() -> Self {
-        // SAFETY: Called once, at load.
+        // SAFETY: `Knem::init` calls this function once, at module load, so that the lock is initialised once and
+        // before its first use.
         unsafe { CONTEXTS.init() };
         *CONTEXTS.lock() = Some(Contexts { open: RBTree::new(), next: 1 });
         Self(account::Users::new())
@@ -40,39 +43,39 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        // Empty: the device is gone, hence every file.
+        // The list is empty, since the device is gone and hence every file is closed.
         let contexts = CONTEXTS.lock().take();
         drop(contexts);
     }
 }
 
-/// Makes a context for a file that the calling task opens, and enters it. Does not wait, see [`gfp::no_wait`].
+/// Creates a context for a file that the calling task opens, and registers it. Does not wait, see [`gfp::no_wait`].
 ///
 /// # Errors
-/// ENOMEM; ENOSPC if the user has as many as a user may have (parameter `max_contexts`), unless the caller has
+/// ENOMEM; ENOSPC if the user has as many contexts as allowed (parameter `max_contexts`), unless the caller has
 /// CAP_SYS_RESOURCE.
 pub(crate) fn open() -> Result<Arc<Context>> {
     let owner = task::identity();
-    let place = RBTreeNodeReservation::new(gfp::no_wait())?;
+    let reservation = RBTreeNodeReservation::new(gfp::no_wait())?;
     let account = Account::of(owner.uid)?;
     let admit = |most| account.contexts().add_unless_over(1, most);
-    // The capability is checked only when it matters, since the check leaves traces in audit logs.
+    // The capability is checked only when it matters, since a failed check is recorded in audit logs.
     if !(admit(params::max_contexts().into()) || task::may_exceed_limits() && admit(u64::MAX)) {
         return Err(Refusal::TooManyContexts.into());
     }
     let context = number()
         .and_then(|ordinal| Context::new(ordinal, owner, account.clone()))
         .inspect_err(|_| account.contexts().subtract(1))?;
-    counters::add(profile::event(Event::ContextOpened), 1);
-    let node = place.into_node(context.ordinal(), context.clone());
+    counters::add(statistics::event(Event::ContextOpened), 1);
+    let node = reservation.into_node(context.ordinal(), context.clone());
     if let Some(contexts) = CONTEXTS.lock().as_mut() {
-        // Numbers are not used twice, so that nothing is replaced.
+        // Numbers are not used twice, so that no entry is replaced.
         let _ = contexts.open.insert(node);
     }
     Ok(context)
 }
 
-/// The number of a new context.
+/// Returns the number of a new context.
 ///
 /// # Errors
 /// ENODEV if the module is being unloaded.
@@ -83,15 +86,15 @@ fn number() -> Result<u64> {
     Ok(replace(&mut contexts.next, next))
 }
 
-/// Strikes a context out.
+/// Removes a context.
 pub(crate) fn close(context: &Context) {
     let node = CONTEXTS.lock().as_mut().and_then(|contexts| contexts.open.remove_node(&context.ordinal()));
     context.account().contexts().subtract(1);
-    counters::add(profile::event(Event::ContextClosed), 1);
+    counters::add(statistics::event(Event::ContextClosed), 1);
     drop(node);
 }
 
-/// The context with the lowest number that is at least `from` and less than `end`.
+/// Returns the context with the lowest number that is at least `from` and less than `end`.
 pub(crate) fn next(from: u64, end: u64) -> Option<Arc<Context>> {
     let guard = CONTEXTS.lock();
     let cursor = guard.as_ref()?.open.cursor_lower_bound(&from)?;
@@ -99,7 +102,7 @@ pub(crate) fn next(from: u64, end: u64) -> Option<Arc<Context>> {
     (*ordinal < end).then(|| context.clone())
 }
 
-/// Number of the next context: all that are open have lower numbers.
+/// Returns the number of the next context. All open ones have lower numbers.
 pub(crate) fn end() -> u64 {
     CONTEXTS.lock().as_ref().map_or(0, |contexts| contexts.next)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A copy request's way from the checks to whoever does it. The order of the checks is part of the interface
-//! (knem(4)); a request that is refused leaves everything as it was.
+//! A copy request, from its checks to the task that executes it. The order of the checks is part of the interface
+//! (knem(4)). A request that is refused changes nothing.
 
 use crate::glue::charge::{Payer, Terms};
 use crate::glue::completion::Completion;
@@ -8,7 +8,7 @@ use crate::glue::context::Context;
 use crate::glue::copy::{self, Direction};
 use crate::glue::counters::Timer;
 use crate::glue::dma;
-use crate::glue::job::{Job, Side, Waits};
+use crate::glue::job::{DmaMode, Job, Side};
 use crate::glue::memory::{Memory, Reach, View};
 use crate::glue::pin::{How, Pages, Stop, BATCH, FEW, SMALL};
 use crate::glue::regions::Claimed;
@@ -19,38 +19,39 @@ use crate::logic::access::Want;
 use crate::logic::counter::Counter;
 use crate::logic::flags::{self, Worker};
 use crate::logic::memlock::FLOOR;
-use crate::logic::plan;
-use crate::logic::profile::Path;
 use crate::logic::refusal::Refusal;
 use crate::logic::segment::{self, Cursor};
+use crate::logic::statistics::Path;
+use crate::logic::steps;
 use crate::uapi::{Cookie, ParamIovec, STATUS_FAILED, STATUS_PENDING, STATUS_SUCCESS};
 use core::mem::{replace, MaybeUninit};
 use kernel::page::PAGE_SHIFT;
 use kernel::prelude::*;
 
-/// A region and a byte of it where a copy starts.
+/// A region and the offset at which a copy starts.
 pub(crate) type Start = (Cookie, u64);
 
-/// Where a request lives that outlives the call.
+/// Memory for a request that outlives the call.
 type Home = KBox<MaybeUninit<Job>>;
 
-/// How often in a row a copy may find that what it has just fetched is gone again.
+/// Consecutive times that a copy may find that the page it has just faulted in is not present any more.
 const MOST_IDLE: u32 = 1000;
 
-/// Who carries a request out. Decided once, from the flags; only memory that does not stay pinned takes an engine out of it.
+/// Who executes a request. Decided once, from the flags; DMA is dropped later only if memory does not stay pinned.
 enum Carrier {
     /// The calling task, before the call returns.
     Caller,
-    /// The context's thread, alone or with an engine.
-    Thread(Home, Option<Waits>),
-    /// An engine, driven by the calling task.
-    Engine(Home, Waits),
+    /// The context's worker thread, with or without a DMA channel.
+    Thread(Home, Option<DmaMode>),
+    /// A DMA channel, driven by the calling task.
+    Engine(Home, DmaMode),
 }
 
 /// A request.
 pub(crate) struct Request<'a> {
     context: &'a Context,
-    /// Its time, for the statistics. `None`: the calling task copies, and whether the time is taken depends on how much.
+    /// Its time, for the statistics. `None` if the calling task copies; whether the time is measured then depends on
+    /// the length.
     timer: Option<Timer>,
     flags: flags::Copy,
     completion: Option<Completion>,
@@ -58,16 +59,17 @@ pub(crate) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// A request whose flags are valid, and which still has to [`start`](Request::start). It is built where it is, and stays there.
+    /// Creates a request whose flags are valid, and which has to be [started](Request::start). It is built in place and
+    /// not moved.
     pub(crate) const fn new(context: &'a Context, flags: flags::Copy) -> Self {
         Self { context, timer: None, flags, completion: None, carrier: Carrier::Caller }
     }
 
-    /// Takes the request. `slot` is where its result goes, if it goes to the status array.
+    /// Starts the request. `slot` is the slot that gets the result, if the status array gets it.
     ///
     /// # Errors
-    /// EINVAL if a DMA engine is requested and there is none; EAGAIN, ERESTARTNOINTR and EINTR as [`Context::start_thread`]; EBUSY if the
-    /// queue of events or of requests is full; ENOMEM.
+    /// EINVAL if DMA is requested and there is no channel; EAGAIN, ERESTARTNOINTR and EINTR as
+    /// [`Context::start_thread`]; EBUSY if the queue of events or of requests is full; ENOMEM.
     #[inline]
     pub(crate) fn start(&mut self, slot: Option<u32>) -> Result {
         self.context.mark_used();
@@ -78,13 +80,14 @@ impl<'a> Request<'a> {
         Ok(())
     }
 
-    /// Takes a request that has a slot, or is for an engine or the thread.
+    /// Starts a request that has a slot, or is for DMA or the worker thread.
     #[inline(never)]
     fn find_help(&mut self, slot: Option<u32>) -> Result {
         let (context, flags) = (self.context, self.flags);
         self.timer = Some(Timer::start());
         let no_engine = flags.dma() && !dma::available();
-        // Before the request counts: with a signal to be handled the call is repeated.
+        // The thread is started before the request is counted, because the call is restarted if a signal has to be
+        // handled first.
         let thread = match flags.worker() {
             Worker::Thread if !no_engine => context.start_thread(),
             _ => Ok(()),
@@ -102,14 +105,14 @@ impl<'a> Request<'a> {
         })?;
         let threaded = flags.worker() == Worker::Thread;
         if let (Some(slot), Some(offload)) = (slot, context.offload()) {
-            // The flags' check has found the status array, so that there is an offload for each slot.
-            self.completion = Some(Completion::new(offload.reports().clone(), slot, flags.notify(), threaded)?);
+            // The check of the flags has found the status array, so that a request with a slot has an offload.
+            self.completion = Some(Completion::new(offload.completions().clone(), slot, flags.notify(), threaded)?);
         }
-        let engine = flags.dma().then_some(if flags.detached() { Waits::No } else { Waits::Yes });
+        let engine = flags.dma().then_some(if flags.detached() { DmaMode::Detached } else { DmaMode::Attached });
         let home = || KBox::new_uninit(GFP_KERNEL_ACCOUNT).inspect_err(|_| counters::count(Counter::RejectedMemory));
         self.carrier = match (threaded, engine) {
             (true, engine) => Carrier::Thread(home()?, engine),
-            (false, Some(waits)) => Carrier::Engine(home()?, waits),
+            (false, Some(mode)) => Carrier::Engine(home()?, mode),
             (false, None) => Carrier::Caller,
         };
         Ok(())
@@ -136,7 +139,7 @@ impl<'a> Request<'a> {
     /// Copies between a region and the caller's memory, `bound` bytes at most. Returns the status for the caller.
     ///
     /// # Errors
-    /// EFAULT or EINVAL for the segments, ENOMEM; EINVAL, EPERM, EACCES for the region; what pinning gives.
+    /// EFAULT or EINVAL for the segments, ENOMEM; EINVAL, EPERM, EACCES for the region; the errors of pinning.
     pub(crate) fn inline(&mut self, local: (u64, u32), direction: Direction, remote: Start, bound: u64) -> Result<u8> {
         let mut segments = Segments::none();
         segments.fill(local.0, local.1).inspect_err(|failure| {
@@ -149,7 +152,7 @@ impl<'a> Request<'a> {
         let region = find(remote.0, if write { Want::Write } else { Want::Read })?;
         counters::count(Counter::Processed);
         let (foreign, pins) = (region.is_foreign(), self.flags.pins(write, params::pin_reads()));
-        let bytes = plan::bytes(region.region().memory().length(), remote.1, segments.measure().bytes, 0, bound);
+        let bytes = steps::bytes(region.region().memory().length(), remote.1, segments.measure().bytes, 0, bound);
         let path = if pins && !foreign { Path::Pinned } else { Path::Mapped };
         let timer = *self.timer.get_or_insert_with(|| Timer::of(path, bytes));
         if foreign && matches!(self.carrier, Carrier::Caller) {
@@ -161,9 +164,10 @@ impl<'a> Request<'a> {
         if matches!(self.carrier, Carrier::Caller) {
             return self.run_windows(region, remote.1, &segments, direction, bytes);
         }
-        // Pinning may wait, and must not keep the memory of another user meanwhile.
+        // Pinning may wait, during which the request must not keep the memory of another user.
         let held = (!foreign).then_some(region);
-        // What outlives the call may stay as long as other processes like, and is accounted as a region is.
+        // Memory of a request that outlives the call may stay pinned for an unbounded time, and is charged as a region
+        // is.
         let memory = Memory::new(self.context.account(), &mut segments, !write);
         let local = Side::Local(memory.inspect_err(|_| counters::count(Counter::RejectedPin))?);
         let region = match held {
@@ -180,7 +184,7 @@ impl<'a> Request<'a> {
         Ok(self.run(job))
     }
 
-    /// The request is accepted: a single-use region is consumed, and the slot says PENDING.
+    /// Accepts the request: consumes a single-use region and stores PENDING in the slot.
     fn accept(&self, region: &mut Claimed, bytes: u64) {
         region.accept();
         if let Some(completion) = &self.completion {
@@ -189,7 +193,7 @@ impl<'a> Request<'a> {
         self.context.tally(bytes);
     }
 
-    /// Ends a request that the calling task has carried out: gives back what it has of regions, and then reports. Returns the status
+    /// Ends a request that the calling task has executed: releases its regions, and then reports. Returns the status
     /// for the caller.
     fn settle<Held>(&mut self, held: Held, path: Path, bytes: u64, status: u8) -> u8 {
         self.timer.unwrap_or_else(Timer::start).stop(path, bytes, status);
@@ -201,13 +205,14 @@ impl<'a> Request<'a> {
         status
     }
 
-    /// Accepts a copy between a region of another user and the caller's memory, and does it. While it waits for a page of the caller's it
-    /// has nothing of the region: a caller that never gets the page cannot keep the memory of an owner that has destroyed
-    /// the region or has ended. Then the copy fails. With `pins` errors and counters are those of a request that pins.
+    /// Accepts and executes a copy between a region of another user and the caller's memory. While it waits for a page
+    /// of the caller's, it holds nothing of the region: a caller that never gets the page cannot keep the memory of an
+    /// owner that has destroyed the region or exited. The copy fails then. With `pins`, errors and counters are those
+    /// of a request that pins.
     ///
     /// # Errors
-    /// EFAULT if `pins` and the first page cannot be used so; EINVAL if the region is destroyed before it begins; ENOMEM for a
-    /// region that is not pinned.
+    /// EFAULT with `pins` if the first page cannot be accessed as required; EINVAL if the region is destroyed before
+    /// the copy begins; ENOMEM for a region that is not pinned.
     fn run_foreign(
         &mut self,
         region: Claimed,
@@ -226,8 +231,8 @@ impl<'a> Request<'a> {
                 return Err(EFAULT);
             }
             if once {
-                // It goes with the first use, so that there is one chance: the caller's memory is fetched before. Whether it is
-                // there is seen by the copy.
+                // The first use consumes the region, so that there is only one attempt: the caller's memory is faulted
+                // in before. The copy finds out whether it is present.
                 let _ = copy::fault_in(local, Cursor::default(), way, bytes);
             }
             find(remote.0, want)?
@@ -260,7 +265,7 @@ impl<'a> Request<'a> {
             }
             if copied == 0 {
                 held = None;
-                if once || !copy::fault_in(local, at, way, left.min(plan::MAX_STEP)) {
+                if once || !copy::fault_in(local, at, way, left.min(steps::MAX_STEP)) {
                     break STATUS_FAILED;
                 }
                 held = find(remote.0, want).ok();
@@ -273,24 +278,24 @@ impl<'a> Request<'a> {
         Ok(self.settle(held, Path::Mapped, bytes, status))
     }
 
-    /// Accepts a copy between regions that stay pinned, and does it.
+    /// Accepts and executes a copy between regions that stay pinned.
     fn run_regions(&mut self, source: (Claimed, u64), destination: (Claimed, u64), bound: u64) -> u8 {
         let ((mut from, source), (mut to, destination)) = (source, destination);
         let lengths = (from.region().memory().length(), to.region().memory().length());
-        let bytes = plan::bytes(lengths.0, source, lengths.1, destination, bound);
+        let bytes = steps::bytes(lengths.0, source, lengths.1, destination, bound);
         self.timer.get_or_insert_with(|| Timer::of(Path::Pinned, bytes));
         from.accept();
         self.accept(&mut to, bytes);
-        let places = (from.region().memory().place(source), to.region().memory().place(destination));
-        let status = match places {
+        let positions = (from.region().memory().position(source), to.region().memory().position(destination));
+        let status = match positions {
             (Some(source), Some(destination)) => copy::pinned(source, destination, bytes, task::killed),
-            // The caller has looked.
+            // The caller has checked that both are pinned.
             _ => STATUS_FAILED,
         };
         self.settle((from, to), Path::Pinned, bytes, status)
     }
 
-    /// Accepts a copy through the caller's mapping, and does it.
+    /// Accepts and executes a copy through the caller's mapping.
     ///
     /// # Errors
     /// ENOMEM for a region that is not pinned.
@@ -306,8 +311,8 @@ impl<'a> Request<'a> {
         if memory.pinned().is_some() {
             self.accept(&mut region, bytes);
         }
-        if let Some(place) = region.region().memory().place(offset) {
-            let copied = copy::through(place, local.as_slice(), way, bytes, true);
+        if let Some(position) = region.region().memory().position(offset) {
+            let copied = copy::through(position, local.as_slice(), way, bytes, true);
             let status = if copied == bytes { STATUS_SUCCESS } else { STATUS_FAILED };
             if status == STATUS_FAILED {
                 counters::count(Counter::FailedUserCopy);
@@ -321,11 +326,13 @@ impl<'a> Request<'a> {
         Ok(self.settle(region, Path::Mapped, bytes, status))
     }
 
-    /// Copies a request that pins the caller's side, within the call. Unless the caller requests pins itself (PINLOCAL), memory that is
-    /// present is copied through the mapping, which is faster and has the same result. The rest is pinned window by window.
+    /// Accepts and executes a request that pins the caller's side, within the call. Unless the caller requests pinning
+    /// (PINLOCAL), memory that is present is copied through the mapping, which is faster and has the same result. The
+    /// rest is pinned window by window.
     ///
     /// # Errors
-    /// EFAULT if the first page cannot be used so, EINTR if the caller is killed before it begins; ENOMEM.
+    /// EFAULT if the first page cannot be accessed as required, EINTR if the caller is killed before the copy begins;
+    /// ENOMEM.
     fn run_windows(
         &mut self,
         mut region: Claimed,
@@ -336,8 +343,8 @@ impl<'a> Request<'a> {
     ) -> Result<u8> {
         let memory = region.region().memory();
         let mut done = 0u64;
-        if let Some(place) = memory.place(offset).filter(|_| !self.flags.pin_local()) {
-            done = copy::through(place, local.as_slice(), way, bytes, false);
+        if let Some(position) = memory.position(offset).filter(|_| !self.flags.pin_local()) {
+            done = copy::through(position, local.as_slice(), way, bytes, false);
         }
         if done != 0 || bytes == 0 {
             counters::count(Counter::ProcessedPinned);
@@ -361,11 +368,12 @@ impl<'a> Request<'a> {
         Ok(self.settle(region, Path::Pinned, bytes, status))
     }
 
-    /// Copies bytes `span.0` to `span.1` of the request with the caller's side pinned window by window: no more of it than is copied, and no
-    /// more at a time than a batch. Accepts the copy when its first window is pinned. Returns the status.
+    /// Copies bytes `span.0` to `span.1` of the request with the caller's side pinned window by window: no more of it
+    /// than is copied, and no more at a time than a batch. Accepts the request when its first window is pinned. Returns
+    /// the status.
     ///
     /// # Errors
-    /// What ends the copy, which may be accepted by then.
+    /// The error that ended the copy, which may be accepted by then.
     fn windows(
         &self,
         region: &mut Claimed,
@@ -380,19 +388,19 @@ impl<'a> Request<'a> {
         reach.advance(memory, span.0);
         let start = Cursor::default().after(segments, span.0);
         let pages = segment::touched_by(segment::pieces_from(segments, start, left), PAGE_SHIFT as u32, BATCH as u64);
-        // What is no longer than the shortest window is not worth the counting.
+        // A request that is no longer than the shortest window is not charged to its user, to save the cost.
         let payer = if pages <= FLOOR { None } else { Some(Payer::calling(self.context.account())?) };
         let mut walk = Walk::new(start, payer, Terms::calling());
         let mut small = FEW;
         let mut large;
-        let room = if pages <= SMALL as u64 {
+        let buffer = if pages <= SMALL as u64 {
             &mut small
         } else {
             large = Pages::new()?;
             large.as_mut()
         };
         while left != 0 {
-            let window = walk.open(How::Calling, segments, way == Direction::Read, left, room);
+            let window = walk.open(How::Calling, segments, way == Direction::Read, left, buffer);
             let window = window.map_err(Stop::or_fault)?;
             if !region.is_accepted() {
                 counters::count(Counter::ProcessedPinned);
@@ -411,7 +419,7 @@ impl<'a> Request<'a> {
         Ok(STATUS_SUCCESS)
     }
 
-    /// Accepts a copy, and does it or gives it to the one that does.
+    /// Accepts a copy, and executes it or passes it to its carrier.
     fn run(&mut self, job: Job) -> u8 {
         let asynchronous = self.completion.is_some();
         let mut job = job.reporting(self.completion.take());
@@ -419,13 +427,13 @@ impl<'a> Request<'a> {
         self.context.tally(job.bytes());
         if job.bytes() == 0 {
             job.end(STATUS_SUCCESS);
-            // As the original: who asked for a slot finds the result there, and only there.
+            // As in the original driver: a caller that passed a slot gets the result only there.
             return if asynchronous { STATUS_PENDING } else { STATUS_SUCCESS };
         }
-        // Engines only get memory that stays pinned.
+        // DMA channels only get memory that stays pinned.
         let carrier = match replace(&mut self.carrier, Carrier::Caller) {
-            Carrier::Thread(home, Some(_)) if job.places().is_none() => Carrier::Thread(home, None),
-            Carrier::Engine(..) if job.places().is_none() => Carrier::Caller,
+            Carrier::Thread(home, Some(_)) if job.positions().is_none() => Carrier::Thread(home, None),
+            Carrier::Engine(..) if job.positions().is_none() => Carrier::Caller,
             carrier => carrier,
         };
         let status = match (carrier, self.context.offload()) {
@@ -436,18 +444,19 @@ impl<'a> Request<'a> {
                 offload.submit(KBox::write(home, job));
                 STATUS_PENDING
             }
-            (Carrier::Engine(home, waits), _) => {
-                Self::prepare(&mut job, Some(waits));
-                Self::drive(KBox::write(home, job), waits)
+            (Carrier::Engine(home, mode), _) => {
+                Self::prepare(&mut job, Some(mode));
+                Self::drive(KBox::write(home, job), mode)
             }
-            // The flags' check has found the status array, so that there is an offload for the thread.
+            // The check of the flags has found the status array, so that there is an offload for the worker thread.
             (Carrier::Caller | Carrier::Thread(..), _) => {
                 let status = job.copy(task::killed);
                 job.end(status);
                 status
             }
         };
-        // The answer must not depend on who is faster, or on who copies in the engine's place.
+        // The result of the call must depend neither on which is faster nor on whether the CPU copies in the channel's
+        // stead.
         if self.flags.dma() && self.flags.detached() {
             STATUS_PENDING
         } else {
@@ -455,38 +464,38 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Has an engine do the job, if one is to.
-    fn prepare(job: &mut Job, engine: Option<Waits>) {
-        if let Some(waits) = engine {
+    /// Assigns the job to DMA, if it was requested.
+    fn prepare(job: &mut Job, engine: Option<DmaMode>) {
+        if let Some(mode) = engine {
             counters::count(Counter::ProcessedDma);
-            job.set_engine(waits);
+            job.set_engine(mode);
         }
     }
 
-    /// Has an engine do the job for the calling task.
-    fn drive(job: KBox<Job>, waits: Waits) -> u8 {
-        let wait = match waits {
-            Waits::Yes => dma::Wait::Caller,
-            Waits::No => dma::Wait::No,
+    /// Executes the job on a DMA channel for the calling task.
+    fn drive(job: KBox<Job>, mode: DmaMode) -> u8 {
+        let waiter = match mode {
+            DmaMode::Attached => dma::Waiter::Caller,
+            DmaMode::Detached => dma::Waiter::None,
         };
-        match dma::run(job, wait, false) {
-            dma::Outcome::Done(job, status) => {
+        match dma::run(job, waiter, false) {
+            dma::RunResult::Done(job, status) => {
                 job.finish(status);
                 status
             }
-            dma::Outcome::Rest(mut job) => {
+            dma::RunResult::Rest(mut job) => {
                 let status = job.copy(task::killed);
                 job.finish(status);
                 status
             }
-            // The caller has been killed and will not look, or the engine was given up, which still has some of the memory; or
-            // the request is detached, and its caller gets PENDING.
-            dma::Outcome::InFlight => STATUS_FAILED,
+            // Either the caller is killed and does not read the status; or the channel was given up, and still has some
+            // of the memory; or the request is detached, and its caller gets PENDING.
+            dma::RunResult::InFlight => STATUS_FAILED,
         }
     }
 }
 
-/// The region with this cookie, claimed for this request.
+/// Finds the region with this cookie and claims it for this request.
 ///
 /// # Errors
 /// EINVAL, EPERM, EACCES.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The list of segments that a caller gives, copied from its memory.
+//! The list of segments that a caller passes, copied from its memory.
 
 use crate::glue::user::Argument;
 use crate::glue::{params, task};
@@ -9,28 +9,29 @@ use crate::uapi::ParamIovec;
 use core::mem::MaybeUninit;
 use kernel::prelude::*;
 
-/// As many segments are kept without an allocation, and read at a time.
+/// Number of segments that are kept without an allocation, and that are read at a time.
 const INLINE: usize = 8;
-/// After as many segments others may run.
+/// Number of segments after which other tasks may run.
 const STRIDE: usize = 1024;
 
-/// A list of segments and what it adds up to. It is filled where it is: it is too large to be moved for nothing.
+/// A list of segments and its measure. It is filled in place, since it is too large to be moved without need.
 ///
 /// # Invariants
-/// `measure` is that of the segments, which are all within user memory. The first `count` of `few` are initialised.
+/// `measure` is that of the segments, which are all within user memory. The first `count` entries of `few` are
+/// initialised.
 pub(crate) struct Segments {
-    /// The segments, `count` of them, unless there are more.
+    /// The first `count` entries are the segments, unless `many` has them.
     few: [MaybeUninit<ParamIovec>; INLINE],
     count: usize,
     many: Option<KVVec<ParamIovec>>,
     measure: Measure,
 }
 
-/// Why a list was not taken.
+/// Why a list was rejected.
 pub(crate) enum Failure {
     /// There is no memory for it, or it is longer than allowed.
     NoMemory(Error),
-    /// It cannot be read, or makes no sense.
+    /// It cannot be read, or is not valid.
     Argument(Error),
 }
 
@@ -45,16 +46,16 @@ impl From<Failure> for Error {
 impl Segments {
     /// No segments.
     pub(crate) const fn none() -> Self {
-        // INVARIANT: Nothing adds up to nothing.
+        // INVARIANT: An empty list has 0 bytes and 0 pages.
         Self { few: [MaybeUninit::uninit(); INLINE], count: 0, many: None, measure: Measure { bytes: 0, pages: 0 } }
     }
 
-    /// Copies `count` segments from address `array` of the caller, which is not looked at if there are none. For a list that has none yet;
-    /// after an error it still has none.
+    /// Copies `count` segments from address `array` of the caller, which is not read if `count` is 0. The list must be
+    /// empty, and is still empty after an error.
     ///
     /// # Errors
-    /// ENOMEM for too many segments; EFAULT if the array cannot be read or a segment leaves user memory; EINVAL if
-    /// the lengths do not add up.
+    /// ENOMEM for too many segments; EFAULT if the array cannot be read or a segment is not within user memory; EINVAL
+    /// if the sum of the lengths overflows.
     pub(crate) fn fill(&mut self, array: u64, count: u32) -> Result<(), Failure> {
         if count > params::max_segments() {
             return Err(Failure::NoMemory(Refusal::TooManySegments.into()));
@@ -64,13 +65,13 @@ impl Segments {
             task::space().measure(segments).map_err(|refusal| Failure::Argument(refusal.into()))
         };
         if let Some(few) = self.few.get_mut(..count) {
-            // INVARIANT: Just measured, and never changed.
+            // INVARIANT: The segments were read and measured just now, and never change.
             self.measure = measured(read_block(array, 0, few)?)?;
             self.count = count;
             return Ok(());
         }
         let many = read_many(array, count, &mut self.few)?;
-        // INVARIANT: As above.
+        // INVARIANT: As above, the segments were measured just now, and never change.
         self.measure = measured(&many)?;
         self.many = Some(many);
         Ok(())
@@ -79,7 +80,7 @@ impl Segments {
     /// The segments.
     pub(crate) fn as_slice(&self) -> &[ParamIovec] {
         match &self.many {
-            // SAFETY: As many are initialised, by the invariant.
+            // SAFETY: By the invariant, the first `count` entries are initialised.
             None => unsafe { initialised(self.few.get(..self.count).unwrap_or(&[])) },
             Some(many) => many.as_slice(),
         }
@@ -91,7 +92,7 @@ impl Segments {
     }
 }
 
-/// Reads `count` segments by way of `block`.
+/// Reads `count` segments, through the buffer `block`.
 fn read_many(
     array: u64,
     count: usize,
@@ -115,7 +116,7 @@ fn read_many(
     Ok(many)
 }
 
-/// Reads segments of the caller's array from number `first` on.
+/// Reads segments of the caller's array from index `first` on.
 fn read_block(array: u64, first: usize, block: &mut [MaybeUninit<ParamIovec>]) -> Result<&[ParamIovec], Failure> {
     if block.is_empty() {
         return Ok(&[]);
@@ -127,8 +128,8 @@ fn read_block(array: u64, first: usize, block: &mut [MaybeUninit<ParamIovec>]) -
 }
 
 /// # Safety
-/// The segments are initialised.
+/// The segments must be initialised.
 unsafe fn initialised(segments: &[MaybeUninit<ParamIovec>]) -> &[ParamIovec] {
-    // SAFETY: The caller's promise; both have the same layout.
+    // SAFETY: The caller guarantees that the segments are initialised, and `MaybeUninit` has the layout of its content.
     unsafe { core::slice::from_raw_parts(segments.as_ptr().cast(), segments.len()) }
 }

@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The text of the device: totals, and with `statsverbose` contexts and regions. The finer text is in `proc`.
+//! The text that /dev/knem returns: totals, and with `statsverbose` contexts and regions. Detailed statistics are in
+//! `proc`.
 
 use crate::glue::context::Context;
 use crate::glue::region::Listed;
 use crate::glue::{counters, dma, ffi, params, registry, task};
 use crate::logic::counter::Totals;
-use crate::logic::report::Report;
+use crate::logic::device_text::DeviceText;
 use core::fmt::Write;
 use kernel::bindings;
 use kernel::prelude::*;
 
-/// Whoever opened the file that the statistics are read from.
+/// The opener of the file that the statistics are read from.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader {
     uid: u32,
-    /// Whether it may see everybody's contexts (CAP_SYS_ADMIN).
+    /// Whether it may see the contexts of all users (CAP_SYS_ADMIN).
     admin: bool,
 }
 
 impl Reader {
-    /// The opener of a file.
+    /// Returns the opener of a file.
     ///
     /// # Safety
-    /// `file` is an open file.
+    /// `file` must be an open file.
     pub(crate) unsafe fn of(file: *const bindings::file) -> Self {
-        // SAFETY: The caller's promise.
+        // SAFETY: The caller guarantees that `file` is an open file.
         unsafe { Self { uid: ffi::knem_shim_file_uid(file), admin: ffi::knem_shim_file_admin(file) } }
     }
 
@@ -34,10 +35,10 @@ impl Reader {
     }
 }
 
-/// More would not be read by anybody, and has to be had in one piece.
+/// Most bytes of the text, which is allocated in one piece.
 const LONGEST: usize = 1 << 24;
 
-/// The statistics text for a reader, as long as the parameter `statslen` allows.
+/// Returns the statistics text for a reader, as long as the parameter `statslen` allows.
 ///
 /// # Errors
 /// ENOMEM.
@@ -46,24 +47,24 @@ pub(crate) fn text(reader: Reader) -> Result<KVVec<u8>> {
     for (counter, total) in (0..totals.0.len()).zip(totals.0.iter_mut()) {
         *total = counters::value(counter);
     }
-    let room = params::stats_length().min(LONGEST);
-    let mut out = Buffer(KVVec::with_capacity(room, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?);
-    let report = Report {
+    let length = params::stats_length().min(LONGEST);
+    let mut out = Buffer(KVVec::with_capacity(length, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?);
+    let device_text = DeviceText {
         version: params::version(),
         masks: params::masks(),
         engine: dma::state(),
         debug: params::debug(),
         totals: &totals,
     };
-    // It fails where the text is full, which is how it should end then.
-    let _ = report.write(&mut out);
+    // This fails when the buffer is full, which is where the text must end.
+    let _ = device_text.write(&mut out);
     if params::stats_verbose() {
-        let _ = list(&reader, &mut out).and_then(|()| report.write_more(&mut out));
+        let _ = list(&reader, &mut out).and_then(|()| device_text.write_more(&mut out));
     }
     Ok(out.0)
 }
 
-/// Regions that are looked at under a context's lock at a time.
+/// Number of regions that are read at a time under a context's lock.
 const BATCH: usize = 32;
 
 /// Lists the contexts that the reader may see, and their regions. All numbers are ordinals.

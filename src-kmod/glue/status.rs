@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The status array: a byte for each asynchronous request, shared with user space.
+//! The status array: one byte for each asynchronous request, shared with user space.
 //!
-//! Its pages are the driver's; a mapping has references of its own to them. User space may write them, which harms
-//! nobody but itself: the driver never reads them.
+//! The driver owns the pages, and a mapping has references of its own to them. User space may write to them, which
+//! affects only its own requests: the driver never reads them.
 
 use crate::glue::account::{Account, ArrayMemory};
 use crate::glue::{ffi, task};
@@ -10,23 +10,23 @@ use kernel::mm::virt::VmaNew;
 use kernel::page::{Page, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 
-/// Pages that hold one status byte for each slot, at first all of them PENDING.
+/// Pages that hold one status byte for each slot, initially PENDING.
 pub(crate) struct StatusArray {
     pages: KVVec<Page>,
-    /// Counts them for the user.
+    /// Charges them to the user.
     _memory: ArrayMemory,
 }
 
 const _: () = assert!(crate::uapi::STATUS_PENDING == 0);
 
-/// After as many pages others may run.
+/// Number of pages after which other tasks may run.
 const STRIDE: usize = 512;
 
 impl StatusArray {
-    /// An array of `bytes` slots, a multiple of the page size, that counts for a user.
+    /// Creates an array of `bytes` slots, a multiple of the page size, which is charged to a user.
     ///
     /// # Errors
-    /// ENOMEM, also as [`ArrayMemory::charge`]; EINTR if the caller is killed.
+    /// ENOMEM, also from [`ArrayMemory::charge`]; EINTR if the caller is killed.
     pub(crate) fn new(bytes: usize, account: &Account) -> Result<Self> {
         let memory = ArrayMemory::charge(account, bytes as u64)?;
         let count = bytes >> PAGE_SHIFT;
@@ -44,15 +44,15 @@ impl StatusArray {
         Ok(Self { pages, _memory: memory })
     }
 
-    /// Number of slots.
+    /// Returns the number of slots.
     pub(crate) fn slots(&self) -> u64 {
         (self.pages.len() as u64).saturating_mul(PAGE_SIZE as u64)
     }
 
-    /// Lets user space have the pages, from the start of `area`, which is as long as the array.
+    /// Maps the pages into `area`, which is as long as the array.
     ///
     /// # Errors
-    /// ENOMEM; the caller's mapping fails then, and what was inserted goes with it.
+    /// ENOMEM. The caller's mapping fails then, and the kernel unmaps what was inserted.
     pub(crate) fn insert(&self, area: &VmaNew) -> Result {
         let area = area.set_mixedmap();
         let mut address = area.start();
@@ -63,13 +63,13 @@ impl StatusArray {
         Ok(())
     }
 
-    /// Stores a status in slot `index`, after everything that this task has done before: who sees the status, sees
-    /// the data. A slot that does not exist is left alone.
+    /// Stores a status in slot `index` with release semantics: a reader that sees the status also sees the data that
+    /// this task has copied before. An index that is too large is ignored.
     pub(crate) fn store(&self, index: u32, status: u8) {
         let index = task::within(index as usize, self.pages.len().saturating_mul(PAGE_SIZE));
         let Some(page) = self.pages.get(index >> PAGE_SHIFT) else { return };
-        // SAFETY: The page is mapped in the kernel, and the byte is within it. User space may use the byte at
-        // the same time: both sides do so atomically.
+        // SAFETY: `page` is kept by `self` and is in the direct map, and the offset is less than a page. User space may
+        // access the byte concurrently, as both sides access it atomically.
         unsafe {
             let start = ffi::knem_shim_page_address(page.as_ptr());
             ffi::knem_shim_store_release(start.cast::<u8>().add(index & !PAGE_MASK), status);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Arguments in user memory: read once, results written back.
+//! Arguments in user memory: reads each once, and writes results back.
 
 use crate::glue::ffi;
 use crate::uapi;
@@ -8,22 +8,23 @@ use kernel::prelude::*;
 use kernel::transmute::AsBytes;
 use kernel::uaccess::{UserPtr, UserSlice};
 
-/// A structure of the interface.
+/// A structure of the interface that may be copied as bytes.
 ///
 /// # Safety
-/// Implementers have no padding and allow every bit pattern.
+/// Implementers must have no padding and allow every bit pattern.
 pub(crate) unsafe trait Plain: Copy + Default {}
 
 /// A structure of the interface as the `kernel` crate writes it.
 #[repr(transparent)]
 struct Wire<T>(T);
 
-// SAFETY: `T` has no padding, by the contract of `Plain`.
+// SAFETY: By the contract of `Plain`, `T` has no padding, and `Wire` is transparent.
 unsafe impl<T: Plain> AsBytes for Wire<T> {}
 
 macro_rules! plain {
     ($($ty:ty),* $(,)?) => {
-        // SAFETY: Integers only, and `uapi` asserts that they fill the structure.
+        // SAFETY: The members are integers, which allow every bit pattern, and `uapi` asserts that they fill the
+        // structure.
         $(unsafe impl Plain for $ty {})*
     };
 }
@@ -43,7 +44,7 @@ plain!(
     uapi::CmdInlineCopyBounded,
 );
 
-/// Most words of a structure.
+/// Most 64-bit words of a structure.
 const MOST: usize = 8;
 
 /// The argument of an ioctl, a structure in the caller's memory.
@@ -51,7 +52,7 @@ const MOST: usize = 8;
 pub(crate) struct Argument(usize);
 
 impl Argument {
-    /// The structure at address `arg`.
+    /// Returns the argument at address `arg`.
     pub(crate) fn new(arg: usize) -> Self {
         Self(arg)
     }
@@ -60,7 +61,7 @@ impl Argument {
         UserSlice::new(UserPtr::from_addr(self.0), size_of::<T>())
     }
 
-    /// Reads it.
+    /// Reads the structure.
     ///
     /// # Errors
     /// EFAULT.
@@ -69,25 +70,25 @@ impl Argument {
         self.read_to(&mut MaybeUninit::uninit()).copied()
     }
 
-    /// Reads it to a place, from which it need not be moved.
+    /// Reads the structure into `buffer`, where it can be used without a move.
     ///
     /// # Errors
     /// EFAULT.
     #[inline]
-    pub(crate) fn read_to<T: Plain>(self, place: &mut MaybeUninit<T>) -> Result<&T> {
+    pub(crate) fn read_to<T: Plain>(self, buffer: &mut MaybeUninit<T>) -> Result<&T> {
         let words = const {
             assert!(size_of::<T>() % 8 == 0 && size_of::<T>() <= 8 * MOST && align_of::<T>() == 8);
             size_of::<T>() / 8
         };
-        // SAFETY: The place has as many words, and C checks the user's address.
-        if !unsafe { ffi::knem_shim_read_words(place.as_mut_ptr().cast(), self.0 as c_ulong, words as c_ulong) } {
+        // SAFETY: `buffer` has `words` 64-bit words, and C checks the user address.
+        if !unsafe { ffi::knem_shim_read_words(buffer.as_mut_ptr().cast(), self.0 as c_ulong, words as c_ulong) } {
             return Err(EFAULT);
         }
-        // SAFETY: All words were read, and `T` allows every bit pattern, by the contract of `Plain`.
-        Ok(unsafe { place.assume_init_ref() })
+        // SAFETY: C has written all words, and by the contract of `Plain` `T` allows every bit pattern.
+        Ok(unsafe { buffer.assume_init_ref() })
     }
 
-    /// Reads an array of structures, as many as `to` has.
+    /// Reads an array of structures, as many as `to` holds.
     ///
     /// # Errors
     /// EFAULT.
@@ -101,18 +102,18 @@ impl Argument {
 
     fn read_many<T: Plain>(self, to: &mut [MaybeUninit<T>]) -> Result<&[T]> {
         let length = size_of_val(to);
-        for place in to.iter_mut() {
-            place.write(T::default());
+        for element in to.iter_mut() {
+            element.write(T::default());
         }
-        // SAFETY: The memory of the slice as bytes, which were just initialised; `T` has no padding and allows every bit pattern, by the
-        // contract of `Plain`.
+        // SAFETY: The bytes are the memory of the slice, which was initialised just now and is borrowed exclusively. By
+        // the contract of `Plain` `T` has no padding and allows every bit pattern.
         let bytes = unsafe { core::slice::from_raw_parts_mut(to.as_mut_ptr().cast::<u8>(), length) };
         UserSlice::new(UserPtr::from_addr(self.0), length).reader().read_slice(bytes)?;
-        // SAFETY: Initialised above, and the same layout.
+        // SAFETY: All elements are initialised, and `MaybeUninit` has the layout of its content.
         Ok(unsafe { core::slice::from_raw_parts(to.as_ptr().cast(), to.len()) })
     }
 
-    /// Writes it.
+    /// Writes the structure.
     ///
     /// # Errors
     /// EFAULT.
@@ -120,7 +121,7 @@ impl Argument {
         self.slice::<T>().writer().write(&Wire(value))
     }
 
-    /// Writes the status that starts `offset` bytes after the structure does.
+    /// Writes the status at byte `offset` of the structure.
     ///
     /// # Errors
     /// EFAULT.
@@ -133,7 +134,7 @@ impl Argument {
         }
     }
 
-    /// Writes the cookie that starts `offset` bytes after the structure does.
+    /// Writes the cookie at byte `offset` of the structure.
     ///
     /// # Errors
     /// EFAULT.

@@ -1,49 +1,50 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Queues of tasks that wait for something.
+//! Wait queues.
 
 use crate::glue::ffi;
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::types::Opaque;
 
-/// What a poll returns if there is something to read: `EPOLLIN`, asserted in C.
+/// The poll event if there is something to read: `EPOLLIN`, asserted in C.
 pub(crate) const READABLE: c_uint = 1;
-/// What a poll returns if there is nothing to wait for: `EPOLLERR`, asserted in C.
+/// The poll event if there is nothing to wait for: `EPOLLERR`, asserted in C.
 pub(crate) const FAULTY: c_uint = 8;
 
-/// Tasks that sleep until a condition holds, or poll.
+/// A queue of tasks that sleep until a condition holds, or that poll.
 #[pin_data]
 pub(crate) struct WaitQueue {
     #[pin]
     head: Opaque<ffi::WaitQueueHead>,
 }
 
-// SAFETY: The kernel's wait queues synchronise themselves, and belong to no task.
+// SAFETY: A wait queue of the kernel belongs to no task.
 unsafe impl Send for WaitQueue {}
-// SAFETY: As for `Send`.
+// SAFETY: The kernel's functions lock the queue.
 unsafe impl Sync for WaitQueue {}
 
 impl WaitQueue {
-    /// A queue that nobody waits in.
+    /// Creates an empty queue.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            // SAFETY: `slot` is memory for the structure, which stays in place.
+            // SAFETY: `slot` is memory for the structure, which is pinned and does not move after it is initialised.
             head <- Opaque::ffi_init(|slot| unsafe { ffi::knem_shim_wait_init(slot) }),
         })
     }
 
-    /// Wakes everybody; they look at their conditions again.
+    /// Wakes all tasks, which then check their conditions again.
     pub(crate) fn wake(&self) {
-        // SAFETY: Initialised, and kept by the reference.
+        // SAFETY: `new` initialised the queue, which `self` keeps.
         unsafe { ffi::knem_shim_wake(self.head.get()) }
     }
 
     /// Sleeps until `ready` is true. `ready` must not sleep.
     ///
     /// # Errors
-    /// EINTR if a signal comes first. It is for the caller to handle: the call is not restarted.
+    /// EINTR if a signal arrives first. The call is not restarted: the caller has to handle it.
     pub(crate) fn wait(&self, mut ready: impl FnMut() -> bool) -> Result {
-        // SAFETY: The function and its data belong together, and are used only until the call returns.
+        // SAFETY: `new` initialised the queue. The function fits its data, and C uses both only until this call
+        // returns.
         let result = unsafe { ffi::knem_shim_wait(self.head.get(), Some(call(&ready)), (&raw mut ready).cast()) };
         if result == 0 {
             Ok(())
@@ -52,35 +53,40 @@ impl WaitQueue {
         }
     }
 
-    /// For a worker thread: sleeps until `ready` is true, a signal comes, or as many milliseconds have passed, unless that is 0. It may be
-    /// frozen meanwhile. `ready` must not sleep.
+    /// For a worker thread: sleeps until `ready` is true, a signal arrives, or `milliseconds` have passed, unless that
+    /// is 0. The thread may be frozen meanwhile. `ready` must not sleep.
     pub(crate) fn wait_in_thread(&self, mut ready: impl FnMut() -> bool, milliseconds: u32) {
         let (function, data) = (call(&ready), (&raw mut ready).cast());
-        // SAFETY: As in `wait`.
+        // SAFETY: As in `wait`, the queue is initialised, the function fits its data, and C uses both only until this
+        // call returns.
         unsafe { ffi::knem_shim_wait_in_thread(self.head.get(), Some(function), data, milliseconds) }
     }
 
-    /// Sleeps without regard to signals until `ready` is true, or as many milliseconds have passed, unless that is 0. `ready` must not sleep.
+    /// Sleeps regardless of signals until `ready` is true, or `milliseconds` have passed, unless that is 0. `ready`
+    /// must not sleep.
     pub(crate) fn wait_quietly(&self, mut ready: impl FnMut() -> bool, milliseconds: u32) {
         let (function, data) = (call(&ready), (&raw mut ready).cast());
-        // SAFETY: As in `wait`.
+        // SAFETY: As in `wait`, the queue is initialised, the function fits its data, and C uses both only until this
+        // call returns.
         unsafe { ffi::knem_shim_wait_quietly(self.head.get(), Some(function), data, milliseconds) }
     }
 
-    /// Has whoever polls the file woken by [`WaitQueue::wake`].
+    /// Registers a poll of the file to be woken by [`WaitQueue::wake`].
     ///
     /// # Safety
-    /// `file` and `table` are arguments of a `poll` that is being carried out, and the queue lives as long as the file.
+    /// `file` and `table` must be the arguments of a `poll` in progress, and the queue must exist as long as the file.
     pub(crate) unsafe fn poll(&self, file: *mut bindings::file, table: *mut bindings::poll_table) {
-        // SAFETY: The caller's promise.
+        // SAFETY: The caller guarantees that the arguments are those of a `poll` in progress and that the queue exists
+        // as long as the file.
         unsafe { ffi::knem_shim_poll(file, self.head.get(), table) }
     }
 }
 
-/// The function that calls a closure of this type for C.
+/// Returns the C function that calls a closure of this type.
 fn call<F: FnMut() -> bool>(_: &F) -> unsafe extern "C" fn(*mut c_void) -> bool {
     unsafe extern "C" fn ready<F: FnMut() -> bool>(data: *mut c_void) -> bool {
-        // SAFETY: C hands back the pointer that `wait` gave, and nobody else uses the closure meanwhile.
+        // SAFETY: C passes back the pointer to the closure, which the waiting function keeps on its stack and does not
+        // use meanwhile.
         unsafe { (*data.cast::<F>())() }
     }
     ready::<F>

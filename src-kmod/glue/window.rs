@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Memory that is pinned window by window, each for as long as it is copied.
+//! Memory that is pinned window by window, each only while it is copied.
 
 use crate::glue::charge::{Charge, Payer, Terms};
 use crate::glue::pin::{Batch, How, Slot, Stop};
 use crate::logic::memlock::FLOOR;
-use crate::logic::plan::Piece;
 use crate::logic::segment::{self, Cursor};
+use crate::logic::steps::Piece;
 use crate::uapi::ParamIovec;
 use kernel::page::PAGE_SHIFT;
 
-/// How far a copy has come in segments, and the account of its windows.
+/// How far a copy has progressed in segments, and the charge of its windows.
 pub(crate) struct Walk {
     at: Cursor,
     charge: Charge,
@@ -17,31 +17,33 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// Starts at a byte of the segments. Without a `payer` the windows have [`FLOOR`] pages at most, and count for the machine alone.
+    /// Starts at a byte of the segments. Without a `payer` a window has at most [`FLOOR`] pages, and is charged to the
+    /// machine alone.
     pub(crate) const fn new(at: Cursor, payer: Option<Payer>, terms: Terms) -> Self {
         Self { at, charge: Charge::new(payer), terms }
     }
 
-    /// Pins what follows: as many pages as there is room for, `bytes` bytes at most, and less where the limits forbid more.
+    /// Pins the next window: as many pages as `buffer` holds, `bytes` bytes at most, and fewer if the limits forbid
+    /// more.
     ///
     /// # Errors
-    /// As [`Batch::pin`]. Limits do not make it fail: they shorten the window.
+    /// As [`Batch::pin`]. Limits do not cause an error, they shorten the window.
     pub(crate) fn open<'a>(
         &'a mut self,
         how: How<'_>,
         segments: &'a [ParamIovec],
         writable: bool,
         bytes: u64,
-        room: &'a mut [Slot],
+        buffer: &'a mut [Slot],
     ) -> Result<Window<'a>, Stop> {
         let pieces = segment::pieces_from(segments, self.at, bytes);
-        let mut pages = segment::touched_by(pieces, PAGE_SHIFT as u32, room.len() as u64);
+        let mut pages = segment::touched_by(pieces, PAGE_SHIFT as u32, buffer.len() as u64);
         if self.charge.payer().is_none() || self.charge.add(&mut self.terms, pages).is_err() {
             pages = pages.min(FLOOR);
             self.charge.add_beyond(pages);
         }
-        let room = room.get_mut(..usize::try_from(pages).unwrap_or(0)).unwrap_or(&mut []);
-        match Batch::pin(how, segments, self.at, bytes, writable, room) {
+        let buffer = buffer.get_mut(..usize::try_from(pages).unwrap_or(0)).unwrap_or(&mut []);
+        match Batch::pin(how, segments, self.at, bytes, writable, buffer) {
             Ok(batch) => {
                 self.charge.remove(pages.saturating_sub(batch.count()));
                 Ok(Window { batch, charge: &mut self.charge, dirty: false })
@@ -53,7 +55,7 @@ impl Walk {
         }
     }
 
-    /// As many bytes were copied.
+    /// Moves the position after `bytes` copied bytes.
     pub(crate) fn advance(&mut self, segments: &[ParamIovec], bytes: u64) {
         self.at = self.at.after(segments, bytes);
     }
@@ -77,7 +79,7 @@ impl Window<'_> {
         self.batch.pieces()
     }
 
-    /// The memory is about to be written.
+    /// Records that the memory is about to be written.
     pub(crate) fn mark_written(&mut self) {
         self.dirty = true;
     }

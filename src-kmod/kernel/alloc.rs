@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Memory from the kernel's allocators. Every allocation may fail.
+//! Memory from the kernel's allocators. Any allocation may fail.
 
 mod kbox;
 mod kvec;
@@ -7,7 +7,8 @@ mod kvec;
 pub use kbox::KBox;
 pub use kvec::{KVVec, KVec};
 
-/// How to allocate. The bits are the stand-in's own: `standin.c` translates them, as the kernel's differ between releases.
+/// Allocation flags. The bits are the stand-in's own: `standin.c` translates them, as the kernel's differ between
+/// releases.
 #[derive(Clone, Copy)]
 pub struct Flags(pub(crate) u32);
 
@@ -51,9 +52,10 @@ pub mod flags {
     pub const GFP_ATOMIC: Flags = Flags(8);
 }
 
-/// The allocation failed.
+/// The error of a failed allocation.
 #[derive(Clone, Copy, Debug)]
 pub struct AllocError;
 
-/// Alignment that `kmalloc` guarantees on every supported architecture, in bytes (`ARCH_KMALLOC_MINALIGN`; asserted in C).
+/// Alignment that `kmalloc` guarantees on every supported architecture, in bytes (`ARCH_KMALLOC_MINALIGN`; asserted in
+/// C).
 const ALIGNMENT: usize = 8;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The kernel's structures by name. Their contents are known to C only.
+//! The kernel's structures by name. Only C accesses their contents.
 #![allow(non_camel_case_types)]
 
 macro_rules! opaque {

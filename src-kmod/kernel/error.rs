@@ -39,7 +39,7 @@ pub mod code {
 const MAX_ERRNO: i32 = 4095;
 
 impl Error {
-    /// The error of a negative errno. A number that is no errno gives EINVAL.
+    /// Converts a negative errno. A number that is no errno becomes EINVAL.
     pub fn from_errno(errno: c_int) -> Self {
         match NonZeroI32::new(errno) {
             Some(number) if errno < 0 && errno >= -MAX_ERRNO => Self(number),
@@ -47,7 +47,7 @@ impl Error {
         }
     }
 
-    /// The negative errno.
+    /// Returns the negative errno.
     pub fn to_errno(self) -> c_int {
         self.0.get()
     }
@@ -71,7 +71,7 @@ impl From<AllocError> for Error {
     }
 }
 
-/// The result that an int from C stands for: a negative one is an errno.
+/// Converts a result of C: a negative number is an errno.
 pub fn to_result(result: c_int) -> Result {
     if result < 0 {
         Err(Error::from_errno(result))
@@ -80,16 +80,16 @@ pub fn to_result(result: c_int) -> Result {
     }
 }
 
-/// What to return to C: the value, or the negative errno.
+/// Converts a result for C: to its value, or to the negative errno.
 pub fn from_result<T: From<i16>>(f: impl FnOnce() -> Result<T>) -> T {
     match f() {
         Ok(value) => value,
-        // At most MAX_ERRNO, which an i16 holds.
+        // The cast loses nothing: an errno is at most MAX_ERRNO.
         Err(error) => T::from(error.to_errno() as i16),
     }
 }
 
-/// A pointer from C, or the errno that it encodes (`IS_ERR`).
+/// Returns a pointer from C, or the error that it encodes (`IS_ERR`).
 pub fn from_err_ptr<T>(pointer: *mut T) -> Result<*mut T> {
     let number = pointer as isize;
     if number < 0 && number >= -(MAX_ERRNO as isize) {

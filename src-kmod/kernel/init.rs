@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! In-place initialisation of structures that must not move (the `pin_init` crate's part that the driver uses).
+//! In-place initialisation of structures that must not move: the part of the `pin_init` crate that the driver uses.
 
 use core::convert::Infallible;
 use core::marker::PhantomData;
@@ -7,39 +7,39 @@ use core::marker::PhantomData;
 /// An initialiser of a `T` at its final address.
 ///
 /// # Safety
-/// After `Ok` the whole `T` is initialised; after `Err` nothing in the slot is live.
+/// After `Ok` the whole `T` must be initialised; after `Err` nothing in the slot may be live.
 pub unsafe trait PinInit<T: ?Sized, E = Infallible>: Sized {
     /// Initialises the slot.
     ///
     /// # Errors
-    /// Whatever the initialisation of a field returns.
+    /// The error of the initialisation of a field.
     ///
     /// # Safety
-    /// `slot` points to memory for a `T` that stays at its address until it is dropped.
+    /// `slot` must point to memory for a `T`, which stays at its address until it is dropped.
     unsafe fn __pinned_init(self, slot: *mut T) -> Result<(), E>;
 }
 
-/// A closure as an initialiser; made by [`pin_init_from_closure`].
+/// A closure as an initialiser; created by [`pin_init_from_closure`].
 pub struct Closure<T: ?Sized, E, F>(F, PhantomData<(fn(*mut T), E)>);
 
-// SAFETY: The caller of `pin_init_from_closure` promises what the trait requires.
+// SAFETY: The caller of `pin_init_from_closure` guarantees what the trait requires.
 unsafe impl<T: ?Sized, E, F: FnOnce(*mut T) -> Result<(), E>> PinInit<T, E> for Closure<T, E, F> {
     unsafe fn __pinned_init(self, slot: *mut T) -> Result<(), E> {
         (self.0)(slot)
     }
 }
 
-/// Makes an initialiser of a closure.
+/// Creates an initialiser from a closure.
 ///
 /// # Safety
-/// The closure does with its slot what [`PinInit`] requires.
+/// The closure must do with its slot what [`PinInit`] requires.
 pub const unsafe fn pin_init_from_closure<T: ?Sized, E, F: FnOnce(*mut T) -> Result<(), E>>(
     closure: F,
 ) -> Closure<T, E, F> {
     Closure(closure, PhantomData)
 }
 
-/// Drops an initialised field, unless it is forgotten: what the initialiser of a later field needs when it fails.
+/// Drops an initialised field, unless it is forgotten: for an initialiser of a later field that fails.
 ///
 /// # Invariants
 /// The pointer is to a live value that nothing else drops.
@@ -49,16 +49,16 @@ impl<T> DropGuard<T> {
     /// Guards a field.
     ///
     /// # Safety
-    /// `field` points to a live value that nothing else drops as long as this exists.
+    /// `field` must point to a live value that nothing else drops as long as this exists.
     pub unsafe fn new(field: *mut T) -> Self {
-        // INVARIANT: The caller's promise.
+        // INVARIANT: The caller guarantees that the value is live and that nothing else drops it.
         Self(field)
     }
 }
 
 impl<T> Drop for DropGuard<T> {
     fn drop(&mut self) {
-        // SAFETY: The value is live by the invariant, and dropped here only.
+        // SAFETY: The value is live by the invariant, and only dropped here.
         unsafe { core::ptr::drop_in_place(self.0) }
     }
 }
@@ -84,9 +84,9 @@ macro_rules! __fields {
         let initializer = $value;
         // SAFETY: The slot is memory for the structure, so that this is memory for the field.
         let field = unsafe { &raw mut (*$slot).$field };
-        // SAFETY: As above; the field stays where the structure stays.
+        // SAFETY: As above, `field` is memory for the field, which stays where the structure stays.
         unsafe { $crate::init::PinInit::__pinned_init(initializer, field)? };
-        // SAFETY: Just initialised; only this guard drops it before the structure is complete.
+        // SAFETY: The field was initialised just now, and only this guard drops it before the structure is complete.
         let guard = unsafe { $crate::init::DropGuard::new(field) };
         $crate::__fields!($type, $slot, [$($done)* $field], $($($rest)*)?);
         core::mem::forget(guard);
@@ -95,9 +95,9 @@ macro_rules! __fields {
         let value = $value;
         // SAFETY: The slot is memory for the structure, so that this is memory for the field.
         let field = unsafe { &raw mut (*$slot).$field };
-        // SAFETY: As above.
+        // SAFETY: As above, `field` is memory for the field.
         unsafe { field.write(value) };
-        // SAFETY: Just initialised; only this guard drops it before the structure is complete.
+        // SAFETY: The field was initialised just now, and only this guard drops it before the structure is complete.
         let guard = unsafe { $crate::init::DropGuard::new(field) };
         $crate::__fields!($type, $slot, [$($done)* $field], $($($rest)*)?);
         core::mem::forget(guard);

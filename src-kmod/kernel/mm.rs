@@ -10,12 +10,12 @@ use core::ptr::NonNull;
 #[repr(transparent)]
 pub struct Mm(Opaque<bindings::mm_struct>);
 
-/// An address space that has its user memory.
+/// An address space that still has its user memory.
 #[repr(transparent)]
 pub struct MmWithUser(Mm);
 
 impl Mm {
-    /// The kernel's structure.
+    /// Returns the kernel's structure.
     pub fn as_raw(&self) -> *mut bindings::mm_struct {
         self.0.get()
     }
@@ -29,9 +29,9 @@ impl core::ops::Deref for MmWithUser {
     }
 }
 
-// SAFETY: The kernel counts references to an address space atomically; any task may hold one.
+// SAFETY: The kernel counts references to an address space atomically, so that any task may hold or drop one.
 unsafe impl Send for Mm {}
-// SAFETY: A shared `Mm` gives its address only.
+// SAFETY: A shared `Mm` provides only its address.
 unsafe impl Sync for Mm {}
 
 // SAFETY: `mmgrab` keeps the structure allocated until the matching `mmdrop`.
@@ -42,7 +42,7 @@ unsafe impl AlwaysRefCounted for Mm {
     }
 
     unsafe fn dec_ref(this: NonNull<Self>) {
-        // SAFETY: The caller gives up a count that it owns.
+        // SAFETY: The caller passes a reference that it owns, and does not use it again.
         unsafe { ffi::standin_mm_drop(this.as_ptr().cast()) }
     }
 }
@@ -68,30 +68,32 @@ pub mod virt {
     }
 
     impl VmaNew {
-        /// Uses the kernel's structure.
+        /// Returns the kernel's structure as a reference.
         ///
         /// # Safety
-        /// `vma` is a mapping that the caller's `mmap` sets up, and the result is not used after it returns.
+        /// `vma` must be a mapping that the caller's `mmap` sets up, and the result must not be used after that
+        /// returns.
         pub unsafe fn from_raw<'a>(vma: *mut bindings::vm_area_struct) -> &'a Self {
-            // SAFETY: The caller promises that the structure stays valid; `VmaNew` has its layout.
+            // SAFETY: The caller guarantees that the structure stays valid; `VmaNew` has its layout.
             unsafe { &*vma.cast() }
         }
 
-        /// First address.
+        /// Returns the first address.
         pub fn start(&self) -> usize {
-            // SAFETY: Valid by the promise to `from_raw`; the kernel holds its lock for writing during an `mmap`.
+            // SAFETY: The caller of `from_raw` guarantees that the structure is valid; the kernel holds the mmap lock
+            // for writing during an `mmap`.
             unsafe { ffi::standin_vma_start(self.0.get()) }
         }
 
-        /// First address after it.
+        /// Returns the first address after the mapping.
         pub fn end(&self) -> usize {
-            // SAFETY: As in `start`.
+            // SAFETY: As in `start`, the structure is valid and the mmap lock is held.
             unsafe { ffi::standin_vma_end(self.0.get()) }
         }
 
-        /// Those of [`flags`] that are set.
+        /// Returns the bits of [`flags`] that are set.
         pub fn flags(&self) -> usize {
-            // SAFETY: As in `start`.
+            // SAFETY: As in `start`, the structure is valid and the mmap lock is held.
             if unsafe { ffi::standin_vma_shared(self.0.get()) } {
                 flags::SHARED
             } else {
@@ -99,49 +101,51 @@ pub mod virt {
             }
         }
 
-        /// Keeps the mapping from becoming executable.
+        /// Prevents the mapping from becoming executable.
         ///
         /// # Errors
         /// EINVAL if it is executable.
         pub fn try_clear_mayexec(&self) -> Result {
-            // SAFETY: As in `start`.
+            // SAFETY: As in `start`, the structure is valid and the mmap lock is held.
             to_result(unsafe { ffi::standin_vma_clear_mayexec(self.0.get()) })
         }
 
-        /// Keeps `mremap` from growing the mapping.
+        /// Prevents `mremap` from growing the mapping.
         pub fn set_dontexpand(&self) {
-            // SAFETY: As in `start`.
+            // SAFETY: As in `start`, the structure is valid and the mmap lock is held.
             unsafe { ffi::standin_vma_set_dontexpand(self.0.get()) }
         }
 
-        /// Leaves the mapping out of core dumps.
+        /// Excludes the mapping from core dumps.
         pub fn set_dontdump(&self) {
-            // SAFETY: As in `start`.
+            // SAFETY: As in `start`, the structure is valid and the mmap lock is held.
             unsafe { ffi::standin_vma_set_dontdump(self.0.get()) }
         }
 
-        /// Lets pages be inserted.
+        /// Allows pages to be inserted.
         pub fn set_mixedmap(&self) -> &VmaMixedMap {
-            // SAFETY: As in `start`.
+            // SAFETY: As in `start`, the structure is valid and the mmap lock is held.
             unsafe { ffi::standin_vma_set_mixedmap(self.0.get()) };
-            // SAFETY: The same structure, whose flag was set one line above; both types have its layout.
+            // SAFETY: It is the same structure, whose flag was set just now; both types have its layout.
             unsafe { &*self.0.get().cast() }
         }
     }
 
     impl VmaMixedMap {
-        /// First address.
+        /// Returns the first address.
         pub fn start(&self) -> usize {
-            // SAFETY: A reference to this exists only as long as the `VmaNew` that it comes from.
+            // SAFETY: A reference to this exists only as long as the `VmaNew` that it comes from, so that the structure
+            // is valid.
             unsafe { ffi::standin_vma_start(self.0.get()) }
         }
 
-        /// Maps a page at an address. The mapping gets a reference of its own to the page.
+        /// Maps a page at an address. The mapping takes a reference of its own to the page.
         ///
         /// # Errors
         /// EFAULT if the address is outside of the mapping, EBUSY if a page is mapped there; ENOMEM.
         pub fn vm_insert_page(&self, address: usize, page: &Page) -> Result {
-            // SAFETY: As in `start`; the reference keeps the page, and the kernel checks the address.
+            // SAFETY: As in `start`, the structure is valid. The reference keeps the page, and the kernel checks the
+            // address.
             to_result(unsafe { ffi::standin_vma_insert_page(self.0.get(), address, page.as_ptr()) })
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 
-/// The module, as its `init` gets it. The driver does not use it.
+/// The module, as passed to its `init`. The driver does not use it.
 pub struct ThisModule(());
 
 impl ThisModule {
@@ -11,16 +11,16 @@ impl ThisModule {
     pub const __NEW: Self = Self(());
 }
 
-/// What `module!` makes a kernel module of.
+/// A type from which `module!` builds a kernel module.
 pub trait Module: Sized + Send + Sync {
-    /// Loads the module. It is unloaded by its drop.
+    /// Loads the module. Dropping the value unloads it.
     ///
     /// # Errors
-    /// Whatever keeps it from being loaded.
+    /// The reason why it cannot be loaded.
     fn init(module: &'static ThisModule) -> Result<Self>;
 }
 
-/// Declares the module: its type, its name (the prefix of its log lines), and what `modinfo` shows.
+/// Declares the module: its type, its name (the prefix of its log lines), and what `modinfo` prints.
 ///
 /// `standin.c` calls the two functions from `module_init` and `module_exit`.
 #[macro_export]
@@ -52,7 +52,8 @@ macro_rules! module {
             static THIS: $crate::ThisModule = $crate::ThisModule::__NEW;
             match <$type as $crate::Module>::init(&THIS) {
                 Ok(module) => {
-                    // SAFETY: C calls this once, from `module_init`; nothing else accesses the static before it returns.
+                    // SAFETY: C calls this once, from `module_init`; nothing else accesses the static before it
+                    // returns.
                     unsafe { (&raw mut __MODULE).write(core::mem::MaybeUninit::new(module)) };
                     0
                 }
@@ -68,13 +69,13 @@ macro_rules! module {
     };
 }
 
-/// Ends the calling task, as BUG() does. The driver has no reachable panic: `cargo xtask object` looks for the symbols
-/// that one would bring along.
+/// Kills the calling task, as BUG() does. The driver has no reachable panic: `cargo xtask object` searches for the
+/// symbols that one would need.
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    // SAFETY: An undefined instruction, which the kernel handles as an oops of the calling task; objtool knows that
-    // control does not return from it.
+    // SAFETY: The instruction is undefined. The kernel handles it as an oops of the calling task, and objtool knows
+    // that it does not return.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         core::arch::asm!("ud2", options(noreturn));

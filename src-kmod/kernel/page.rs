@@ -4,8 +4,8 @@
 use crate::alloc::{AllocError, Flags};
 use crate::{bindings, ffi};
 
-/// Bits of an address within a page. `standin.c` asserts that it is the kernel's; where an architecture has several page
-/// sizes there is an object for each.
+/// Number of bits of an offset within a page. `standin.c` asserts that it is the kernel's; where an architecture has
+/// several page sizes there is an object for each.
 pub const PAGE_SHIFT: usize = if cfg!(page_shift = "16") {
     16
 } else if cfg!(page_shift = "14") {
@@ -13,7 +13,7 @@ pub const PAGE_SHIFT: usize = if cfg!(page_shift = "16") {
 } else {
     12
 };
-/// Bytes of a page.
+/// Size of a page in bytes.
 pub const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
 /// Clears the bits of an address within a page.
 pub const PAGE_MASK: usize = !(PAGE_SIZE - 1);
@@ -24,9 +24,9 @@ pub const PAGE_MASK: usize = !(PAGE_SIZE - 1);
 /// The pointer owns a reference to a page from `alloc_page`.
 pub struct Page(*mut bindings::page);
 
-// SAFETY: Any task may use and free a page.
+// SAFETY: A page belongs to no task, so that any task may use and free it.
 unsafe impl Send for Page {}
-// SAFETY: A shared `Page` gives its address only.
+// SAFETY: A shared `Page` provides only its address.
 unsafe impl Sync for Page {}
 
 impl Page {
@@ -39,11 +39,11 @@ impl Page {
         if page.is_null() {
             return Err(AllocError);
         }
-        // INVARIANT: Just allocated.
+        // INVARIANT: The page was allocated just now, and this owns its reference.
         Ok(Self(page))
     }
 
-    /// The kernel's structure.
+    /// Returns the kernel's structure.
     pub fn as_ptr(&self) -> *mut bindings::page {
         self.0
     }
@@ -51,7 +51,7 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        // SAFETY: The reference is ours by the invariant, and given up here once.
+        // SAFETY: By the invariant this owns the reference, which is dropped here once.
         unsafe { ffi::standin_page_free(self.0) }
     }
 }

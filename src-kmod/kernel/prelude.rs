@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What every file of a driver has in scope.
+//! The names that every file of a driver uses.
 
 pub use crate::alloc::{flags::*, KBox, KVVec, KVec};
 pub use crate::error::{code::*, Error, Result};

@@ -3,7 +3,7 @@
 
 use core::fmt::{Arguments, Write};
 
-/// Longest line in bytes; the rest is cut off.
+/// Longest line in bytes; the rest is truncated.
 const LONGEST: usize = 240;
 
 struct Line {
@@ -24,9 +24,9 @@ impl Write for Line {
 #[doc(hidden)]
 pub fn print(level: u32, prefix: &str, arguments: Arguments<'_>) {
     let mut line = Line { text: [0; LONGEST], length: 0 };
-    // It fails if the line is too long: what fits is printed.
+    // This fails if the line is too long: what fits is printed.
     let _ = line.write_str(prefix).and_then(|()| line.write_fmt(arguments));
-    // SAFETY: The text is `length` bytes long.
+    // SAFETY: `line.text` has `length` bytes that were written.
     unsafe { crate::ffi::standin_print(level, line.text.as_ptr(), line.length) }
 }
 

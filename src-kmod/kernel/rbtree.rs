@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Values by keys, in the kernel's red-black trees.
+//! Maps from keys to values, in the kernel's red-black trees.
 //!
-//! Rust searches; the kernel's `rb_insert_color` and `rb_erase`, exported by every kernel, keep the tree balanced.
+//! Rust searches; the kernel's `rb_insert_color` and `rb_erase`, which every kernel exports, keep the tree balanced.
 
 use crate::alloc::{Flags, KBox};
 use crate::error::Error;
@@ -34,7 +34,7 @@ struct Node<K, V> {
 /// Values by their keys, in the order of the keys.
 ///
 /// # Invariants
-/// The links are null or those of a `Node<K, V>` from a [`KBox`] that the tree owns; keys are in order.
+/// Each link is null or points to a `Node<K, V>` from a [`KBox`] that the tree owns; keys are in order.
 pub struct RBTree<K, V> {
     root: Root,
     _nodes: PhantomData<Node<K, V>>,
@@ -42,7 +42,7 @@ pub struct RBTree<K, V> {
 
 // SAFETY: A tree owns its keys and values, so that sending it sends them.
 unsafe impl<K: Send, V: Send> Send for RBTree<K, V> {}
-// SAFETY: A shared tree gives shared references only.
+// SAFETY: A shared tree provides only shared references.
 unsafe impl<K: Sync, V: Sync> Sync for RBTree<K, V> {}
 
 /// A node that is in no tree.
@@ -52,7 +52,7 @@ pub struct RBTreeNode<K, V>(KBox<Node<K, V>>);
 pub struct RBTreeNodeReservation<K, V>(KBox<MaybeUninit<Node<K, V>>>);
 
 impl<K, V> RBTreeNodeReservation<K, V> {
-    /// Allocates it.
+    /// Allocates the memory.
     ///
     /// # Errors
     /// ENOMEM.
@@ -60,17 +60,17 @@ impl<K, V> RBTreeNodeReservation<K, V> {
         Ok(Self(KBox::<Node<K, V>>::new_uninit(flags)?))
     }
 
-    /// Makes a node of it.
+    /// Initialises the node.
     pub fn into_node(self, key: K, value: V) -> RBTreeNode<K, V> {
         let links = Links { parent_and_color: 0, right: null_mut(), left: null_mut() };
         RBTreeNode(KBox::write(self.0, Node { links, key, value }))
     }
 }
 
-/// Where a search ends.
+/// The result of a search.
 enum Position<K, V> {
     Occupied(*mut Node<K, V>),
-    /// A null link, and the node that it is in, if any.
+    /// A null link, and the node that contains it, if any.
     Vacant {
         parent: *mut Links,
         link: *mut *mut Links,
@@ -78,7 +78,7 @@ enum Position<K, V> {
 }
 
 impl<K, V> RBTree<K, V> {
-    /// An empty tree.
+    /// Creates an empty tree.
     pub const fn new() -> Self {
         // INVARIANT: The only link is null.
         Self { root: Root(null_mut()), _nodes: PhantomData }
@@ -89,17 +89,17 @@ impl<K: Ord, V> RBTree<K, V> {
     fn search(&mut self, key: &K) -> Position<K, V> {
         let (mut parent, mut link) = (null_mut(), &raw mut self.root.0);
         loop {
-            // SAFETY: The link of the root, or of a node of this tree, which is borrowed exclusively.
+            // SAFETY: `link` points to the link of the root or of a node of this tree, which is borrowed exclusively.
             let node = unsafe { *link };
             if node.is_null() {
                 return Position::Vacant { parent, link };
             }
             let whole = node.cast::<Node<K, V>>();
-            // SAFETY: A link that is not null is to a node of this tree, by the invariant.
+            // SAFETY: By the invariant a link that is not null points to a node of this tree.
             match key.cmp(unsafe { &(*whole).key }) {
-                // SAFETY: As above.
+                // SAFETY: As above, `node` is a node of this tree.
                 Ordering::Less => link = unsafe { &raw mut (*node).left },
-                // SAFETY: As above.
+                // SAFETY: As above, `node` is a node of this tree.
                 Ordering::Greater => link = unsafe { &raw mut (*node).right },
                 Ordering::Equal => return Position::Occupied(whole),
             }
@@ -108,12 +108,13 @@ impl<K: Ord, V> RBTree<K, V> {
     }
 
     /// # Safety
-    /// `parent` and `link` are the vacant position of the node's key, and the tree has not changed since the search.
+    /// `parent` and `link` must be the vacant position of the node's key, and the tree must not have changed since the
+    /// search.
     unsafe fn link(&mut self, node: RBTreeNode<K, V>, parent: *mut Links, link: *mut *mut Links) -> *mut Node<K, V> {
         let node = KBox::into_raw(node.0);
-        // SAFETY: The node comes from a box. INVARIANT: The tree owns it from here on.
+        // SAFETY: The node comes from a box, so that it is valid. INVARIANT: The tree owns it from here on.
         unsafe { (*node).links.parent_and_color = parent as usize };
-        // SAFETY: The caller promises that the link is one of this tree.
+        // SAFETY: The caller guarantees that the link is one of this tree.
         unsafe { *link = node.cast() };
         // SAFETY: The node is linked in the way that the kernel's `rb_link_node` links, as the function requires.
         unsafe { ffi::rb_insert_color(node.cast(), &raw mut self.root) };
@@ -121,19 +122,19 @@ impl<K: Ord, V> RBTree<K, V> {
     }
 
     /// # Safety
-    /// The node is in this tree.
+    /// The node must be in this tree.
     unsafe fn unlink(&mut self, node: *mut Node<K, V>) -> RBTreeNode<K, V> {
-        // SAFETY: The caller's promise.
+        // SAFETY: The caller guarantees that the node is in this tree.
         unsafe { ffi::rb_erase(node.cast(), &raw mut self.root) };
-        // SAFETY: Nodes come from boxes. The tree owns this one no more.
+        // SAFETY: Nodes come from boxes, and the tree does not own this one any more.
         RBTreeNode(unsafe { KBox::from_raw(node) })
     }
 
-    /// Inserts a node; returns the one of the same key that it replaces.
+    /// Inserts a node. Returns the node with the same key that it replaces.
     pub fn insert(&mut self, node: RBTreeNode<K, V>) -> Option<RBTreeNode<K, V>> {
         let replaced = self.remove_node(&node.0.key);
         if let Position::Vacant { parent, link } = self.search(&node.0.key) {
-            // SAFETY: The position was found one line above.
+            // SAFETY: The search above found the position, and the tree has not changed since.
             unsafe { self.link(node, parent, link) };
         }
         replaced
@@ -144,29 +145,30 @@ impl<K: Ord, V> RBTree<K, V> {
         self.find_mut(key).map(OccupiedEntry::remove_node)
     }
 
-    /// The entry of a key, if there is one.
+    /// Returns the entry of a key, if there is one.
     pub fn find_mut(&mut self, key: &K) -> Option<OccupiedEntry<'_, K, V>> {
         match self.search(key) {
-            // INVARIANT: Found in this tree.
+            // INVARIANT: The search found the node in this tree.
             Position::Occupied(node) => Some(OccupiedEntry { tree: self, node }),
             Position::Vacant { .. } => None,
         }
     }
 
-    /// The entry of a key, whether it is there or not.
+    /// Returns the entry of a key, whether it is present or not.
     pub fn entry(&mut self, key: K) -> Entry<'_, K, V> {
         match self.search(&key) {
-            // INVARIANT: Found in this tree.
+            // INVARIANT: The search found the node in this tree.
             Position::Occupied(node) => Entry::Occupied(OccupiedEntry { tree: self, node }),
-            // INVARIANT: The position of this key.
+            // INVARIANT: The search for this key ended at this position.
             Position::Vacant { parent, link } => Entry::Vacant(VacantEntry { tree: self, key, parent, link }),
         }
     }
 
-    /// A cursor at the first node whose key is not less than `key`.
+    /// Returns a cursor at the first node whose key is not less than `key`.
     pub fn cursor_lower_bound(&self, key: &K) -> Option<Cursor<'_, K, V>> {
         let (mut best, mut links) = (None, self.root.0);
-        // SAFETY: A link that is not null is to a node of this tree, which is borrowed as long as the result.
+        // SAFETY: By the invariant a link that is not null points to a node of this tree, which is borrowed as long as
+        // the result.
         while let Some(node) = unsafe { links.cast::<Node<K, V>>().as_ref() } {
             if node.key < *key {
                 links = node.links.right;
@@ -179,11 +181,11 @@ impl<K: Ord, V> RBTree<K, V> {
     }
 }
 
-/// A node of a tree, to be looked at.
+/// Read access to a node of a tree.
 pub struct Cursor<'a, K, V>(&'a Node<K, V>);
 
 impl<'a, K, V> Cursor<'a, K, V> {
-    /// Its key and value.
+    /// Returns its key and value.
     pub fn current(&self) -> (&'a K, &'a V) {
         (&self.0.key, &self.0.value)
     }
@@ -191,13 +193,13 @@ impl<'a, K, V> Cursor<'a, K, V> {
 
 /// The entry of a key in a tree.
 pub enum Entry<'a, K, V> {
-    /// The key is there.
+    /// The key is present.
     Occupied(OccupiedEntry<'a, K, V>),
-    /// The key is not there.
+    /// The key is not present.
     Vacant(VacantEntry<'a, K, V>),
 }
 
-/// A node of a tree, to be changed.
+/// Write access to a node of a tree.
 ///
 /// # Invariants
 /// The node is in the tree.
@@ -209,7 +211,7 @@ pub struct OccupiedEntry<'a, K, V> {
 /// The position of a key that is not in the tree.
 ///
 /// # Invariants
-/// `parent` and `link` are where a search for the key ends in the tree.
+/// `parent` and `link` are the position at which a search for the key ends in the tree.
 pub struct VacantEntry<'a, K, V> {
     tree: &'a mut RBTree<K, V>,
     key: K,
@@ -218,21 +220,21 @@ pub struct VacantEntry<'a, K, V> {
 }
 
 impl<'a, K: Ord, V> OccupiedEntry<'a, K, V> {
-    /// The value, as long as the entry is borrowed.
+    /// Returns the value, as long as the entry is borrowed.
     pub fn get_mut(&mut self) -> &mut V {
-        // SAFETY: In the tree by the invariant, which is borrowed exclusively.
+        // SAFETY: By the invariant the node is in the tree, which is borrowed exclusively.
         unsafe { &mut (*self.node).value }
     }
 
-    /// The value, as long as the tree is borrowed.
+    /// Returns the value, as long as the tree is borrowed.
     pub fn into_mut(self) -> &'a mut V {
-        // SAFETY: As in `get_mut`.
+        // SAFETY: As in `get_mut`, the node is in the tree, which is borrowed exclusively.
         unsafe { &mut (*self.node).value }
     }
 
     /// Removes the node.
     pub fn remove_node(self) -> RBTreeNode<K, V> {
-        // SAFETY: In the tree by the invariant.
+        // SAFETY: By the invariant the node is in the tree.
         unsafe { self.tree.unlink(self.node) }
     }
 }
@@ -241,9 +243,10 @@ impl<'a, K: Ord, V> VacantEntry<'a, K, V> {
     /// Inserts a value in memory that was reserved.
     pub fn insert(self, value: V, memory: RBTreeNodeReservation<K, V>) -> &'a mut V {
         let node = memory.into_node(self.key, value);
-        // SAFETY: The position is that of the key by the invariant; the tree was borrowed exclusively since the search.
+        // SAFETY: By the invariant the position is that of the key, and the tree was borrowed exclusively since the
+        // search.
         let node = unsafe { self.tree.link(node, self.parent, self.link) };
-        // SAFETY: In the tree, which is borrowed exclusively.
+        // SAFETY: The node was inserted just now into the tree, which is borrowed exclusively.
         unsafe { &mut (*node).value }
     }
 }
@@ -254,7 +257,7 @@ impl<K, V> Drop for RBTree<K, V> {
             let node = self.root.0;
             // SAFETY: The root is a node of this tree.
             unsafe { ffi::rb_erase(node, &raw mut self.root) };
-            // SAFETY: Nodes come from boxes, and the tree owns this one no more.
+            // SAFETY: Nodes come from boxes, and the tree does not own this one any more.
             drop(unsafe { KBox::from_raw(node.cast::<Node<K, V>>()) });
         }
     }

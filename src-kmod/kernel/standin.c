@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The C side of the stand-in for the `kernel` crate: one line each where possible. It is compiled against the headers of
- * the kernel that the module is for, and asserts whatever the Rust side assumes of it.
+ * The C side of the stand-in for the `kernel` crate: one line for each function where possible. It is compiled against
+ * the headers of the kernel that the module is built for, and asserts everything that the Rust side assumes about it.
  */
 #include <linux/errno.h>
 #include <linux/gfp.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The C side of the stand-in for the `kernel` crate: what ffi.rs declares, and what module.rs defines. */
+/* The C side of the stand-in for the `kernel` crate: functions that ffi.rs declares, and that module.rs defines. */
 #ifndef STANDIN_H
 #define STANDIN_H
 

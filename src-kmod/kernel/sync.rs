@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Sharing between tasks.
+//! Types that tasks share.
 
 mod arc;
 pub mod aref;

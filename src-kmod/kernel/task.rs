@@ -8,7 +8,7 @@ use crate::mm::MmWithUser;
 pub struct Current;
 
 impl Current {
-    /// The address space of the task; kernel threads have none.
+    /// Returns the address space of the task; kernel threads have none.
     pub fn mm(&self) -> Option<&MmWithUser> {
         let mm = ffi::standin_current_mm();
         // SAFETY: A task keeps its address space, with its memory, while it runs; `MmWithUser` has its layout. The

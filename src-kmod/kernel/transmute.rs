@@ -4,7 +4,7 @@
 /// A type whose values can be written as bytes.
 ///
 /// # Safety
-/// The type has no padding.
+/// The type must have no padding.
 pub unsafe trait AsBytes {}
 
 // SAFETY: An integer has no padding.

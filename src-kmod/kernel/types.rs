@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Values that C initialises, and pointers that C keeps.
+//! Values that C initialises, and pointers that C stores.
 
 use crate::ffi::c_void;
 use crate::init::{pin_init_from_closure, PinInit};
@@ -8,7 +8,7 @@ use core::convert::Infallible;
 use core::marker::PhantomPinned;
 use core::mem::MaybeUninit;
 
-/// A value that C reads and writes; Rust assumes nothing of its contents.
+/// A value that C reads and writes. Rust assumes nothing about its contents.
 #[repr(transparent)]
 pub struct Opaque<T> {
     value: UnsafeCell<MaybeUninit<T>>,
@@ -16,44 +16,44 @@ pub struct Opaque<T> {
 }
 
 impl<T> Opaque<T> {
-    /// Holds `value` for C.
+    /// Creates it with a first value.
     pub const fn new(value: T) -> Self {
         Self { value: UnsafeCell::new(MaybeUninit::new(value)), _pin: PhantomPinned }
     }
 
-    /// The address of the value.
+    /// Returns the address of the value.
     pub const fn get(&self) -> *mut T {
         self.value.get().cast()
     }
 
-    /// Lets `function` initialise the value.
+    /// Creates an initialiser that calls `function` with the address of the value.
     pub fn ffi_init(function: impl FnOnce(*mut T)) -> impl PinInit<Self> {
         let closure = move |slot: *mut Self| {
             function(slot.cast());
             Ok(())
         };
-        // SAFETY: Any contents are a valid `Opaque`, and it has nothing to drop.
+        // SAFETY: Any contents are a valid `Opaque`, which has nothing to drop.
         unsafe { pin_init_from_closure::<Self, Infallible, _>(closure) }
     }
 }
 
-/// A pointer type that C can keep for its owner.
+/// A pointer type that C can store for its owner.
 pub trait ForeignOwnable: Sized {
-    /// What [`ForeignOwnable::borrow`] gives.
+    /// The type that [`ForeignOwnable::borrow`] returns.
     type Borrowed<'a>;
 
-    /// Gives the value up for C to keep.
+    /// Passes the value to C.
     fn into_foreign(self) -> *mut c_void;
 
-    /// Takes the value back.
+    /// Takes back the value.
     ///
     /// # Safety
-    /// `pointer` comes from `into_foreign`, is not borrowed, and is not used again.
+    /// `pointer` must come from `into_foreign`, must not be borrowed, and must not be used again.
     unsafe fn from_foreign(pointer: *mut c_void) -> Self;
 
-    /// Borrows the value that C keeps.
+    /// Borrows the value that C stores.
     ///
     /// # Safety
-    /// `pointer` comes from `into_foreign`, and `from_foreign` is not called during `'a`.
+    /// `pointer` must come from `into_foreign`, and `from_foreign` must not be called during `'a`.
     unsafe fn borrow<'a>(pointer: *mut c_void) -> Self::Borrowed<'a>;
 }

@@ -10,12 +10,12 @@ use crate::transmute::AsBytes;
 pub struct UserPtr(usize);
 
 impl UserPtr {
-    /// The address of this number.
+    /// Converts a number.
     pub fn from_addr(address: usize) -> Self {
         Self(address)
     }
 
-    /// The address in a pointer from C.
+    /// Converts a pointer from C.
     pub fn from_ptr(pointer: *mut c_void) -> Self {
         Self(pointer as usize)
     }
@@ -33,22 +33,22 @@ pub struct UserSliceReader(UserSlice);
 pub struct UserSliceWriter(UserSlice);
 
 impl UserSlice {
-    /// The range of `length` bytes from `start` on.
+    /// Returns the range of `length` bytes from `start` on.
     pub fn new(start: UserPtr, length: usize) -> Self {
         Self { start, length }
     }
 
-    /// Reads it.
+    /// Returns a reader of the range.
     pub fn reader(self) -> UserSliceReader {
         UserSliceReader(self)
     }
 
-    /// Writes it.
+    /// Returns a writer of the range.
     pub fn writer(self) -> UserSliceWriter {
         UserSliceWriter(self)
     }
 
-    /// Takes `length` bytes off the start; returns their address.
+    /// Removes `length` bytes from the start. Returns their address.
     ///
     /// # Errors
     /// EFAULT if the range has fewer.
@@ -62,10 +62,10 @@ impl UserSlice {
 
 impl UserSliceReader {
     /// # Safety
-    /// `to` points to memory for `length` bytes.
+    /// `to` must point to memory for `length` bytes.
     unsafe fn read_raw(&mut self, to: *mut c_void, length: usize) -> Result {
         let from = self.0.take(length)?;
-        // SAFETY: The caller promises the memory; the function checks the user's address.
+        // SAFETY: The caller guarantees the memory; C checks the user address.
         match unsafe { ffi::standin_copy_from_user(to, from, length) } {
             0 => Ok(()),
             _ => Err(EFAULT),
@@ -77,17 +77,17 @@ impl UserSliceReader {
     /// # Errors
     /// EFAULT if the range is too short or cannot be read.
     pub fn read_slice(&mut self, to: &mut [u8]) -> Result {
-        // SAFETY: The slice is memory for as many bytes.
+        // SAFETY: The slice is memory for `to.len()` bytes.
         unsafe { self.read_raw(to.as_mut_ptr().cast(), to.len()) }
     }
 }
 
 impl UserSliceWriter {
     /// # Safety
-    /// `from` points to `length` initialised bytes.
+    /// `from` must point to `length` initialised bytes.
     unsafe fn write_raw(&mut self, from: *const c_void, length: usize) -> Result {
         let to = self.0.take(length)?;
-        // SAFETY: The caller promises the bytes; the function checks the user's address.
+        // SAFETY: The caller guarantees the bytes; C checks the user address.
         match unsafe { ffi::standin_copy_to_user(to, from, length) } {
             0 => Ok(()),
             _ => Err(EFAULT),
@@ -99,11 +99,11 @@ impl UserSliceWriter {
     /// # Errors
     /// EFAULT if the range is too short or cannot be written.
     pub fn write<T: AsBytes>(&mut self, value: &T) -> Result {
-        // SAFETY: The value has no padding by the contract of `AsBytes`, so that all its bytes are initialised.
+        // SAFETY: By the contract of `AsBytes` the value has no padding, so that all its bytes are initialised.
         unsafe { self.write_raw((&raw const *value).cast(), size_of::<T>()) }
     }
 
-    /// Writes what follows `position` in `text`, as much as the range holds, and advances `position`.
+    /// Writes the part of `text` from `position` on, as much as the range holds, and advances `position`.
     ///
     /// # Errors
     /// EINVAL if `position` is negative; EFAULT if the range cannot be written.
@@ -111,7 +111,7 @@ impl UserSliceWriter {
         let start = usize::try_from(*position).map_err(|_| EINVAL)?;
         let left = text.get(start..).unwrap_or(&[]);
         let part = left.get(..left.len().min(self.0.length)).unwrap_or(&[]);
-        // SAFETY: The slice is as many initialised bytes.
+        // SAFETY: The slice has `part.len()` initialised bytes.
         unsafe { self.write_raw(part.as_ptr().cast(), part.len()) }?;
         *position = position.wrapping_add(part.len() as i64);
         Ok(part.len())

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Finds what the stand-in has and the driver does not use: `cargo xtask object` compiles this with dead code as an error.
+//! Finds items of the stand-in that the driver does not use: `cargo xtask object` compiles this with dead code as an
+//! error.
 //!
-//! In a crate of its own every public item counts as used. Here the stand-in's modules and the driver are one crate that
-//! offers nothing, so that the compiler knows all users.
+//! In its own crate every public item counts as used. Here the stand-in's modules and the driver are one crate that
+//! exports nothing, so that the compiler sees all users.
 #![no_std]
 #![allow(unreachable_pub)]
 

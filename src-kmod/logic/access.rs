@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! Who may do what: with a region, and with the statistics.
+//! Access checks: of requests to regions, and of writes that clear the statistics.
 
 use crate::logic::refusal::Refusal;
 use crate::uapi;
@@ -13,10 +13,10 @@ pub enum Want {
     Write,
 }
 
-/// Who somebody is: global ids, whatever their user namespace calls them.
+/// The user ids of a process, in the initial user namespace.
 ///
-/// The original compared the real user id alone, so that a set-user-id program's regions were open to the user who ran
-/// it. Both ids have to be equal here, which makes no difference to a program that is nobody's deputy.
+/// The original driver compared only the real user id, so that the regions of a set-user-id program were open to the
+/// user who ran it. Here both ids must be equal, which makes no difference to other programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Real user id.
@@ -28,27 +28,27 @@ pub struct Identity {
 /// The part of a region that access depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Whoever opened the file that the region was created on.
+    /// The opener of the file on which the region was created.
     pub owner: Identity,
-    /// Whoever created the region. It is somebody else only where an open file was passed on, or kept when ids were changed;
-    /// nobody but other users who were let in can use such a region: it belongs to its memory's owner no more than to
-    /// the file's.
+    /// The creator of the region. It differs from the opener only if an open file was passed to another process or kept
+    /// while ids were changed. Such a region can be used only with `any_user`: it belongs neither to the owner of its
+    /// memory nor to the owner of the file alone.
     pub creator: Identity,
     /// Whether other users may use the region.
     pub any_user: bool,
-    /// `PROT_*` bits given at creation.
+    /// `PROT_*` bits of its creation.
     pub protection: u32,
 }
 
 impl Rule {
-    /// Whether a request of `caller` is one of another user, who could keep the region's memory by never ending.
+    /// Whether a request of `caller` is one of another user, which could keep the region's memory by never ending.
     pub const fn is_foreign(&self, caller: Identity) -> bool {
         !(same(caller, self.owner) && same(caller, self.creator))
     }
 
-    /// Checks whether `caller` may use the region as `want` says; returns whether it is another user.
+    /// Checks whether `caller` may use the region as `want` requires. Returns whether it is another user.
     ///
-    /// There is no privilege that overrides the rule, and ownership is looked at before protection.
+    /// No privilege overrides the rule, and ownership is checked before protection.
     ///
     /// # Errors
     /// [`Refusal::OtherUser`] (EPERM), then [`Refusal::Protection`] (EACCES).
@@ -68,18 +68,18 @@ impl Rule {
     }
 }
 
-/// `==`, which the compiler does not take for a constant function.
+/// Compares as `==`, which is not available in a constant function.
 const fn same(one: Identity, other: Identity) -> bool {
     one.uid == other.uid && one.euid == other.euid
 }
 
-/// Whether a write to the device may clear the statistics.
+/// Checks whether a write to the device may clear the statistics.
 ///
-/// `privileged`: whoever opened the file has CAP_SYS_ADMIN. `in_use`: the file's
-/// context has created a region or made a request.
+/// `privileged`: the opener of the file has CAP_SYS_ADMIN. `in_use`: the file's context has created a region or made a
+/// request.
 ///
-/// The original answered EBUSY to every privileged write, since each file that can be written has a context;
-/// an unused one clears here, so that the documented `echo 1 > /dev/knem` works.
+/// The original driver returned EBUSY for every privileged write, since each writable file has a context. Here an
+/// unused context may clear, so that the documented `echo 1 > /dev/knem` works.
 ///
 /// # Errors
 /// [`Refusal::NotPrivileged`] (EPERM), then [`Refusal::Busy`] (EBUSY).

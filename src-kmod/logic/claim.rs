@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
 //! The states of a single-use region.
 //!
-//! A request first claims the region; once it is accepted it consumes it, and if it is refused after all it
-//! gives it back. A request that finds the region claimed is refused as if the region were gone.
-//! The caller does the changes of state with one atomic compare-and-exchange each.
+//! A request first claims the region. It consumes the region when it is accepted, and releases it if it is refused
+//! after all. A request that finds the region claimed is refused as if the region did not exist. The caller makes each
+//! change of state with one atomic compare-and-exchange.
 
-/// Nobody uses the region.
+/// No request uses the region.
 pub const FREE: u32 = 0;
-/// A request that may still be refused uses the region; or it was accepted, and the region is gone.
+/// A request that may still be refused uses the region; or a request was accepted, and the region is consumed.
 pub const CLAIMED: u32 = 1;
 
-/// Place of a region's state, one of [`FREE`] and [`CLAIMED`].
+/// Storage of a region's state, one of [`FREE`] and [`CLAIMED`].
 pub trait Slot {
-    /// Changes `from` to `to`, fully ordered; returns whether it was `from`.
+    /// Changes `from` to `to`, fully ordered. Returns whether the state was `from`.
     fn change(&self, from: u32, to: u32) -> bool;
 }
 
-/// Claims the region; returns false if another request has it.
+/// Claims the region. Returns false if another request has claimed it.
 pub fn claim(slot: &impl Slot) -> bool {
     slot.change(FREE, CLAIMED)
 }
 
-/// Gives a claimed region back.
+/// Releases a claimed region.
 pub fn give_back(slot: &impl Slot) {
-    // Only the one that claimed it comes here, so the state cannot be anything else.
+    // This cannot fail: only the request that has claimed the region releases it.
     let _ = slot.change(CLAIMED, FREE);
 }
 

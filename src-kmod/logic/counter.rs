@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
 //! The driver's counters.
 
-/// One counter; its number indexes the driver's per-processor arrays.
+/// A counter. Its number is its index in the driver's per-CPU arrays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Counter {
@@ -9,31 +9,31 @@ pub enum Counter {
     Submitted,
     /// Requests that were accepted.
     Processed,
-    /// Accepted requests that a DMA engine copied.
+    /// Accepted requests for a DMA channel.
     ProcessedDma,
-    /// Accepted requests that the kernel thread copied.
+    /// Accepted requests for the worker thread.
     ProcessedThread,
     /// Accepted requests that pinned the caller's pages.
     ProcessedPinned,
-    /// Requests refused for flags that nothing here can honour.
+    /// Requests refused because no available hardware can honour their flags.
     RejectedFlags,
-    /// Requests refused for want of memory.
+    /// Requests refused because there was no memory.
     RejectedMemory,
-    /// Requests refused for an argument that cannot be read or makes no sense.
+    /// Requests refused because an argument cannot be read or is not valid.
     RejectedArgument,
-    /// Requests refused because a region does not exist or may not be used so.
+    /// Requests refused because a region does not exist or the access is not permitted.
     RejectedCookie,
     /// Requests refused because the caller's pages could not be pinned.
     RejectedPin,
     /// Requests that failed on the caller's memory.
     FailedUserCopy,
-    /// Requests that failed on a DMA engine.
+    /// Requests that failed on a DMA channel.
     FailedDma,
-    /// Times that a DMA engine was looked after by a timer.
+    /// Times that a DMA channel was given up because it made no progress.
     DmaTimeout,
-    /// Commands with flags that nobody knows, which are ignored.
+    /// Commands with unknown flags, which are ignored.
     UnknownFlags,
-    /// Requests refused because the worker thread may not start.
+    /// Requests refused because the worker thread could not be started.
     RejectedThread,
 }
 
@@ -43,7 +43,7 @@ pub const COUNT: usize = 15;
 const _: () = assert!(Counter::RejectedThread as usize == COUNT - 1);
 
 impl Counter {
-    /// Every counter, with its name in [`crate::logic::profile`]'s text.
+    /// Every counter, with its name in [`crate::logic::statistics`]'s text.
     pub const NAMES: [(Self, &'static str); COUNT] = [
         (Self::Submitted, "submitted"),
         (Self::Processed, "processed"),

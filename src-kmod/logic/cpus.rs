@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
 //! Sets of CPUs, as masks of words.
 
-/// Whether the first set has no CPU that the second lacks.
+/// Whether the first set is a subset of the second.
 #[must_use]
 pub fn within(these: &[usize], those: &[usize]) -> bool {
     these.iter().zip(those).all(|(these, those)| *these & !*those == 0)
@@ -13,7 +13,7 @@ pub fn empty(these: &[usize]) -> bool {
     these.iter().all(|word| *word == 0)
 }
 
-/// Leaves the CPUs that are in the second set as well.
+/// Removes the CPUs that are not in the second set.
 pub fn intersect(these: &mut [usize], those: &[usize]) {
     for (these, those) in these.iter_mut().zip(those) {
         *these &= *those;

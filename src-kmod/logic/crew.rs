@@ -1,53 +1,53 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! Whether a context has a worker thread, and what that is doing: the state that its queue of jobs depends on.
+//! The state of a context's worker thread that its queue of jobs depends on.
 
-/// State of a context's worker thread. Its user guards it with the lock of the queue.
+/// State of a context's worker thread. The lock of the queue protects it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Crew {
-    /// There is a worker that will take jobs.
+    /// Whether there is a worker thread that will take jobs.
     present: bool,
-    /// The worker has a job in its hands, or the whole pile.
+    /// Whether the worker thread holds a job, or the whole stack of new jobs.
     busy: bool,
-    /// The context is closed: no more jobs.
+    /// Whether the context is closed, so that no more jobs are accepted.
     closed: bool,
 }
 
 impl Crew {
-    /// No worker yet.
+    /// Returns the state without a worker thread.
     #[must_use]
     pub const fn new() -> Self {
         Self { present: false, busy: false, closed: false }
     }
 
-    /// Whether a job that is queued now will be done, or ended by the worker that dies with its process.
+    /// Whether a job that is queued now will be executed, or failed by the worker thread that exits with its process.
     #[must_use]
     pub const fn takes_jobs(self) -> bool {
         self.present && !self.closed
     }
 
-    /// A worker is about to begin.
+    /// Records that a worker thread is about to begin.
     pub fn arrive(&mut self) {
         self.present = true;
     }
 
-    /// The worker has died with its process. What it had to do is the caller's to end.
+    /// Records that the worker thread has exited with its process. The caller must end its jobs.
     pub fn leave(&mut self) {
         self.present = false;
         self.busy = false;
     }
 
-    /// The worker is about to take a job. Returns whether it may.
+    /// Records that the worker thread is about to take a job. Returns whether it may.
     pub fn begin(&mut self) -> bool {
         self.busy = !self.closed;
         self.busy
     }
 
-    /// The worker has put its job back or ended it.
+    /// Records that the worker thread has put its job back or ended it.
     pub fn rest(&mut self) {
         self.busy = false;
     }
 
-    /// No more jobs are taken or begun.
+    /// Records that no more jobs are accepted or begun.
     pub fn close(&mut self) {
         self.closed = true;
     }
@@ -58,7 +58,7 @@ impl Crew {
         self.closed
     }
 
-    /// Whether the worker has a job in its hands.
+    /// Whether the worker thread holds a job.
     #[must_use]
     pub const fn busy(self) -> bool {
         self.busy

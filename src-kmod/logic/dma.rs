@@ -1,54 +1,54 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! Copies by DMA engines: what an engine gets, how its descriptors are counted, and when it is given up.
+//! Copies on DMA channels: what a channel gets, how its descriptors are counted, and when it is given up.
 //!
-//! A transfer is driven by one party at a time: the task that waits for it, or a work item. The driver submits
-//! descriptors and sleeps; their callbacks, which come in any order and any context, only count down here and say when
-//! the driver is to be woken. So whoever drives is the only one that can end the transfer.
+//! A transfer has one driver at a time: the task that waits for it, or a work item. The driver submits descriptors and
+//! sleeps. Their callbacks, which run in any order and any context, only count down here and return when the driver
+//! must be woken. So only the driver can end the transfer.
 
-use crate::logic::plan::{Step, MAX_STEP};
+use crate::logic::steps::{Step, MAX_STEP};
 
-/// Most descriptors that a transfer has with the engine at a time.
+/// Most descriptors that a transfer has submitted at a time.
 pub const WINDOW: u32 = 1024;
 
-/// What a channel takes, and what it is given.
+/// Which chunks a channel takes, and which ones it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Parameter `dmamin`: the longest chunk that the processor copies nevertheless.
+    /// Parameter `dmamin`: the longest chunk that the CPU copies nevertheless.
     pub min: u64,
     /// Longest chunk.
     pub max: u64,
-    /// Addresses and lengths are multiples of a power of two; this is one less.
+    /// Addresses and lengths must be multiples of a power of two; this is one less.
     pub mask: u64,
 }
 
-/// What a channel and its device are like.
+/// Properties of a channel and its device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nature {
     /// Longest mapping.
     pub mapping: u64,
-    /// Longest segment that the device names, or 0.
+    /// Longest segment that the device declares, or 0.
     pub segment: u64,
-    /// The engine's copies are aligned to 2 to the power of this.
+    /// The channel's copies must be aligned to 2 to the power of this.
     pub shift: u32,
-    /// Mappings are aligned to this, a power of two, or 0 where that does not matter.
+    /// Mappings must be aligned to this, a power of two, or 0 for no alignment.
     pub line: u32,
 }
 
-/// The first part of a step, and who copies it.
+/// The first part of a step, and which hardware copies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// Length in bytes; not 0 unless the step's is.
+    /// Length in bytes; 0 only if the step's is.
     pub len: u64,
-    /// Whether the engine copies it, or the processor.
+    /// Whether the channel copies it, or the CPU.
     pub engine: bool,
 }
 
 impl Limits {
-    /// The limits of a channel, with a parameter `dmamin`.
+    /// Returns the limits of a channel, with a parameter `dmamin`.
     #[must_use]
     pub fn new(min: u64, nature: &Nature) -> Self {
         let max = if nature.segment == 0 { nature.mapping } else { nature.mapping.min(nature.segment) };
-        // An alignment that no address has leaves everything to the CPU.
+        // With an alignment that no address has, the CPU copies everything.
         let align = 1u64.checked_shl(nature.shift).unwrap_or(1 << 63).max(nature.line.into());
         Self { min, max, mask: align.saturating_sub(1) }
     }
@@ -56,47 +56,48 @@ impl Limits {
     /// Cuts a chunk off the start of a step.
     #[must_use]
     pub fn cut(&self, step: &Step) -> Chunk {
-        let by_processor = |len: u64| Chunk { len, engine: false };
+        let by_cpu = |len: u64| Chunk { len, engine: false };
         let within = step.left & self.mask;
         if within != step.right & self.mask {
-            // The sides are never aligned at the same time.
-            return by_processor(step.len);
+            // The two sides are never aligned at the same offset.
+            return by_cpu(step.len);
         }
         if within != 0 {
             let head = self.mask.saturating_add(1).saturating_sub(within);
-            return by_processor(head.min(step.len));
+            return by_cpu(head.min(step.len));
         }
         let len = step.len.min(self.max).min(MAX_STEP) & !self.mask;
         if len > self.min && len != 0 {
             Chunk { len, engine: true }
         } else {
-            by_processor(step.len)
+            by_cpu(step.len)
         }
     }
 }
 
-/// Most copies that a channel has at a time: one user's do not keep the others' waiting without bound.
+/// Most copies that a channel has at a time, so that those of one user do not delay those of others without bound.
 const MOST: u32 = 4096;
 
-/// Whether a channel that has `count` copies gets no more for now.
+/// Whether a channel with `count` copies gets no more for now.
 #[must_use]
 pub const fn full(count: u32) -> bool {
     count >= MOST
 }
 
-/// Whether an engine that has just refused a copy and has `count` others may take it later. One that has nothing to do is at fault.
+/// Whether a channel that has just refused a copy and has `count` others may take it later. A refusal by an idle
+/// channel is an error.
 #[must_use]
 pub const fn full_for_now(count: u32) -> bool {
     count != 0
 }
 
-/// What is left of a step after `len` bytes.
+/// Returns the rest of a step after `len` bytes.
 #[must_use]
 pub const fn after(step: Step, len: u64) -> Step {
     Step { left: step.left.wrapping_add(len), right: step.right.wrapping_add(len), len: step.len.saturating_sub(len) }
 }
 
-/// Who drives a transfer, and is to be woken.
+/// The driver of a transfer, which is woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Driver {
     /// The task that waits for it.
@@ -105,18 +106,18 @@ pub enum Driver {
     Work,
 }
 
-/// Where a transfer stands, in one word, so that it is changed atomically.
+/// The state of a transfer, in one word, so that it changes atomically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State {
-    /// Descriptors that the engine has.
+struct TransferState {
+    /// Number of descriptors that the channel has.
     outstanding: u32,
-    /// The driver is woken when no more than these are outstanding.
+    /// The driver is woken when no more than this number are outstanding.
     mark: u32,
     /// Whether a descriptor has failed.
     failed: bool,
     /// Whether the driver sleeps.
     asleep: bool,
-    /// Whether a work item drives, or a task.
+    /// Whether the driver is a work item, or a task.
     by_work: bool,
 }
 
@@ -126,7 +127,7 @@ const BY_WORK: u64 = 1 << 61;
 const MARK_SHIFT: u32 = 32;
 const MARK: u64 = 0xff_ffff;
 
-impl State {
+impl TransferState {
     const fn unpack(word: u64) -> Self {
         Self {
             outstanding: word as u32,
@@ -152,19 +153,19 @@ impl State {
     }
 }
 
-/// Place of a transfer's state. A new one is 0.
+/// Storage of a transfer's state, initially 0.
 pub trait Word {
-    /// The word.
+    /// Returns the word.
     fn get(&self) -> u64;
-    /// Changes `from` to `to`, fully ordered; returns whether it was `from`.
+    /// Changes `from` to `to`, fully ordered. Returns whether the word was `from`.
     fn change(&self, from: u64, to: u64) -> bool;
 }
 
-/// Changes the state and returns what `change` says about it.
-fn update<T>(word: &impl Word, change: impl Fn(&mut State) -> T) -> T {
+/// Changes the state atomically, and returns what `change` returns.
+fn update<T>(word: &impl Word, change: impl Fn(&mut TransferState) -> T) -> T {
     loop {
         let old = word.get();
-        let mut state = State::unpack(old);
+        let mut state = TransferState::unpack(old);
         let outcome = change(&mut state);
         if word.change(old, state.pack()) {
             return outcome;
@@ -172,18 +173,18 @@ fn update<T>(word: &impl Word, change: impl Fn(&mut State) -> T) -> T {
     }
 }
 
-/// The driver is about to submit a descriptor.
+/// Counts a descriptor that the driver is about to submit.
 pub fn launch(word: &impl Word) {
     update(word, |state| state.outstanding = state.outstanding.saturating_add(1));
 }
 
-/// The descriptor could not be submitted after all: no callback will come.
+/// Uncounts a descriptor that could not be submitted, for which there will be no callback.
 pub fn retract(word: &impl Word) {
     update(word, |state| state.outstanding = state.outstanding.saturating_sub(1));
 }
 
-/// A descriptor is done, or has failed. Returns the driver if it is to be woken, which happens once for each time that it
-/// goes to sleep.
+/// Counts down a descriptor that has ended. Returns the driver if it must be woken, which happens once for each time
+/// that it goes to sleep.
 pub fn land(word: &impl Word, ok: bool) -> Option<Driver> {
     update(word, |state| {
         state.outstanding = state.outstanding.saturating_sub(1);
@@ -196,7 +197,8 @@ pub fn land(word: &impl Word, ok: bool) -> Option<Driver> {
     })
 }
 
-/// The driver wants to sleep until no more than `mark` descriptors are outstanding. Returns false if that is so already.
+/// Announces that the driver sleeps until no more than `mark` descriptors are outstanding. Returns false if that is the
+/// case already.
 #[must_use]
 pub fn sleep(word: &impl Word, mark: u32) -> bool {
     update(word, |state| {
@@ -206,90 +208,90 @@ pub fn sleep(word: &impl Word, mark: u32) -> bool {
     })
 }
 
-/// The driver is awake, for whatever reason.
+/// Records that the driver is awake, for any reason.
 pub fn wake(word: &impl Word) {
     update(word, |state| state.asleep = false);
 }
 
-/// Whether the driver sleeps and nobody has woken it yet.
+/// Whether the driver sleeps and has not been woken yet.
 #[must_use]
 pub fn asleep(word: &impl Word) -> bool {
-    State::unpack(word.get()).asleep
+    TransferState::unpack(word.get()).asleep
 }
 
-/// The task that drives leaves the transfer to the work item. To be called awake.
+/// Records that the driving task leaves the transfer to the work item. Must be called while the driver is awake.
 pub fn hand_over(word: &impl Word) {
     update(word, |state| state.by_work = true);
 }
 
-/// Descriptors that the engine has.
+/// Returns how many descriptors the channel has.
 #[must_use]
 pub fn outstanding(word: &impl Word) -> u32 {
-    State::unpack(word.get()).outstanding
+    TransferState::unpack(word.get()).outstanding
 }
 
 /// Whether a descriptor has failed.
 #[must_use]
 pub fn failed(word: &impl Word) -> bool {
-    State::unpack(word.get()).failed
+    TransferState::unpack(word.get()).failed
 }
 
-/// How far a driver that cannot submit more lets its descriptors run down before it goes on: to the half, so that the
-/// engine always has some.
+/// Returns the mark for a driver that cannot submit more: half of the outstanding descriptors, so that the channel
+/// always has some.
 #[must_use]
 pub const fn refill_mark(outstanding: u32) -> u32 {
     outstanding >> 1
 }
 
-/// A transfer that makes no progress on a channel that does is behind others, and gets as many times the time.
+/// Factor by which the timeout of a transfer is extended if its channel makes progress for others.
 const CROWDED: u64 = 8;
 
-/// Whether an engine is given up, which has done nothing for a transfer for `idle` ms, nothing at all for `channel_idle`
-/// ms, and has `timeout` ms for something.
+/// Whether to give up a channel that has completed nothing for a transfer for `idle` ms and nothing at all for
+/// `channel_idle` ms, with a timeout of `timeout` ms.
 #[must_use]
 pub const fn overdue(idle: u64, channel_idle: u64, timeout: u64) -> bool {
     idle >= timeout && (channel_idle >= timeout || idle >= timeout.saturating_mul(CROWDED))
 }
 
-/// How a transfer has ended.
+/// How a transfer ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct End {
-    /// A descriptor has failed.
+    /// Whether a descriptor has failed.
     pub failed: bool,
-    /// The engine was given up.
+    /// Whether the channel was given up.
     pub timed_out: bool,
-    /// Whoever waited did not want to any longer, and not everything was submitted.
+    /// Whether the driving task had to stop before everything was submitted.
     pub cut_short: bool,
 }
 
 impl End {
-    /// Whether all bytes are where they belong.
+    /// Whether all bytes were copied.
     #[must_use]
     pub const fn success(self) -> bool {
         !self.failed && !self.timed_out && !self.cut_short
     }
 
-    /// Whether that is the engine's fault.
+    /// Whether the channel caused a failure.
     #[must_use]
     pub const fn engine_failed(self) -> bool {
         self.failed || self.timed_out
     }
 }
 
-/// A claimed channel, as seen by a transfer that looks for one.
+/// A claimed channel, ranked for a transfer that needs one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Distance of its NUMA node from the memory.
     pub distance: u32,
-    /// Transfers that use it.
+    /// Number of transfers that use it.
     pub load: u32,
 }
 
-/// Number of the best of the channels: an idle one before a busy one, then the nearest, then the least busy.
+/// Returns the index of the best channel: an idle one before a busy one, then the nearest, then the least busy.
 pub fn choose(candidates: impl Iterator<Item = Option<Candidate>>) -> Option<(usize, Candidate)> {
     let rank = |candidate: &Candidate| (candidate.load != 0, candidate.distance, candidate.load);
     let mut best: Option<(usize, Candidate)> = None;
-    // Counted here: `Iterator::enumerate`, compiled with the kernel's overflow checks, brings a panic along.
+    // Counted here, because `Iterator::enumerate`, compiled with the kernel's overflow checks, contains a panic.
     let mut number = 0usize;
     for candidate in candidates {
         if let Some(candidate) = candidate {
@@ -302,30 +304,30 @@ pub fn choose(candidates: impl Iterator<Item = Option<Candidate>>) -> Option<(us
     best
 }
 
-/// The distance that a further channel must be nearer than, to be worth claiming beside `best`.
+/// Returns the distance below which another channel is worth claiming in addition to `best`.
 #[must_use]
 pub const fn worth_claiming(best: Option<Candidate>) -> u32 {
     match best {
-        // Any will do if there is none, or none is idle.
+        // Any distance, if there is no channel or none is idle.
         None | Some(Candidate { load: 1.., .. }) => u32::MAX,
         Some(Candidate { distance, .. }) => distance,
     }
 }
 
-/// Time after a vain attempt to claim a channel before the next one, in ms.
+/// Time after a failed attempt to claim a channel before the next one, in ms.
 const HOLD_OFF: u64 = 1000;
 
-/// The last vain attempt to claim a channel.
+/// The last failed attempt to claim a channel.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempt {
-    /// When, in ms.
+    /// Its time, in ms.
     pub at: u64,
-    /// How many were allowed then.
+    /// How many channels were allowed then.
     pub allowed: u32,
 }
 
 impl Attempt {
-    /// Whether another one is due: after a while, or if another number is allowed.
+    /// Whether another attempt is due: after a while, or if another number of channels is allowed.
     #[must_use]
     pub const fn over(self, now: u64, allowed: u32) -> bool {
         self.allowed != allowed || now.saturating_sub(self.at) >= HOLD_OFF
@@ -337,9 +339,9 @@ mod tests {
     extern crate std;
     use super::{
         after, choose, failed, full, full_for_now, hand_over, land, launch, outstanding, overdue, refill_mark, retract,
-        sleep, wake, worth_claiming, Attempt, Candidate, Driver, End, Limits, Nature, State, Word,
+        sleep, wake, worth_claiming, Attempt, Candidate, Driver, End, Limits, Nature, TransferState, Word,
     };
-    use crate::logic::plan::{Step, MAX_STEP};
+    use crate::logic::steps::{Step, MAX_STEP};
     use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
     use std::thread;
     use std::vec::Vec;
@@ -420,12 +422,17 @@ mod tests {
     fn the_word_holds_the_state() {
         for bits in 0..8 {
             for (outstanding, mark) in [(0, 0), (1, 0), (u32::MAX, 0xff_ffff), (77, 33)] {
-                let state =
-                    State { outstanding, mark, failed: bits & 1 != 0, asleep: bits & 2 != 0, by_work: bits & 4 != 0 };
-                assert_eq!(State::unpack(state.pack()), state);
+                let state = TransferState {
+                    outstanding,
+                    mark,
+                    failed: bits & 1 != 0,
+                    asleep: bits & 2 != 0,
+                    by_work: bits & 4 != 0,
+                };
+                assert_eq!(TransferState::unpack(state.pack()), state);
             }
         }
-        assert_eq!(State::unpack(0).outstanding, 0);
+        assert_eq!(TransferState::unpack(0).outstanding, 0);
     }
 
     #[test]
@@ -491,7 +498,7 @@ mod tests {
                     });
                 }
                 let mut slept = 0;
-                // As a driver does: sleep, be woken, go on.
+                // As a driver does: sleep, be woken, continue.
                 for mark in [600, 300, 10, 0] {
                     if sleep(&word, mark) {
                         slept += 1;

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! The positions of a bounded queue of completion events.
+//! The indices of a bounded queue of completion events.
 //!
-//! A request reserves a place when it is submitted, so that its event can never be lost; it fills the place when it
-//! completes. Readers take events out, copy them to their memory, and only then free the places: if the copy fails, the
-//! events are put back. The storage belongs to the caller; what is here are its indices.
+//! A request reserves an entry when it is submitted, so that its event cannot be lost, and fills the entry when it
+//! completes. Readers take events out, copy them to their memory, and only then free the entries. If the copy fails,
+//! the events are put back. The caller owns the storage; this module has its indices.
 
 use crate::logic::refusal::Refusal;
 
-/// Which places of the storage are in use. Every place is free, reserved, unread or taken.
+/// Which entries of the storage are in use. Every entry is free, reserved, unread or taken.
 ///
 /// # Invariants
 /// `reserved + unread + taken <= capacity`; `head < capacity` unless that is 0.
 #[derive(Clone, Debug)]
 pub struct Ring {
     capacity: u64,
-    /// Place of the oldest unread event.
+    /// Index of the oldest unread event.
     head: u64,
     reserved: u64,
     unread: u64,
@@ -23,7 +23,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// An empty queue over `capacity` places.
+    /// Creates an empty queue over `capacity` entries.
     #[must_use]
     pub const fn new(capacity: u64) -> Self {
         Self { capacity, head: 0, reserved: 0, unread: 0, taken: 0 }
@@ -35,10 +35,10 @@ impl Ring {
         self.unread
     }
 
-    /// Reserves a place for the event of a request.
+    /// Reserves an entry for the event of a request.
     ///
     /// # Errors
-    /// [`Refusal::Busy`] (EBUSY) if every place is in use.
+    /// [`Refusal::Busy`] (EBUSY) if every entry is in use.
     pub fn reserve(&mut self) -> Result<(), Refusal> {
         let used = self.reserved.saturating_add(self.unread).saturating_add(self.taken);
         if used >= self.capacity {
@@ -48,35 +48,35 @@ impl Ring {
         Ok(())
     }
 
-    /// Gives up a reservation.
+    /// Releases a reservation.
     pub fn cancel(&mut self) {
         self.reserved = self.reserved.saturating_sub(1);
     }
 
-    /// Turns a reservation into an unread event, the newest; returns the place to store it at.
+    /// Turns a reservation into an unread event, the newest. Returns the index at which to store it.
     pub fn push(&mut self) -> u64 {
-        let place = self.place(self.unread);
+        let index = self.index(self.unread);
         self.reserved = self.reserved.saturating_sub(1);
         self.unread = self.unread.saturating_add(1);
-        place
+        index
     }
 
-    /// Takes the oldest unread event; returns its place.
+    /// Takes the oldest unread event. Returns its index.
     pub fn take(&mut self) -> Option<u64> {
-        let place = self.head;
+        let index = self.head;
         self.unread = self.unread.checked_sub(1)?;
         self.taken = self.taken.saturating_add(1);
-        self.head = self.place(1);
-        Some(place)
+        self.head = self.index(1);
+        Some(index)
     }
 
-    /// Frees the places of `count` events that were taken.
+    /// Frees the entries of `count` events that were taken.
     pub fn free(&mut self, count: u64) {
         self.taken = self.taken.saturating_sub(count);
     }
 
-    /// Makes a taken event unread again, as the oldest; returns the place to store it at. To be called for the
-    /// youngest of the taken ones first.
+    /// Makes a taken event unread again, as the oldest. Returns the index at which to store it. Must be called for the
+    /// newest of the taken events first.
     pub fn put_back(&mut self) -> u64 {
         self.taken = self.taken.saturating_sub(1);
         self.unread = self.unread.saturating_add(1);
@@ -87,13 +87,13 @@ impl Ring {
         self.head
     }
 
-    /// The place `steps` after the head; `steps <= capacity`.
-    fn place(&self, steps: u64) -> u64 {
-        let place = self.head.saturating_add(steps);
-        if place >= self.capacity {
-            place.saturating_sub(self.capacity)
+    /// Returns the index `steps` after the head; `steps <= capacity`.
+    fn index(&self, steps: u64) -> u64 {
+        let index = self.head.saturating_add(steps);
+        if index >= self.capacity {
+            index.saturating_sub(self.capacity)
         } else {
-            place
+            index
         }
     }
 }
@@ -116,7 +116,7 @@ mod tests {
         }
         assert_eq!(ring.reserve(), Err(Refusal::Busy));
         ring.push();
-        assert_eq!(ring.reserve(), Err(Refusal::Busy), "an unread event keeps its place");
+        assert_eq!(ring.reserve(), Err(Refusal::Busy), "an unread event keeps its entry");
         assert_eq!(ring.take(), Some(0));
         assert_eq!(ring.reserve(), Err(Refusal::Busy), "one that is being copied as well");
         ring.free(1);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a plain queue: nothing is lost, doubled or reordered, also when readers fail.
+        /// Compares with a plain queue: nothing is lost, duplicated or reordered, even when readers fail.
         #[test]
         fn behaves_as_a_queue(capacity in 1..9u64, actions in prop::collection::vec(0..5u8, 0..200)) {
             let mut ring = Ring::new(capacity);
@@ -136,9 +136,9 @@ mod tests {
             for action in actions {
                 match action {
                     0 => {
-                        let room = reserved + (unread.len() as u64) < capacity;
-                        prop_assert_eq!(ring.reserve().is_ok(), room);
-                        reserved += u64::from(room);
+                        let free = reserved + (unread.len() as u64) < capacity;
+                        prop_assert_eq!(ring.reserve().is_ok(), free);
+                        reserved += u64::from(free);
                     }
                     1 if reserved > 0 => {
                         ring.cancel();
@@ -158,7 +158,7 @@ mod tests {
                         ring.free(taken.len() as u64);
                     }
                     4 => {
-                        // A reader that fails.
+                        // A reader whose copy fails.
                         let taken: Vec<u32> = (0..3).map_while(|_| ring.take()).map(|at| store[at as usize]).collect();
                         for event in taken.into_iter().rev() {
                             store[ring.put_back() as usize] = event;

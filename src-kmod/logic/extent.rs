@@ -4,18 +4,19 @@
 //! An extent is a part of the region that is contiguous in the kernel's direct map. The list is a sequence of
 //! [`Extent`]s in the order of the region's bytes, without gaps.
 
-use crate::logic::plan::Piece;
+use crate::logic::steps::Piece;
 use core::mem::MaybeUninit;
 
-/// One extent, in 16 bytes, which C knows as `struct knem_extent`. Where it starts in the region is where its predecessor ends.
+/// An extent, in 16 bytes, which C declares as `struct knem_extent`. It starts in the region where its predecessor
+/// ends.
 ///
 /// # Invariants
 /// `end` is greater than the predecessor's `end` (than 0 for the first).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
-    /// Address of the region's byte 0, if the extent reached back to there: the address of the region's
-    /// byte `n` is `bias + n` modulo 2^64.
+    /// Address that the region's byte 0 would have if the extent extended to it: the address of the region's byte `n`
+    /// is `bias + n` modulo 2^64.
     bias: u64,
     /// Offset in the region of the first byte after the extent.
     end: u64,
@@ -24,34 +25,34 @@ pub struct Extent {
 const _: () = assert!(core::mem::size_of::<Extent>() == 16);
 
 impl Extent {
-    /// Offset of the first byte after it.
+    /// Returns the offset of the first byte after the extent.
     #[must_use]
     pub const fn end(&self) -> u64 {
         self.end
     }
 
-    /// Its memory from byte `offset` of the list on, which is in it.
+    /// Returns its memory from byte `offset` of the list on, which must be in the extent.
     #[must_use]
     pub const fn piece(&self, offset: u64) -> Piece {
         Piece { addr: self.bias.wrapping_add(offset), len: self.end.saturating_sub(offset) }
     }
 }
 
-/// What becomes of a list when memory is added at its end.
+/// How a list changes when memory is appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Append {
-    /// The last extent is to be replaced by this one.
+    /// This extent replaces the last one.
     Grow(Extent),
-    /// This one is to be added.
+    /// This extent is added.
     Push(Extent),
 }
 
 /// Appends `piece` to a list that ends with `last`. `page_size` is a power of two.
 ///
-/// Pieces join only where the new one starts a page: then every page of the joint extent belongs to one piece
-/// only, and is unpinned once for being pinned once.
+/// Pieces are joined only if the new one starts at a page boundary. Then every page of the joined extent belongs to one
+/// piece only, and is unpinned as often as it was pinned.
 ///
-/// Returns `None` if the region's length would leave 64 bits.
+/// Returns `None` if the region's length would exceed 64 bits.
 #[must_use]
 pub fn append(last: Option<Extent>, piece: Piece, page_size: u64) -> Option<Append> {
     let start = last.map_or(0, |last| last.end);
@@ -64,9 +65,9 @@ pub fn append(last: Option<Extent>, piece: Piece, page_size: u64) -> Option<Appe
     })
 }
 
-/// A place for an extent.
+/// Storage for an extent.
 pub trait Slot {
-    /// Stores one there.
+    /// Stores an extent.
     fn store(&mut self, extent: Extent) -> &mut Extent;
 }
 
@@ -76,9 +77,9 @@ impl Slot for MaybeUninit<Extent> {
     }
 }
 
-/// Appends whole pages, by their addresses, to a list that ends with `last`, as [`append`] does: makes that longer, and writes what comes after it to
-/// `slots`, as far as there are any. The bytes of all that there will be fit 63 bits. Returns how many slots were written, and how many
-/// pages appended.
+/// Appends whole pages, given by their addresses, to a list that ends with `last`, as [`append`] does: extends `last`,
+/// and writes further extents to `slots`, as far as there are any. The total length must fit 63 bits. Returns how many
+/// slots were written, and how many pages were appended.
 pub fn append_pages<'a>(
     mut last: &'a mut Extent,
     pages: &[u64],
@@ -102,7 +103,8 @@ pub fn append_pages<'a>(
     (written, pages.len().saturating_sub(left))
 }
 
-/// A list in three parts: extents before the bytes that were written, those with such bytes, and those after. `written` as for [`by_dirt`].
+/// Splits a list into three parts: extents before the bytes that were written, extents with such bytes, and extents
+/// after them. `written` as for [`by_dirt`].
 #[must_use]
 pub fn by_written(extents: &[Extent], written: (u64, u64)) -> [(&[Extent], bool); 3] {
     let count = extents.len();
@@ -116,8 +118,9 @@ pub fn by_written(extents: &[Extent], written: (u64, u64)) -> [(&[Extent], bool)
     [(part(0, first), false), (part(first, last), true), (part(last, count), false)]
 }
 
-/// The pages that an extent touches, in the order of their addresses: those before the bytes that were written, those
-/// with such bytes, and those after. Each is the address of a page and a number of bytes, a multiple of the page size.
+/// Splits the pages that an extent touches, in the order of their addresses: pages before the bytes that were written,
+/// pages with such bytes, and pages after them. Each part is the address of a page and a number of bytes, a multiple of
+/// the page size.
 ///
 /// `piece` is the extent's memory, from byte `offset` of the list on; `written` are the first and the last byte of the
 /// list, plus one, that may have been written; `page_size` is a power of two.
@@ -138,23 +141,24 @@ pub fn by_dirt(piece: Piece, offset: u64, written: (u64, u64), page_size: u64) -
     [(part(start, first), false), (part(first, last), true), (part(last, end), false)]
 }
 
-/// Number of bytes in the list.
+/// Returns the number of bytes in the list.
 #[must_use]
 pub fn length(extents: &[Extent]) -> u64 {
     extents.last().map_or(0, |last| last.end)
 }
 
-/// The list's memory from byte `offset` on.
+/// Returns the list's memory from byte `offset` on.
 #[must_use]
 pub fn pieces(extents: &[Extent], offset: u64) -> Pieces<'_> {
     Pieces { extents: extents.get(first_beyond(extents, offset)..).unwrap_or(&[]).iter(), offset }
 }
 
-/// Index of the first extent that reaches beyond byte `offset`.
+/// Returns the index of the first extent that ends after byte `offset`.
 ///
-/// A binary search of our own: that of `core`, compiled with the kernel's overflow checks, brings a panic along.
+/// This is a binary search of its own, since that of `core`, compiled with the kernel's overflow checks, contains a
+/// panic.
 fn first_beyond(extents: &[Extent], offset: u64) -> usize {
-    // Most searches are for a region's first bytes, or in one extent.
+    // Most searches are for a region's first bytes, or in a list of one extent.
     if extents.first().is_some_and(|first| offset < first.end) {
         return 0;
     }
@@ -169,7 +173,7 @@ fn first_beyond(extents: &[Extent], offset: u64) -> usize {
     low
 }
 
-/// Iterator that [`pieces`] returns.
+/// The iterator that [`pieces`] returns.
 #[derive(Clone, Debug)]
 pub struct Pieces<'a> {
     extents: core::slice::Iter<'a, Extent>,
@@ -191,7 +195,7 @@ impl Iterator for Pieces<'_> {
 mod tests {
     extern crate std;
     use super::{append, append_pages, by_dirt, by_written, length, pieces, Append, Extent, Slot};
-    use crate::logic::plan::Piece;
+    use crate::logic::steps::Piece;
     use std::vec::Vec;
 
     const PAGE: u64 = 4096;

@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! What becomes of the flags that a caller gives.
+//! Evaluation of the flags that a caller passes.
 
 use crate::logic::refusal::Refusal;
 use crate::uapi;
 
-/// The flags that the administrator has every request carry, and those that are taken away.
+/// The flags that the administrator adds to every request, and those that are removed from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Masks {
     /// Added to every request.
     pub forced: u32,
-    /// Taken away from every request.
+    /// Removed from every request.
     pub ignored: u32,
 }
 
-/// Whether flags have a bit that the interface does not know. Clients expect it to be ignored.
+/// Whether flags have a bit that the interface does not define. Clients expect it to be ignored.
 #[must_use]
 pub const fn has_unknown(flags: u32) -> bool {
     flags & !(uapi::FLAG_ANY_CREATE_MASK | uapi::FLAG_ANY_COPY_MASK) != 0
 }
 
-/// Module parameters that make up the masks.
+/// Module parameters that determine the masks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Parameters {
     /// `pinlocal`: force PINLOCAL.
     pub pinlocal: bool,
     /// `dma=0`: ignore DMA.
     pub no_dma: bool,
-    /// `thread=0`: ignore the flags that hand a request to the thread.
+    /// `thread=0`: ignore the flags that pass a request to the worker thread.
     pub no_thread: bool,
     /// `sync=1`: ignore every asynchronous flag.
     pub sync: bool,
@@ -37,10 +37,10 @@ pub struct Parameters {
 }
 
 impl Masks {
-    /// The masks that the module's parameters ask for.
+    /// Returns the masks that the module's parameters request.
     ///
     /// # Errors
-    /// [`Refusal::BadFlags`] (EINVAL) if a flag is both forced and ignored: the module does not load then.
+    /// [`Refusal::BadFlags`] (EINVAL) if a flag is both forced and ignored. The module is not loaded then.
     pub const fn new(parameters: Parameters) -> Result<Self, Refusal> {
         let mut forced = parameters.force;
         if parameters.pinlocal {
@@ -66,20 +66,20 @@ impl Masks {
         (user | self.forced) & !self.ignored & mask
     }
 
-    /// The flags of a region, from those given at its creation. Unknown ones and those of copies vanish.
+    /// Returns the flags of a region, from those of its creation. Unknown ones and those of copies are dropped.
     #[must_use]
     pub const fn create(self, user: u32) -> Create {
         let flags = self.effective(user, uapi::FLAG_ANY_CREATE_MASK);
         Create { single_use: flags & uapi::FLAG_SINGLEUSE != 0, any_user: flags & uapi::FLAG_ANY_USER_ACCESS != 0 }
     }
 
-    /// The flags of a copy, from those given with the request. Unknown ones and those of regions vanish.
+    /// Returns the flags of a copy, from those of its request. Unknown ones and those of regions are dropped.
     ///
-    /// `slots` gives the size of the file's status array, if it is mapped; `index` is the slot asked for.
+    /// `slots` returns the size of the context's status array, if it is mapped; `index` is the requested slot.
     ///
     /// # Errors
-    /// [`Refusal::BadFlags`] (EINVAL) for an asynchronous request without a valid slot, or a notification of a
-    /// request without a flag for the thread, or of one that completes by itself.
+    /// [`Refusal::BadFlags`] (EINVAL) for an asynchronous request without a valid slot, or for NOTIFY_FD without a flag
+    /// for the worker thread or with ASYNCDMACOMPLETE.
     pub fn copy(self, user: u32, slots: impl FnOnce() -> Option<u64>, index: u32) -> Result<Copy, Refusal> {
         let copy = Copy(self.effective(user, uapi::FLAG_ANY_COPY_MASK));
         if copy.asynchronous() && !valid(slots(), index) {
@@ -91,10 +91,11 @@ impl Masks {
         Ok(copy)
     }
 
-    /// The flags of INIT_ASYNC_RECV, whose result is always in a slot, and whose notification needs no thread.
+    /// Returns the flags of INIT_ASYNC_RECV, whose result is always in a slot, and whose notification requires no
+    /// worker thread.
     ///
     /// # Errors
-    /// [`Refusal::BadFlags`] (EINVAL) without a valid slot, or for a notification of a request that completes by itself.
+    /// [`Refusal::BadFlags`] (EINVAL) without a valid slot, or for NOTIFY_FD with ASYNCDMACOMPLETE.
     pub const fn async_recv(self, user: u32, slots: Option<u64>, index: u32) -> Result<Copy, Refusal> {
         let copy = Copy(self.effective(user, uapi::FLAG_ANY_COPY_MASK));
         if !valid(slots, index) || (copy.notify() && copy.detached()) {
@@ -103,10 +104,10 @@ impl Masks {
         Ok(copy)
     }
 
-    /// The flags of SYNC_RECV, which waits whatever they say.
+    /// Returns the flags of SYNC_RECV, which is always synchronous.
     ///
     /// # Errors
-    /// [`Refusal::BadFlags`] (EINVAL) for a notification.
+    /// [`Refusal::BadFlags`] (EINVAL) for NOTIFY_FD.
     pub const fn sync_recv(self, user: u32) -> Result<Copy, Refusal> {
         let copy = Copy(self.effective(user, uapi::FLAG_ANY_COPY_MASK));
         if copy.notify() {
@@ -127,58 +128,58 @@ const fn valid(slots: Option<u64>, index: u32) -> bool {
 /// Effective flags of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Create {
-    /// The first request that is accepted consumes the region.
+    /// Whether the first accepted request consumes the region.
     pub single_use: bool,
-    /// Other users may use it.
+    /// Whether other users may use it.
     pub any_user: bool,
 }
 
-/// Effective flags of a copy: bits of the interface, each with its name here.
+/// Effective flags of a copy: bits of the interface, with a method for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Copy(u32);
 
-/// Who does a copy.
+/// The task that executes a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Worker {
     /// The calling task.
     Caller,
-    /// The thread of the caller's file.
+    /// The worker thread of the caller's context.
     Thread,
 }
 
 impl Copy {
-    /// DMA: a DMA engine is to do it.
+    /// DMA: a DMA channel must copy.
     #[must_use]
     pub const fn dma(self) -> bool {
         self.0 & uapi::FLAG_DMA != 0
     }
 
-    /// ASYNCDMACOMPLETE: the request does not wait for the engine.
+    /// ASYNCDMACOMPLETE: the request does not wait for the DMA channel.
     #[must_use]
     pub const fn detached(self) -> bool {
         self.0 & uapi::FLAG_ASYNCDMACOMPLETE != 0
     }
 
-    /// PINLOCAL: the caller's pages are to be pinned.
+    /// PINLOCAL: the caller's pages must be pinned.
     #[must_use]
     pub const fn pin_local(self) -> bool {
         self.0 & uapi::FLAG_PINLOCAL != 0
     }
 
-    /// NOTIFY_FD: completion is an event as well.
+    /// NOTIFY_FD: completion also queues an event.
     #[must_use]
     pub const fn notify(self) -> bool {
         self.0 & uapi::FLAG_NOTIFY_FD != 0
     }
 
-    /// Whether a slot tells the result. That is so for each of the asynchronous flags, also where the request
-    /// completes before the call returns: the result is in both places then.
+    /// Whether a slot gets the result. Each of the asynchronous flags requests that, even if the request completes
+    /// before the call returns; both then report the result.
     #[must_use]
     pub const fn asynchronous(self) -> bool {
         self.0 & uapi::FLAG_ANY_ASYNC_MASK != 0
     }
 
-    /// Who does the copy, or sees to the engine that does it.
+    /// Returns the task that copies, or drives the DMA channel.
     #[must_use]
     pub const fn worker(self) -> Worker {
         let thread = if self.dma() { uapi::FLAG_DMATHREAD } else { uapi::FLAG_MEMCPYTHREAD };
@@ -189,16 +190,16 @@ impl Copy {
         }
     }
 
-    /// Whether the request needs a home of its own, since somebody else than its caller may complete it.
+    /// Whether the request needs an allocation of its own, because another task than its caller may complete it.
     #[must_use]
     pub const fn outlives_call(self) -> bool {
-        // The thread's own flag is one for engines.
+        // DMATHREAD is not tested, since it selects the thread only together with DMA.
         self.0 & (uapi::FLAG_DMA | uapi::FLAG_MEMCPYTHREAD) != 0
     }
 
-    /// Whether the caller's side of an inline copy is pinned before the copy, rather than copied to or from
-    /// through its mapping. `pin_reads` is the parameter `pinlocalread`: it concerns requests that read the caller's
-    /// memory, that is, write to the region.
+    /// Whether the caller's side of an inline copy is pinned before the copy, rather than accessed through its mapping.
+    /// `pin_reads` is the parameter `pinlocalread`: it applies to requests that read the caller's memory, that is,
+    /// write to the region.
     #[must_use]
     pub const fn pins(self, write: bool, pin_reads: bool) -> bool {
         self.outlives_call() || self.pin_local() || (write && pin_reads)

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! Histograms in powers of two.
+//! Histograms with power-of-two buckets.
 
-/// Buckets of a histogram. The last one has everything from 2^38 on: 256 GiB, or 275 seconds.
+/// Number of buckets of a histogram. The last one counts everything from 2^38 on: 256 GiB, or 275 seconds.
 pub const BUCKETS: usize = 40;
 
-/// The bucket of a value: 0 for 0, else how many bits the value has, so that bucket `n` has the values from `2^(n-1)` to
-/// `2^n - 1`.
+/// Returns the bucket of a value: 0 for 0, else the number of bits of the value. Bucket `n` counts the values from
+/// `2^(n-1)` to `2^n - 1`.
 #[must_use]
 pub fn bucket(value: u64) -> usize {
     let bits = u64::BITS.saturating_sub(value.leading_zeros()) as usize;
     bits.min(BUCKETS.saturating_sub(1))
 }
 
-/// The least value of a bucket.
+/// Returns the least value of a bucket.
 #[must_use]
 pub fn least(bucket: usize) -> u64 {
     match bucket.checked_sub(1).and_then(|bits| u32::try_from(bits).ok()) {

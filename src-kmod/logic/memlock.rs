@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! How much memory may be pinned.
+//! Limits of pinned memory.
 
-/// Pages of a window that is pinned whatever the limits say, so that they slow a copy down and never stop it.
+/// Pages of a window that is pinned regardless of the limits, so that limits slow a copy down but never stop it.
 pub const FLOOR: u64 = 16;
 
-/// What RLIMIT_MEMLOCK is held against.
+/// How RLIMIT_MEMLOCK is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enforced {
-    /// Nothing: pinned memory is only counted.
+    /// Not at all: pinned memory is only counted.
     No,
-    /// The pinned memory of an address space, that of other drivers included.
+    /// On the pinned memory of an address space, that of other drivers included.
     Space,
-    /// The locked memory of a user, as the kernel counts it for io_uring and others.
+    /// On the locked memory of a user, as the kernel counts it for io_uring and others.
     User,
 }
 
 impl Enforced {
-    /// What the parameter `memlock` means.
+    /// Returns the meaning of the parameter `memlock`.
     #[must_use]
     pub const fn by(parameter: u32) -> Self {
         match parameter {
@@ -27,7 +27,7 @@ impl Enforced {
     }
 }
 
-/// The machine's ceiling in pages: `param_mib` mebibytes, or half of the `ram` pages if that is 0.
+/// Returns the machine's ceiling in pages: `param_mib` mebibytes, or half of the `ram` pages if that is 0.
 #[must_use]
 pub const fn ceiling(param_mib: u64, ram: u64, page_shift: u32) -> u64 {
     if param_mib == 0 {
@@ -42,7 +42,7 @@ pub const fn ceiling(param_mib: u64, ram: u64, page_shift: u32) -> u64 {
     }
 }
 
-/// A user's ceiling in pages: `param_mib` mebibytes, or four fifths of the `machine`'s ceiling if that is 0.
+/// Returns a user's ceiling in pages: `param_mib` mebibytes, or four fifths of the `machine`'s ceiling if that is 0.
 #[must_use]
 pub const fn user_ceiling(param_mib: u64, machine: u64, page_shift: u32) -> u64 {
     if param_mib == 0 {

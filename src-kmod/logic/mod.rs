@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! What the driver decides, as plain functions over plain data.
+//! The driver's decisions, as plain functions over plain data.
 //!
-//! No kernel, no allocation, no `unsafe`, no panic, and checked arithmetic throughout: cargo tests these
-//! files, Kbuild compiles the same files into the module. Storage and side effects belong to the caller.
+//! No kernel, no allocation, no `unsafe`, no panic, and checked arithmetic throughout. Cargo tests these files, and
+//! Kbuild compiles the same files into the module. The caller owns the storage and causes the side effects.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -21,15 +21,15 @@ pub mod claim;
 pub mod counter;
 pub mod cpus;
 pub mod crew;
+pub mod device_text;
 pub mod dma;
 pub mod events;
 pub mod extent;
 pub mod flags;
 pub mod histogram;
 pub mod memlock;
-pub mod plan;
-pub mod profile;
 pub mod quota;
 pub mod refusal;
-pub mod report;
 pub mod segment;
+pub mod statistics;
+pub mod steps;

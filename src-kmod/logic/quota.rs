@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! A quantity that may not exceed a bound, added to by many at once.
+//! A quantity that must not exceed a limit, to which several tasks add concurrently.
 //!
-//! The sum is compared before it is stored: an attempt that is refused is never part of what others compare with, so that
-//! no user's refused attempts make another one fail.
+//! The sum is compared before it is stored. A refused attempt is never part of the sum that others compare with, so
+//! that it makes no other attempt fail.
 
 /// Storage of a quantity.
 pub trait Tally {
-    /// The present sum.
+    /// Returns the present sum.
     fn sum(&self) -> u64;
 
     /// Changes the sum from `from` to `to`.
@@ -16,7 +16,7 @@ pub trait Tally {
     fn change(&self, from: u64, to: u64) -> Result<(), u64>;
 }
 
-/// Adds `amount` unless the sum would then be more than `most`; returns whether it was added.
+/// Adds `amount` unless the sum would then exceed `most`. Returns whether it was added.
 pub fn add_unless_over(tally: &impl Tally, amount: u64, most: u64) -> bool {
     let mut sum = tally.sum();
     loop {
@@ -28,7 +28,7 @@ pub fn add_unless_over(tally: &impl Tally, amount: u64, most: u64) -> bool {
     }
 }
 
-/// Subtracts `amount` unless the sum would then be less than `least`; returns whether it was subtracted.
+/// Subtracts `amount` unless the sum would then be less than `least`. Returns whether it was subtracted.
 pub fn subtract_unless_under(tally: &impl Tally, amount: u64, least: u64) -> bool {
     let mut sum = tally.sum();
     loop {
@@ -40,8 +40,8 @@ pub fn subtract_unless_under(tally: &impl Tally, amount: u64, least: u64) -> boo
     }
 }
 
-/// Takes the next turn of something that may be done once in `interval`; the tally has the time of the first free turn. Returns how long
-/// to wait for the turn, in the unit of `now`.
+/// Takes the next turn of something that is allowed once in `interval`. The tally is the time of the first free turn.
+/// Returns how long to wait for the turn, in the unit of `now`.
 pub fn turn(tally: &impl Tally, now: u64, interval: u64) -> u64 {
     let mut first = tally.sum();
     loop {
@@ -53,8 +53,8 @@ pub fn turn(tally: &impl Tally, now: u64, interval: u64) -> u64 {
     }
 }
 
-/// Bytes of status arrays and events that a user may have: `param_mib` mebibytes, or if that is 0 the larger of 96 MiB and 1/64
-/// of `ram` bytes. 2^24 slots with their events take 80 MiB.
+/// Returns how many bytes of status arrays and events a user may have: `param_mib` mebibytes, or if that is 0 the
+/// larger of 96 MiB and 1/64 of `ram` bytes. 2^24 slots with their events need 80 MiB.
 #[must_use]
 pub const fn slot_memory(param_mib: u64, ram: u64) -> u64 {
     if param_mib != 0 {
@@ -114,10 +114,10 @@ mod tests {
     fn refused_attempts_make_no_other_attempt_fail() {
         let sum = AtomicU64::new(0);
         thread::scope(|scope| {
-            // It never fits.
+            // This never fits.
             scope.spawn(|| (0..100_000).for_each(|_| assert!(!add_unless_over(&sum, 101, 100))));
             for _ in 0..2 {
-                // Both fit at once.
+                // Both fit at the same time.
                 scope.spawn(|| {
                     for _ in 0..100_000 {
                         assert!(add_unless_over(&sum, 50, 100));

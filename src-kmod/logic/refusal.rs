@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! Why a call is refused, and the errno that says so.
+//! Reasons to refuse a call, and their errnos.
 
 /// A reason to refuse a call. The errno of each is part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,40 +9,40 @@ pub enum Refusal {
     NoContext,
     /// No command has this number.
     UnknownCommand,
-    /// The request needs something that this driver, file or machine does not have.
+    /// The request requires something that this driver, context or machine does not have.
     Unavailable,
-    /// Flags that contradict each other or the state of the file.
+    /// The flags contradict each other or the state of the context.
     BadFlags,
-    /// No region has this cookie (any more).
+    /// No region has this cookie, or it was withdrawn.
     NoSuchCookie,
     /// The region belongs to another user.
     OtherUser,
     /// The region's protection does not allow the access.
     Protection,
-    /// A segment is no part of user memory.
+    /// A segment is not within user memory.
     BadAddress,
-    /// The lengths of the segments do not add up to a number of 63 bits.
+    /// The sum of the segments' lengths exceeds 63 bits.
     LengthOverflow,
-    /// More segments than the driver takes.
+    /// There are more segments than allowed.
     TooManySegments,
     /// More memory would be pinned than a limit allows.
     PinLimit,
     /// The caller lacks the privilege.
     NotPrivileged,
-    /// The file is in use for something else.
+    /// The context is in use for something else.
     Busy,
-    /// The call cannot be made in the file's present state.
+    /// The call is not allowed in the present state of the context.
     WrongState,
-    /// The user has as many files open as a user may have.
+    /// The user has as many open contexts as allowed.
     TooManyContexts,
-    /// More slots than an array may have, or more memory for a user's slots and events than a user may have.
+    /// The array would have more slots than allowed, or the user more memory for slots and events than allowed.
     SlotLimit,
-    /// The worker thread may not start: a limit on processes, such as pids.max or RLIMIT_NPROC.
+    /// The worker thread cannot be started because of a limit on processes, such as pids.max or RLIMIT_NPROC.
     NoThread,
 }
 
 impl Refusal {
-    /// Every reason in the order of its declaration, with its name in [`crate::logic::profile`]'s text.
+    /// Every reason in the order of its declaration, with its name in [`crate::logic::statistics`]'s text.
     pub const NAMES: [(Self, &'static str); 17] = [
         (Self::NoContext, "no_context"),
         (Self::UnknownCommand, "unknown_command"),
@@ -63,7 +63,7 @@ impl Refusal {
         (Self::NoThread, "no_thread"),
     ];
 
-    /// The errno, as a positive number (asm-generic/errno-base.h, errno.h).
+    /// Returns the errno, as a positive number (asm-generic/errno-base.h, errno.h).
     #[must_use]
     pub const fn errno(self) -> i32 {
         match self {
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn errnos_are_those_of_the_interface() {
-        // Names and numbers as in errno(3) on the architectures Debian builds Rust kernels for.
+        // Names and numbers as in errno(3) on the architectures for which Debian builds kernels with Rust.
         for (refusal, errno) in [
             (Refusal::OtherUser, 1),
             (Refusal::NotPrivileged, 1),

@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! The geometry of the segments that a caller gives.
+//! The geometry of the segments that a caller passes.
 
-use crate::logic::plan::Piece;
 use crate::logic::refusal::Refusal;
+use crate::logic::steps::Piece;
 use crate::uapi::ParamIovec;
 
-/// What a list of segments adds up to.
+/// The totals of a list of segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measure {
-    /// Bytes.
+    /// Number of bytes.
     pub bytes: u64,
-    /// Pages, each counted as often as a segment touches it.
+    /// Number of pages, each counted as often as a segment touches it.
     pub pages: u64,
 }
 
-/// The machine's memory, as far as segments depend on it.
+/// The layout of user memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Space {
     /// First address after user memory.
     pub end: u64,
-    /// Bits that are no part of an address. The kernel's own copying and pinning leave them out.
+    /// Bits that are no part of an address. The kernel's own copying and pinning functions ignore them.
     pub tags: u64,
     /// Binary logarithm of the page size.
     pub page_shift: u32,
 }
 
 impl Space {
-    /// Bytes in a page.
+    /// Returns the size of a page in bytes.
     #[must_use]
     pub const fn page_size(&self) -> u64 {
         match 1u64.checked_shl(self.page_shift) {
@@ -35,10 +35,10 @@ impl Space {
         }
     }
 
-    /// The pages that a segment touches: number of the first, and how many. An empty segment touches none.
+    /// Returns the pages that a segment touches: the number of the first, and how many. An empty segment touches none.
     ///
     /// # Errors
-    /// [`Refusal::BadAddress`] (EFAULT) if the segment wraps or leaves user memory.
+    /// [`Refusal::BadAddress`] (EFAULT) if the segment wraps around or is not within user memory.
     pub const fn pages(&self, segment: &ParamIovec) -> Result<(u64, u64), Refusal> {
         let base = segment.base & !self.tags;
         let last = match segment.len.checked_sub(1) {
@@ -58,11 +58,11 @@ impl Space {
         }
     }
 
-    /// Checks every segment and adds them up.
+    /// Checks every segment and returns the totals.
     ///
     /// # Errors
-    /// [`Refusal::BadAddress`] (EFAULT) as [`Space::pages`]; [`Refusal::LengthOverflow`] (EINVAL) if the sum leaves
-    /// 63 bits.
+    /// [`Refusal::BadAddress`] (EFAULT) as [`Space::pages`]; [`Refusal::LengthOverflow`] (EINVAL) if the sum exceeds 63
+    /// bits.
     pub fn measure(&self, segments: &[ParamIovec]) -> Result<Measure, Refusal> {
         let mut sum = Measure::default();
         for segment in segments {
@@ -77,22 +77,22 @@ impl Space {
     }
 }
 
-/// The segments as pieces of memory, empty ones left out.
+/// Returns the segments as pieces of memory, without empty ones.
 pub fn pieces(segments: &[ParamIovec]) -> impl Iterator<Item = Piece> + '_ {
     segments.iter().filter(|segment| segment.len != 0).map(|segment| Piece { addr: segment.base, len: segment.len })
 }
 
-/// A byte of a list of segments.
+/// The position of a byte in a list of segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
-    /// The segment.
+    /// Index of the segment.
     index: usize,
-    /// Offset in it; at its end, the byte is the first of the next one that has any.
+    /// Offset in the segment. At its end, the byte is the first of the next segment that is not empty.
     within: u64,
 }
 
 impl Cursor {
-    /// The byte that is `bytes` bytes after this one.
+    /// Returns the position `bytes` bytes after this one.
     #[must_use]
     pub fn after(self, segments: &[ParamIovec], mut bytes: u64) -> Self {
         let Self { mut index, mut within } = self;
@@ -109,7 +109,7 @@ impl Cursor {
     }
 }
 
-/// The memory of segments from a byte on, `bytes` bytes at most, empty pieces left out.
+/// Returns the memory of segments from a byte on, `bytes` bytes at most, without empty pieces.
 pub fn pieces_from(segments: &[ParamIovec], from: Cursor, bytes: u64) -> impl Iterator<Item = Piece> + Clone + '_ {
     let (mut skip, mut left) = (from.within, bytes);
     let rest = segments.get(from.index..).unwrap_or(&[]);
@@ -127,7 +127,7 @@ pub fn pieces_from(segments: &[ParamIovec], from: Cursor, bytes: u64) -> impl It
         .filter(|piece| piece.len != 0)
 }
 
-/// How many pages a piece of memory touches.
+/// Returns how many pages a piece of memory touches.
 #[must_use]
 pub fn touched(piece: Piece, page_shift: u32) -> u64 {
     let size = 1u64.checked_shl(page_shift).unwrap_or(0);
@@ -139,7 +139,7 @@ pub fn touched(piece: Piece, page_shift: u32) -> u64 {
     end.checked_shr(page_shift).unwrap_or(0)
 }
 
-/// How many pages the pieces touch, each counted as often as a piece touches it; `most` if that is less.
+/// Returns how many pages the pieces touch, each counted as often as a piece touches it, but no more than `most`.
 pub fn touched_by(pieces: impl Iterator<Item = Piece>, page_shift: u32, most: u64) -> u64 {
     let mut pages = 0u64;
     for piece in pieces {
@@ -155,8 +155,8 @@ pub fn touched_by(pieces: impl Iterator<Item = Piece>, page_shift: u32, most: u6
 mod tests {
     extern crate std;
     use super::{pieces_from, touched, touched_by, Cursor, Measure, Space};
-    use crate::logic::plan::Piece;
     use crate::logic::refusal::Refusal;
+    use crate::logic::steps::Piece;
     use crate::uapi::ParamIovec;
 
     const SPACE: Space = Space { end: 0x7fff_ffff_f000, tags: 0, page_shift: 12 };

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! Property tests: regions and copies against a model that thinks in single bytes.
+//! Property tests: compares regions and copies with a model that works byte by byte.
 //!
-//! A small machine: user memory of 64 pages of 16 bytes each, in any order in the direct map. The driver's way from
-//! segments over pinned pages and extents to steps must move the same bytes as the model, and unpin what it pinned.
+//! The tests use a small machine: user memory of 64 pages of 16 bytes each, in any order in the direct map. The
+//! driver's path from segments over pinned pages and extents to steps must move the same bytes as the model, and unpin
+//! what it pinned.
 
 use knem_core::logic::extent::{self, Append, Extent};
-use knem_core::logic::plan::{self, Piece, Steps, MAX_STEP};
 use knem_core::logic::segment::{self, Space};
+use knem_core::logic::steps::{self, Piece, Steps, MAX_STEP};
 use knem_core::uapi::ParamIovec;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,7 +18,7 @@ const PAGES: u64 = 64;
 const END: u64 = PAGES * PAGE;
 const SPACE: Space = Space { end: END, tags: 0, page_shift: PAGE_SHIFT };
 
-/// Where each page of user memory lies in the direct map.
+/// The position of each page of user memory in the direct map.
 #[derive(Clone, Debug)]
 struct Map(Vec<u64>);
 
@@ -45,7 +46,7 @@ fn segments() -> impl Strategy<Value = Vec<ParamIovec>> {
     vec(prop_oneof![9 => inside, 1 => empty], 0..10)
 }
 
-/// What the driver does with segments: page by page into extents. Also returns the pages it pinned.
+/// Pins segments as the driver does: page by page into extents. Also returns the pages that were pinned.
 fn pin(map: &Map, segments: &[ParamIovec]) -> (Vec<Extent>, Vec<u64>) {
     let (mut extents, mut pinned) = (Vec::new(), Vec::new());
     for segment in segments {
@@ -64,7 +65,7 @@ fn pin(map: &Map, segments: &[ParamIovec]) -> (Vec<Extent>, Vec<u64>) {
     (extents, pinned)
 }
 
-/// The model's view: the address of every byte, in order.
+/// Returns the address of every byte, in order, as the model has it.
 fn bytes_of(segments: &[ParamIovec], address: impl Fn(u64) -> u64) -> Vec<u64> {
     segments
         .iter()
@@ -77,7 +78,7 @@ fn pattern(seed: u8) -> Vec<u8> {
     (0..END).map(|n| (n as u8).wrapping_mul(31).wrapping_add((n >> 8) as u8).wrapping_add(seed)).collect()
 }
 
-/// Copies as the plan says.
+/// Copies step by step.
 fn carry_out(
     source: (&[u8], impl Iterator<Item = Piece>),
     destination: (&mut [u8], impl Iterator<Item = Piece>),
@@ -128,7 +129,7 @@ proptest! {
         bound in prop_oneof![Just(u64::MAX), 0..900u64],
     ) {
         let ((left, _), (right, _)) = (pin(&maps.0, &sides.0), pin(&maps.1, &sides.1));
-        let bytes = plan::bytes(extent::length(&left), offsets.0, extent::length(&right), offsets.1, bound);
+        let bytes = steps::bytes(extent::length(&left), offsets.0, extent::length(&right), offsets.1, bound);
         let (memory, mut out) = (pattern(1), pattern(101));
         let moved = carry_out(
             (&memory, extent::pieces(&left, offsets.0)),
@@ -157,7 +158,7 @@ proptest! {
     ) {
         let (region, _) = pin(&map, &sides.0);
         let local = SPACE.measure(&sides.1).expect("within memory");
-        let bytes = plan::bytes(extent::length(&region), offset, local.bytes, 0, u64::MAX);
+        let bytes = steps::bytes(extent::length(&region), offset, local.bytes, 0, u64::MAX);
         let (memory, mut out) = (pattern(1), pattern(101));
         carry_out((&memory, extent::pieces(&region, offset)), (&mut out, segment::pieces(&sides.1)), bytes);
 

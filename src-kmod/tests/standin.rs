@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR CECILL-B
-//! The driver on the stand-in for the `kernel` crate, as the compiler sees it: it compiles, without a warning, and the
-//! stand-in has nothing that the driver does not use.
+//! Compiles the driver on the stand-in for the `kernel` crate: it must compile without a warning, and the stand-in must
+//! have nothing that the driver does not use.
 
 use std::env;
 use std::path::Path;
@@ -31,12 +31,12 @@ fn the_stand_in_has_what_the_driver_uses_and_no_more() {
     );
     let common = ["--emit", "metadata", "--crate-type", "rlib", "-Cpanic=abort", "-Dwarnings", "--extern", &macros];
 
-    // As glue sees it, whose public items need their documentation.
+    // As the crate that glue uses, whose public items must be documented.
     let mut library = common.to_vec();
     library.extend(["--crate-name", "kernel", "-Dmissing_docs", "-Dunsafe_op_in_unsafe_fn", "kernel/lib.rs"]);
     compile(out, &library);
 
-    // As one crate with the driver, in which public items count as unused where nothing uses them.
+    // As one crate with the driver, in which public items count as unused if nothing uses them.
     let mut unused = common.to_vec();
     unused.extend(["--crate-name", "unused", "-Zcrate-attr=feature(arbitrary_self_types)", "kernel/unused.rs"]);
     compile(out, &unused);

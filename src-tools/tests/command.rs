@@ -198,6 +198,6 @@ fn a_closed_output_is_no_failure() {
     let path = file.path().to_str().expect("a path");
     let script = format!("{} stat --device {path} 2>&1 >&- ; echo $?", env!("CARGO_BIN_EXE_knem"));
     let output = Command::new("sh").args(["-c", &script]).output().expect("sh runs");
-    // A descriptor that was closed from the start is an error to tell, unlike a reader that left.
+    // A descriptor that was closed from the start is reported as an error, unlike a reader that left.
     assert!(!written(&output).contains("panicked"), "{}", written(&output));
 }

@@ -32,7 +32,7 @@ fn a_node_that_is_none_is_a_problem() {
     let output = doctor(&["--device", "/nowhere/knem", "--check", "device"]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("PROBLEM") && text.contains("/nowhere/knem is not there"), "{text}");
+    assert!(text.contains("PROBLEM") && text.contains("/nowhere/knem does not exist"), "{text}");
     assert!(output.stderr.is_empty(), "it is all in the report: {output:?}");
 }
 

@@ -76,8 +76,11 @@ fn what_happened_since_the_last_report() {
     assert_eq!(changed["requests_per_second"], 30);
     assert_eq!((changed["restarted"].as_bool(), changed["since"].as_str()), (Some(false), Some("previous_report")));
     driver.count("version 1\nage_ns 1000\nsubmitted 2\n");
-    let anew = std::iter::repeat_with(&mut next).find(|report| report["restarted"] == true).expect("a report");
-    assert_eq!((anew["since"].as_str(), anew["counters"]["requests_submitted"].as_u64()), (Some("load"), Some(2)));
+    let restarted = std::iter::repeat_with(&mut next).find(|report| report["restarted"] == true).expect("a report");
+    assert_eq!(
+        (restarted["since"].as_str(), restarted["counters"]["requests_submitted"].as_u64()),
+        (Some("load"), Some(2))
+    );
     kill(Pid::from_raw(child.id().try_into().expect("a process")), Signal::SIGINT).expect("a process");
     assert!(child.wait().expect("a child").success());
 }
@@ -184,7 +187,7 @@ fn wrong_usage_names_the_option() {
         ("stat", &["--clear", "1"], "--clear"),
         ("stat", &["--prometheus", "-j"], "--prometheus"),
         ("top", &["-1"], "-1"),
-        ("regions", &["--user", "nobody-of-this-name"], "--user"),
+        ("regions", &["--user", "no-such-user"], "--user"),
         ("regions", &["--pid", "0"], "--pid"),
     ] {
         let output = knem(&driver, command, more);

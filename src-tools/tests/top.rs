@@ -62,8 +62,8 @@ fn a_driver_that_goes_away_is_told_on_the_usual_screen() {
     driver.remove();
     let (status, output) = session.end();
     assert_eq!(status.code(), Some(3), "{output:?}");
-    let (left, told) = (output.rfind("\u{1b}[?1049l"), output.find("modprobe knem"));
-    assert!(told.is_some() && left < told, "{output:?}");
+    let (left, message) = (output.rfind("\u{1b}[?1049l"), output.find("modprobe knem"));
+    assert!(message.is_some() && left < message, "{output:?}");
 }
 
 #[test]

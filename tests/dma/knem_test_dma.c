@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A DMA engine without hardware, for tests only: it copies with the processor, and can be slow, disorderly, failing,
- * hanging and gone.
+ * A DMA engine without hardware, for tests only: it copies with the CPU, and can be slow, out of order, failing,
+ * hanging and removed.
  *
- * Its parameters say how it behaves. Those about what the device is like count when it appears: write 0 and then 1 to
- * `present`. Those about copies count at once. Counters can be read, and are reset by writing to them.
+ * Its parameters determine its behaviour. Those of the device take effect when it appears: write 0 and then 1 to
+ * `present`. Those of copies take effect at once. Counters can be read, and are reset by writing to them.
  *
- * Callbacks are called with interrupts off, the strictest context in which an engine may call them.
+ * Callbacks are called with interrupts disabled, the strictest context in which an engine may call them.
  */
 #include <linux/atomic.h>
 #include <linux/dma-direct.h>
@@ -25,7 +25,7 @@
 
 #define MOST_CHANNELS 16
 
-/* What the device is like. */
+/* Properties of the device. */
 static unsigned int channels = 1;
 module_param(channels, uint, 0644);
 MODULE_PARM_DESC(channels, "Channels [1]");
@@ -34,7 +34,7 @@ module_param(private, bool, 0644);
 MODULE_PARM_DESC(private, "Only for those who claim a channel, as DSA [0]");
 static bool disorder;
 module_param(disorder, bool, 0644);
-MODULE_PARM_DESC(disorder, "Complete in any order and tell nothing about it, as DSA [0]");
+MODULE_PARM_DESC(disorder, "Complete in any order and report no order, as DSA [0]");
 static bool terminable = true;
 module_param(terminable, bool, 0644);
 MODULE_PARM_DESC(terminable, "Can be stopped [1]");
@@ -48,7 +48,7 @@ static int node = NUMA_NO_NODE;
 module_param(node, int, 0644);
 MODULE_PARM_DESC(node, "NUMA node [-1: none]");
 
-/* How it copies. */
+/* Behaviour of copies. */
 static unsigned int delay;
 module_param(delay, uint, 0644);
 MODULE_PARM_DESC(delay, "Milliseconds until it begins with what it is given [0]");
@@ -65,7 +65,7 @@ static unsigned int most;
 module_param(most, uint, 0644);
 MODULE_PARM_DESC(most, "Most descriptors of a channel at a time [0: no limit]");
 
-/* What has happened. */
+/* Counters. */
 static atomic_t copied, failed, refused, aborted, live, in_use, abandoned, longest, misaligned;
 
 static int counter_get(char *buffer, const struct kernel_param *param)
@@ -99,13 +99,13 @@ MODULE_PARM_DESC(longest, "Bytes of the longest copy");
 module_param_cb(live, &gauge, &live, 0444);
 MODULE_PARM_DESC(live, "Descriptors there are");
 module_param_cb(in_use, &gauge, &in_use, 0444);
-MODULE_PARM_DESC(in_use, "Channels that somebody has");
+MODULE_PARM_DESC(in_use, "Channels in use");
 
 struct channel {
 	struct dma_chan chan;
 	struct engine *engine;
 	spinlock_t lock;
-	/* Descriptors that were submitted, and those that are to be copied. */
+	/* Descriptors that were submitted, and those that were issued. */
 	struct list_head submitted;
 	struct list_head issued;
 	unsigned int count;
@@ -130,10 +130,10 @@ struct descriptor {
 
 static struct platform_device *device;
 static struct workqueue_struct *queue;
-/* The engine that is present, and the lock around coming and going. */
+/* The engine that is present, and the lock that protects its appearance and removal. */
 static struct engine *engine;
 static DEFINE_MUTEX(presence);
-/* All engines of which somebody has a channel still, also when they have vanished. */
+/* All engines with a channel in use, even if they were removed. */
 static LIST_HEAD(engines);
 static DEFINE_SPINLOCK(engines_lock);
 static atomic_t prepared, copies;
@@ -229,7 +229,7 @@ static void issue(struct dma_chan *chan)
 		queue_delayed_work(queue, &channel->work, msecs_to_jiffies(READ_ONCE(delay)));
 }
 
-/* Has the engine hang: it does nothing while this is true. What it has then is done when that ends. */
+/* Makes the engine hang: it does nothing while this is true. Its copies are made when that ends. */
 static bool hang;
 
 static struct descriptor *next(struct channel *channel)
@@ -240,7 +240,7 @@ static struct descriptor *next(struct channel *channel)
 	spin_lock_irqsave(&channel->lock, flags);
 	if (!list_empty(&channel->issued) && !READ_ONCE(hang)) {
 		descriptor = list_first_entry(&channel->issued, struct descriptor, list);
-		/* The last or the second before the first: early ones are overtaken, and none waits for ever. */
+		/* The last or the second one before the first: early ones are overtaken, but none waits forever. */
 		if (channel->engine->disorder && !list_is_singular(&channel->issued))
 			descriptor = get_random_u32_below(4) ?
 				list_last_entry(&channel->issued, struct descriptor, list) :
@@ -280,7 +280,7 @@ static void complete_one(struct channel *channel, struct descriptor *descriptor)
 		while (descriptor->length > before && !atomic_try_cmpxchg(&longest, &before, descriptor->length))
 			;
 	}
-	/* Engines without an order have no use for the cookies' order either. */
+	/* Engines without an order do not use the cookies' order either. */
 	if (!channel->engine->disorder)
 		channel->chan.completed_cookie = tx->cookie;
 	discard(channel, descriptor);
@@ -419,7 +419,7 @@ static int appear(void)
 	return 0;
 }
 
-/* What the channels have is aborted, unless the engine hangs. */
+/* The channels' copies are aborted, unless the engine hangs. */
 static void vanish(void)
 {
 	struct engine *old = engine;
@@ -427,7 +427,7 @@ static void vanish(void)
 
 	engine = NULL;
 	WRITE_ONCE(old->gone, true);
-	/* Freed there, if nobody has a channel; so that its work is begun before. */
+	/* The engine is freed there if no channel is in use, so that its work must be queued first. */
 	for (n = 0; n < MOST_CHANNELS; n++)
 		if (old->channels[n].engine)
 			mod_delayed_work(queue, &old->channels[n].work, 0);
@@ -522,7 +522,7 @@ destroy:
 }
 module_init(knem_test_dma_init);
 
-/* Nobody has a channel: they hold the module. */
+/* No channel is in use, since each one holds the module. */
 static void __exit knem_test_dma_exit(void)
 {
 	mutex_lock(&presence);

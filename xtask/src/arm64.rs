@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
-//! The driver on arm64: linked with the prebuilt object against Debian's headers, and booted in an emulator.
+//! The driver on arm64: builds it with the prebuilt object against Debian's headers, and boots it in an emulator.
 //!
-//! A Debian 13 tree of this machine's architecture compiles everything, with Debian's cross compilers. What boots is Debian's kernel with an
-//! initramfs: busybox, the module, and static test programs.
+//! A Debian 13 tree of this machine's architecture compiles everything, with Debian's cross compilers. What boots is
+//! Debian's kernel with an initramfs: busybox, the module, and static test programs.
 
 mod boot;
 mod module;
@@ -21,7 +21,8 @@ use tree::{Tree, FLAVOURS};
 /// Arguments of `cargo xtask arm64`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// A series, or one with pages of 16 KiB (6.12-16k); may be repeated [default: both page sizes of the default and of the newest series].
+    /// Build for this series, or for its kernel with pages of 16 KiB (6.12-16k); may be repeated [default: both page
+    /// sizes of the default and of the newest series].
     #[arg(long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
     /// Boot each kernel in qemu and run the conformance programs there.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! `cargo xtask budget`: the instructions of the driver's calls, against those that tests/budget/budget.txt allows.
+//! `cargo xtask budget`: counts the instructions of the driver's calls, and compares them with tests/budget/budget.txt.
 //!
 //! They are counted in an emulator, so that the same kernel and the same driver give the same numbers on every machine.
 
@@ -27,13 +27,13 @@ const FILE: &str = "tests/budget/budget.txt";
 /// By how many of a hundred a number may differ: on the kernel release in the file, and on another one.
 const SAME: u64 = 3;
 const OTHER: u64 = 10;
-/// A difference of as many instructions is none: an interrupt's worth in the shortest of the calls.
+/// Smaller differences are ignored: an interrupt in the shortest call.
 const SLACK: u64 = 12;
 
-/// What `budget` takes.
+/// Arguments of `cargo xtask budget`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Record what is counted, as what is allowed from now on
+    /// Record the counts as the new budget
     #[arg(long)]
     write: bool,
 }
@@ -62,6 +62,7 @@ impl Counts {
         Ok(counts)
     }
 
+    // REUSE-IgnoreStart
     fn text(&self) -> String {
         let mut text = format!(
             "# SPDX-License-Identifier: CECILL-B\n\
@@ -75,6 +76,7 @@ impl Counts {
         }
         text
     }
+    // REUSE-IgnoreEnd
 
     fn of(&self, name: &str) -> Option<u64> {
         self.lines.iter().find(|line| line.0 == name).map(|line| line.1)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! `make check`: everything that has to hold before a change is taken, on the host and on every supported kernel; and
-//! `make check-all`: that, and each kernel in every way and flavour.
+//! `make check`: all checks that a change must pass, on the host and on every supported kernel; and `make check-all`:
+//! the same with each kernel in both ways and every flavour.
 
 use std::cmp::Ordering;
 use std::process::Command;
@@ -23,13 +23,13 @@ use knem_lab::{host, kmodules, module, namespace, run};
 use knem_packages::object;
 use knem_packages::{self as packages, Built};
 
-/// One boot of a kernel with the driver, and what runs there.
+/// One boot of a kernel with the driver, and the programs that run there.
 struct Lane {
     /// Series, or flavour of one.
     kernel: &'static str,
     /// How the driver is built.
     way: Way,
-    /// What runs, one after the other.
+    /// The programs, which run one after the other.
     tests: &'static [&'static str],
     /// Whether it takes `--all`.
     extra: bool,
@@ -39,7 +39,8 @@ const fn lane(kernel: &'static str, way: Way, tests: &'static [&'static str], ex
     Lane { kernel, way, tests, extra }
 }
 
-/// All lanes; docs/development.md has this table. Each series of Cargo.toml has one in each way that Debian's kernel allows.
+/// All lanes; docs/development.md has this table. Each series of Cargo.toml has one in each way that Debian's kernel
+/// allows.
 const LANES: &[Lane] = &[
     lane("5.10", Way::Object, CORE, false),
     lane("6.1", Way::Object, SUITE, false),
@@ -55,14 +56,14 @@ const LANES: &[Lane] = &[
     lane("7.3-rt", Way::Object, CORE, true),
 ];
 
-/// The driver is there, keeps to the interface, and protects members of the group from each other.
+/// The driver implements the interface and protects members of the group from each other.
 const CORE: &[&str] = &["knem selftest", CONFORMANCE, LIMITS];
 
-/// The interface from Rust, as root and as a member of the group with limits, and from C, for 64 and for 32 bits; one member against
-/// another; the example of the guide; random sequences against a model.
+/// The interface from Rust, as root and as a member of the group with limits, and from C, for 64 and for 32 bits; one
+/// member against another; the example of the guide; random sequences against a model.
 const SUITE: &[&str] = WHOLE.split_at(WHOLE.len() - 1).0;
 
-/// All that, and last what loads and unloads the driver, with parameters and DMA engines.
+/// The same, then the tests that load and unload the driver, with parameters and DMA engines.
 const WHOLE: &[&str] = &[
     "knem selftest",
     CONFORMANCE,
@@ -78,8 +79,14 @@ const WHOLE: &[&str] = &[
 
 const LIFE: &str = "knem-vm-tests";
 
-/// The suite as a batch system runs a job: an ordinary member, in a control group with cpuset, cpu.max, pids.max and memory.max. It
-/// leaves out what takes root.
+/// What else runs on kernels, by the names of the checks.
+const INSTRUCTIONS: &str = "instructions of the driver's calls";
+const CLIENTS: &str = "MPI libraries over the driver, the short form";
+const DEBUG: &str = "driver on the debug kernel";
+const RELIABILITY: &str = "failures and storms on the debug kernel, the short form";
+
+/// The suite as a batch system runs a job: an ordinary member, in a control group with cpuset, cpu.max, pids.max and
+/// memory.max. It leaves out what takes root.
 const MEMBER: &str = "knem-limits confine /usr/local/bin/knem-conformance";
 
 /// Attackers beside a victim of another user.
@@ -101,11 +108,12 @@ const EXCUSES: &[Excuse] = &[
     // Threads of processes for drivers report since 6.10 that they are killed.
     excuse("offload::thread", "kernel ", "6.12"),
     excuse("closing::requests_fail_when_the_process_of_the_thread", "kernel ", "6.12"),
-    // A page that is pinned for reading alone is copied by its owner's next write, where memory was read-only in between.
+    // A page that is pinned for reading alone is copied by its owner's next write, where memory was read-only in
+    // between.
     excuse("kinds::read_only_memory_follows_its_owner", "kernel ", "5.19"),
     excuse("kinds::memory_whose_protection_changes_follows_its_owner", "kernel ", "5.19"),
     // A long-term pin of what userfaultfd has not filled in yet fails at once.
-    excuse("stalls::pinning_stalled_memory_stops_nobody", "kernel ", "6.3"),
+    excuse("stalls::pinning_stalled_memory_blocks_no_other", "kernel ", "6.3"),
     excuse("kinds::secret_memory_is_efault", "no secret memory", "5.14"),
     // Kernels without vhost_task have kernel threads instead.
     excuse("thread::threads_count_among_a_groups_tasks", "kernel ", "6.10"),
@@ -124,7 +132,8 @@ const fn excuse(test: &'static str, reason: &'static str, before: &'static str) 
     Excuse { test, reason, before }
 }
 
-/// Memory in MiB and processors of the machine the tests run in: one processor is outside of the member's cpuset, which still has two.
+/// Memory in MiB and processors of the machine the tests run in: one processor is outside of the member's cpuset, which
+/// still has two.
 const MEMORY: u32 = 4096;
 const PROCESSORS: u32 = 3;
 
@@ -132,19 +141,23 @@ const PROCESSORS: u32 = 3;
 const CONFORMANCE: &str = "knem-conformance";
 const DEBUG_MEMORY: u32 = 2560;
 
-/// What to leave out when only a part matters, and what to add.
+/// Arguments of `cargo xtask check`.
 #[derive(Debug, Args)]
 pub struct Scope {
-    /// Only what runs on the host.
-    #[arg(long, conflicts_with_all = ["kernels", "all"])]
+    /// Run only the checks on the host.
+    #[arg(long, conflicts_with_all = ["packages", "kernels", "all"])]
     host: bool,
-    /// Only what runs on the kernels.
+    /// Run only the checks of the packages: lintian and rpmlint, reproducibility, the fast drills.
+    #[arg(long, conflicts_with_all = ["kernels", "all"])]
+    packages: bool,
+    /// Run only the checks on the kernels.
     #[arg(long)]
     kernels: bool,
-    /// Also every series in every way, and other flavours: some twenty minutes more.
+    /// Run every series in both ways and all flavours as well, which takes about twenty minutes more.
     #[arg(long)]
     all: bool,
-    /// Only the lanes whose names have one of these words in them, such as 6.12 or "7.3 (object)".
+    /// Run only the checks on kernels with one of these words in their names, such as 6.12, "7.3 (object)", MPI or
+    /// debug.
     #[arg(long = "lane", value_name = "WORD", requires = "kernels")]
     lanes: Vec<String>,
 }
@@ -156,7 +169,7 @@ struct Step {
     error: Option<anyhow::Error>,
 }
 
-/// The steps so far. A failed one does not keep the others from running.
+/// The steps so far. After a failed step the others still run.
 #[derive(Default)]
 struct Steps(Vec<Step>);
 
@@ -204,7 +217,7 @@ pub fn run(scope: &Scope) -> Result<()> {
     }
     let workspace = Workspace::find()?;
     let mut steps = Steps::default();
-    if !scope.kernels {
+    if !scope.kernels && !scope.packages {
         on_the_host(&workspace, &mut steps);
     }
     if scope.host {
@@ -215,8 +228,10 @@ pub fn run(scope: &Scope) -> Result<()> {
             if !scope.kernels {
                 of_the_packages(&lab, &built, &mut steps);
             }
-            if let Some(packages) = steps.run("repository", || packages::offered(&workspace, built)) {
-                on_the_kernels(&lab, &packages, scope, &mut steps);
+            if !scope.packages {
+                if let Some(packages) = steps.run("repository", || packages::offered(&workspace, built)) {
+                    on_the_kernels(&lab, &packages, scope, &mut steps);
+                }
             }
         }
     }
@@ -234,6 +249,14 @@ fn on_the_host(workspace: &Workspace, steps: &mut Steps) {
     steps.run("lints", || {
         host::need(&["cargo-clippy"])?;
         cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    });
+    steps.run("licences of the files", || {
+        host::need(&["reuse"])?;
+        run::run(host::command("reuse").args(["lint", "--quiet"]).current_dir(&workspace.root))
+    });
+    steps.run("documentation of the crates", || {
+        let mut command = self::cargo(workspace);
+        run::run(command.args(["doc", "--quiet", "--no-deps", "--workspace"]).env("RUSTDOCFLAGS", "-D warnings"))
     });
     steps.run("tests on the host", || {
         // The header is tried in C and in C++, manual pages with mandoc, statistics with Prometheus' library.
@@ -262,7 +285,8 @@ fn of_the_packages(lab: &Lab, built: &Built, steps: &mut Steps) {
 fn on_the_kernels(lab: &Lab, packages: &Packages, scope: &Scope, steps: &mut Steps) {
     let Some(programs) = steps.run("building the test programs", || programs::build(&lab.workspace)) else { return };
     for lane in LANES.iter().filter(|lane| scope.takes(lane)) {
-        // A distribution past its end leaves the mirrors some day. A series that a distribution has lost is a failure of its lane.
+        // A distribution past its end leaves the mirrors some day. A series that a distribution has lost is a failure
+        // of its lane.
         let gone = lab.missing().join(" and ");
         if !gone.is_empty() && lab.kernel(Some(lane.kernel)).is_err() {
             run::step(&format!("check: {} is SKIPPED: the mirror has nothing of Debian {gone} any more", lane.name()));
@@ -275,13 +299,19 @@ fn on_the_kernels(lab: &Lab, packages: &Packages, scope: &Scope, steps: &mut Ste
             steps.run(&format!("driver on kernel {kernel} of arm64 (object)"), || arm64::run_on(lab, &kernel, true));
         }
     }
-    if scope.lanes.is_empty() {
-        steps.run("instructions of the driver's calls", || budget::check(lab, packages));
-        steps.run("MPI libraries over the driver, the short form", || {
+    if scope.names(INSTRUCTIONS) {
+        steps.run(INSTRUCTIONS, || budget::check(lab, packages));
+    }
+    if scope.names(CLIENTS) {
+        steps.run(CLIENTS, || {
             run::run(cargo(&lab.workspace).args(["run", "--quiet", "-p", "knem-clients", "--", "--short"]))
         });
-        steps.run("driver on the debug kernel", || debug_kernel(lab, &programs));
-        steps.run("failing memory and storms on the debug kernel, the short form", || {
+    }
+    if scope.names(DEBUG) {
+        steps.run(DEBUG, || debug_kernel(lab, &programs));
+    }
+    if scope.names(RELIABILITY) {
+        steps.run(RELIABILITY, || {
             run::run(cargo(&lab.workspace).args(["run", "--quiet", "-p", "knem-soak", "--", "--short"]))
         });
     }
@@ -292,11 +322,16 @@ impl Scope {
         if self.lanes.is_empty() {
             return self.all || !lane.extra;
         }
-        self.lanes.iter().any(|word| lane.name().contains(word.as_str()))
+        self.names(&lane.name())
+    }
+
+    /// Whether a check of this name on the kernels is to be run.
+    fn names(&self, name: &str) -> bool {
+        self.lanes.is_empty() || self.lanes.iter().any(|word| name.contains(word.as_str()))
     }
 }
 
-/// Runs the conformance suite where KASAN, lockdep and kmemleak watch the driver.
+/// Runs the conformance suite on the debug kernel with KASAN, lockdep and kmemleak.
 fn debug_kernel(lab: &Lab, programs: &[Add]) -> Result<()> {
     let bench = Bench::prepare(lab, DEFAULT_KERNEL, Flavour::Debug)?;
     let options = Options {
@@ -394,13 +429,13 @@ fn excused(kernel: &Kernel, test: &str, reason: &str) -> bool {
     })
 }
 
-/// The last line of a test program's output: as a rule, its counts.
+/// Returns the last line of a test program's output: usually its counts.
 fn counts(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     text.trim_end().lines().next_back().map_or_else(String::new, |line| line.trim_start_matches("# ").to_owned())
 }
 
-/// The cargo that runs us.
+/// Returns the path of the running cargo.
 fn cargo(workspace: &Workspace) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(&workspace.root).env(host::INSTALL, "1");
@@ -421,6 +456,29 @@ mod tests {
         for lane in LANES {
             let series = lane.kernel.split('-').next().expect("a series");
             assert!(workspace.series.iter().any(|known| known == series), "{} is not in Cargo.toml", lane.kernel);
+        }
+    }
+
+    /// The jobs of the workflow together are `make check`: each lane and check on the kernels belongs to exactly one of
+    /// them.
+    #[test]
+    fn the_workflow_leaves_nothing_out() {
+        let workspace = Workspace::find().expect("the workspace");
+        let workflow = std::fs::read_to_string(workspace.file(".github/workflows/check.yml")).expect("readable");
+        let words: Vec<&str> = workflow
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("lane: ["))
+            .flat_map(|list| list.trim_end_matches(']').split(", "))
+            .map(|word| word.trim_matches('"'))
+            .collect();
+        let lanes = LANES.iter().filter(|lane| !lane.extra).map(Lane::name);
+        let others = [INSTRUCTIONS, CLIENTS, DEBUG, RELIABILITY].map(str::to_owned);
+        for name in lanes.chain(others) {
+            let jobs = words.iter().filter(|word| name.contains(**word)).count();
+            assert_eq!(jobs, 1, "{name} is in {jobs} of the workflow's jobs: {words:?}");
+        }
+        for part in ["host", "packages", "kernels"] {
+            assert!(workflow.contains(&format!(".ci/run {part}")), "no job for {part}");
         }
     }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! `make demo`: from nothing to two processes exchanging verified data through /dev/knem on a stock Debian kernel.
+//! `make demo`: builds the packages, boots a stock Debian kernel, and exchanges verified data between two processes.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use knem_lab::vm::{Options, Outcome};
 use knem_lab::{namespace, run};
 use knem_packages::apt_repository;
 
-/// What is shown.
+/// Arguments of `cargo xtask demo`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Series such as 7.3, or full release [the kernel of Debian 13]
+    /// Boot this kernel: a series such as 7.3, or a full release [default: the kernel of Debian 13]
     #[arg(long, value_name = "KERNEL")]
     kernel: Option<String>,
 }
 
-/// What is exchanged: by KNEM and two of its peers, few copies of each size because the machine is emulated.
+/// The benchmark: KNEM and two of its peers, with few copies of each size because the machine is emulated.
 const BENCH: &str = "knem bench --methods knem-cached,vmread,shm --sizes 4K..64M --iterations 5 --rounds 1";
 /// Where the table of copies ends.
 const AFTER_COPIES: &str = "\nCost of a region";
 
-/// Builds, installs, boots, shows, and checks what was shown.
+/// Builds, installs, boots, runs the benchmark, and checks its output.
 pub fn run(arguments: &Arguments) -> Result<()> {
     namespace::enter()?;
     let lab = Lab::open()?;
@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             .iter()
             .map(|line| words(line))
             .collect();
-    // Each command announces itself: outputs alone would run together.
+    // Each command is printed before its output.
     let shown: Vec<Vec<String>> = commands
         .iter()
         .map(|command| {
@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The facts the demonstration is about, looked for in what was printed.
+/// Checks the output for the facts that the demonstration shows.
 fn verify(outcomes: &[Outcome], release: &str) -> Result<()> {
     let texts: Vec<String> =
         outcomes.iter().map(|outcome| String::from_utf8_lossy(&outcome.stdout).into_owned()).collect();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The command line: what `make` and the CI call.
+//! The command line, which `make` and the CI call.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use knem_lab::lab::Lab;
 use knem_lab::workspace::Workspace;
 use knem_lab::{host, namespace};
 use knem_packages::{self as packages, dist, object};
-use xtask::{arm64, budget, check, demo, uml, vm};
+use xtask::{address, arm64, budget, check, demo, release, uml, vm, words};
 
 /// Build, package and test KNEM.
 #[derive(Parser)]
@@ -23,15 +23,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install the packages on a stock Debian kernel, boot it and show two processes exchanging verified data.
+    /// Install the packages on a stock Debian kernel, boot it, and exchange verified data between two processes.
     Demo(demo::Arguments),
     /// Run every check: format, lints, tests, packages, and the driver on every supported kernel.
     Check(check::Scope),
     /// Count the instructions of the driver's calls on a stock kernel, and compare them with tests/budget/budget.txt.
     Budget(budget::Arguments),
-    /// Build the packages: .deb and .rpm, in dist/; and have lintian and rpmlint judge them.
+    /// List words and long lines that do not belong in the texts.
+    Words(words::Arguments),
+    /// Build the packages (.deb and .rpm) in dist/, and check them with lintian and rpmlint.
     Packages {
-        /// Leave the judges out. They take root.
+        /// Do not run lintian and rpmlint, which need root.
         #[arg(long)]
         no_lint: bool,
         /// Build everything a second time elsewhere, and compare byte by byte.
@@ -44,40 +46,47 @@ enum Task {
         #[arg(long, value_name = "KEY")]
         key: Option<String>,
     },
-    /// Make the release's tarball, which packages are built from without a network.
+    /// Build the release's tarball, from which packages are built without a network.
     Dist {
         /// Also build packages from it as a distribution does, and compare them with those of `cargo xtask packages`.
         #[arg(long)]
         compare: bool,
     },
-    /// Compile the driver's Rust part into the objects for kernels without Rust, and check that every kernel can take them.
+    /// Check the sources of a release, and build all of it up to the signing.
+    Release(release::Arguments),
+    /// Show the project's address, or set it everywhere.
+    Address(address::Arguments),
+    /// Compile the driver's Rust part into the objects for kernels without Rust, and check that every kernel can load
+    /// them.
     Object(object::Arguments),
     /// Build the module for Debian's arm64 kernels, and boot them in an emulator.
     Arm64(arm64::Arguments),
-    /// Stock Debian kernels in a virtual machine.
+    /// Run stock Debian kernels in a virtual machine.
     #[command(subcommand)]
     Vm(Vm),
-    /// The debug kernel: User Mode Linux from Debian's kernel source.
+    /// Run the debug kernel: User Mode Linux from Debian's kernel source.
     #[command(subcommand)]
     Uml(Uml),
 }
 
 #[derive(Subcommand)]
 enum Uml {
-    /// Run a command in it as root with the driver loaded, and exit with its status (125: the kernel or the driver had problems).
+    /// Run a command in it as root with the driver loaded, and exit with its status (125: the kernel or the driver had
+    /// problems).
     Run(uml::Arguments),
-    /// Show that each of its detectors finds a bug made for it.
+    /// Check that each of its detectors finds a deliberate bug.
     Detectors {
-        /// Only those with one of these words in their names.
+        /// Run only detectors with one of these words in their names.
         names: Vec<String>,
     },
 }
 
 #[derive(Subcommand)]
 enum Vm {
-    /// Boot a kernel, run a command in it as root, and exit with its status (125: the machine or its kernel had problems).
+    /// Boot a kernel, run a command in it as root, and exit with its status (125: the machine or its kernel had
+    /// problems).
     Run(vm::Arguments),
-    /// List the kernels the archive offers and what each series stands for today.
+    /// List the kernels in the archive, and the current kernel of each series.
     Kernels,
 }
 
@@ -90,9 +99,12 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => (demo::run(&arguments).map(|()| 0), 1),
         Task::Budget(arguments) => (budget::run(&arguments).map(|()| 0), 1),
         Task::Check(scope) => (check::run(&scope).map(|()| 0), 1),
+        Task::Words(arguments) => (words::run(&arguments).map(|()| 0), 1),
         Task::Packages { no_lint, reproducible } => (show_packages(!no_lint, reproducible).map(|()| 0), 1),
         Task::Repo { key } => (make_repositories(key.as_deref()).map(|()| 0), 1),
         Task::Dist { compare } => (make_tarball(compare).map(|()| 0), 1),
+        Task::Release(arguments) => (release::run(&arguments).map(|()| 0), 1),
+        Task::Address(arguments) => (address::run(&arguments).map(|()| 0), 1),
         Task::Object(arguments) => (object::run(&arguments).map(|()| 0), 1),
         Task::Arm64(arguments) => (arm64::run(&arguments).map(|()| 0), 1),
         Task::Vm(Vm::Kernels) => (show_kernels().map(|()| 0), 1),
@@ -103,7 +115,7 @@ fn main() -> ExitCode {
     match result {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            // The whole chain, and no backtrace: what went wrong is outside of this program.
+            // The whole chain without a backtrace: the cause is outside of this program.
             eprintln!("error: {error}");
             for cause in error.chain().skip(1) {
                 eprintln!("  because: {cause}");
@@ -137,7 +149,7 @@ fn show_packages(lint: bool, twice: bool) -> Result<()> {
 
 fn make_repositories(key: Option<&str>) -> Result<()> {
     let workspace = Workspace::find()?;
-    // Before everything is built: it may not be there.
+    // Before the build: it may not exist.
     let key = key.map(packages::Key::find).transpose()?;
     let _lock = packages::lock(&workspace)?;
     let built = packages::build(&workspace)?;
@@ -179,6 +191,6 @@ fn show_kernels() -> Result<()> {
         let notes: Vec<&str> = notes.iter().filter(|note| note.0).map(|note| note.1).collect();
         println!("{:<6} {:<32} {:<18} {}", kernel.series, kernel.release, kernel.suite, notes.join(", "));
     }
-    // Say it if the archive has lost a series: the list alone does not show what is not in it.
+    // Report series that the archive no longer has, which the list does not show.
     lab.supported().map(|_| ())
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The test programs that run in machines of ours: built here, and brought in below `/usr/local/bin`.
+//! The test programs for the machines: built here, and copied to `/usr/local/bin`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,12 +12,12 @@ use knem_lab::vm::Add;
 use knem_lab::workspace::Workspace;
 use knem_lab::{host, run};
 
-/// Programs in Rust: the interface against any device, the driver's life, random sequences against a model, one member of
-/// the group against another, instructions of calls, and failing memory and storms.
+/// Programs in Rust: the interface against any device, the driver's life, random sequences against a model, one member
+/// of the group against another, instructions of calls, and failing memory and storms.
 const RUST: &[&str] =
     &["knem-conformance", "knem-vm-tests", "knem-model", "knem-limits", "knem-budget", "knem-reliability"];
 
-/// The command, for machines that cannot have the package with it.
+/// The command, for machines in which its package cannot be installed.
 const COMMAND: &str = "knem";
 
 /// Programs in C: the name, its sources, and whether it is built for 32 bits.
@@ -70,13 +70,13 @@ fn mentions(word: &str, name: &str) -> bool {
     word.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).any(|part| part == name)
 }
 
-/// Where programs in C and what they need are made.
+/// Directory in which C programs are built.
 fn place(workspace: &Workspace) -> PathBuf {
     workspace.target().join("programs")
 }
 
-/// Installs header and pkg-config's file as the package does, below a directory of its own. Returns the compiler's flags that
-/// pkg-config tells for it.
+/// Installs the header and pkg-config's file as the package does, in a separate directory. Returns the compiler flags
+/// that pkg-config prints for it.
 fn stage(workspace: &Workspace) -> Result<Vec<String>> {
     let prefix = place(workspace).join("usr");
     let (include, pkgconfig) = (prefix.join("include"), prefix.join("share/pkgconfig"));

@@ -18,42 +18,42 @@ use knem_packages::apt_repository;
 
 pub mod detectors;
 
-/// The series whose source is used unless another is asked for.
+/// Default series of the source.
 pub const DEFAULT_KERNEL: &str = "7.2";
 
-/// What `run` is told on the command line.
+/// Command line of `run`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// With KASAN, lockdep, kmemleak and the other detectors.
+    /// Use the kernel with KASAN, lockdep, kmemleak and the other detectors.
     #[arg(long)]
     pub debug: bool,
-    /// Series whose source the kernel is built from.
+    /// Build the kernel from the source of this series.
     #[arg(long, value_name = "KERNEL", default_value = DEFAULT_KERNEL)]
     pub kernel: String,
     /// Do not load the driver.
     #[arg(long)]
     pub bare: bool,
-    /// Bring in a file or directory; it goes below /root if no absolute destination is given.
+    /// Copy a file or directory to the machine, to /root unless an absolute destination is given.
     #[arg(long = "add", value_name = "PATH[:DEST]")]
     pub adds: Vec<Add>,
-    /// Build a test's kernel module, such as tests/dma, for the kernel, and bring it in below /usr/local/lib/knem.
+    /// Build a test's kernel module, such as tests/dma, and copy it to /usr/local/lib/knem.
     #[arg(long = "kmodule", value_name = "DIRECTORY")]
     pub kmodules: Vec<String>,
-    /// Processors.
+    /// Number of CPUs.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
     pub cpus: u32,
-    /// Memory.
+    /// Memory in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 2560, value_parser = clap::value_parser!(u32).range(256..=2600))]
     pub mem: u32,
-    /// Seconds until the kernel is given up, its boot included.
+    /// Time limit in seconds, including the boot.
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     pub timeout: u64,
-    /// The command and its arguments.
+    /// Command and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
 
-/// A kernel, the driver built for it and a userland: what can be run any number of times.
+/// A kernel, the driver built for it and a userland, which can be run repeatedly.
 #[derive(Debug)]
 pub struct Bench {
     /// The kernel.
@@ -65,7 +65,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Makes what is not in the cache.
+    /// Builds the parts that are not in the cache.
     pub fn prepare(lab: &Lab, series: &str, flavour: Flavour) -> Result<Self> {
         let kernel = UmlKernel::of(lab, lab.kernel(Some(series))?, flavour)?;
         let root = lab.userlands().with_tools(&apt_repository(&lab.workspace)?)?;
@@ -73,14 +73,14 @@ impl Bench {
         Ok(Self { kernel, root, driver, logs: lab.workspace.target().join("uml"), cache: lab.cache.clone() })
     }
 
-    /// Runs commands in a fresh kernel.
+    /// Boots the kernel and runs commands.
     pub fn run(&self, commands: &[Vec<String>], options: &Options, scan: bool) -> Result<Report> {
         let setup = Setup { kernel: &self.kernel, root: &self.root, driver: &self.driver, scan };
         run_commands(&setup, commands, options, &self.logs, &self.cache)
     }
 }
 
-/// Runs the command; its exit status.
+/// Runs the command; returns its exit status.
 pub fn run(arguments: Arguments) -> Result<u8> {
     let Arguments { debug, kernel, bare, adds: added, kmodules, cpus, mem: memory, timeout, command } = arguments;
     namespace::enter()?;

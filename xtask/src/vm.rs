@@ -13,39 +13,40 @@ use knem_lab::vm::{Add, Options};
 use knem_lab::{kmodules, namespace};
 use knem_packages::apt_repository;
 
-/// What `run` is told on the command line.
+/// Command line of `run`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Series such as 6.12, flavour of one such as 6.12-rt, or full release [the kernel of Debian 13]
+    /// Boot this kernel: a series such as 6.12, a flavour such as 6.12-rt, or a full release [default: the kernel of
+    /// Debian 13]
     #[arg(long, value_name = "KERNEL")]
     pub kernel: Option<String>,
-    /// Force how the driver's Rust part is built [as on a machine that is prepared for the `kernel` crate, where the kernel has it]
+    /// Force how the driver's Rust part is built [default: on the `kernel` crate if the kernel has it]
     #[arg(long, value_name = "WAY", conflicts_with = "bare")]
     pub rust: Option<Way>,
-    /// Leave our packages out.
+    /// Do not install the packages.
     #[arg(long)]
     pub bare: bool,
-    /// Bring in a file or directory; it goes below /root if no absolute destination is given.
+    /// Copy a file or directory to the machine, to /root unless an absolute destination is given.
     #[arg(long = "add", value_name = "PATH[:DEST]")]
     pub adds: Vec<Add>,
-    /// Build a test's kernel module, such as tests/dma, for the kernel, and bring it in below /usr/local/lib/knem.
+    /// Build a test's kernel module, such as tests/dma, and copy it to /usr/local/lib/knem.
     #[arg(long = "kmodule", value_name = "DIRECTORY")]
     pub kmodules: Vec<String>,
-    /// Processors.
+    /// Number of CPUs.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub cpus: u32,
-    /// Memory.
+    /// Memory in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(256..))]
     pub mem: u32,
-    /// Seconds until the machine is given up, its boot included.
+    /// Time limit in seconds, including the boot.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub timeout: u64,
-    /// The command and its arguments.
+    /// Command and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
 
-/// Runs the command; its exit status.
+/// Runs the command; returns its exit status.
 pub fn run(arguments: Arguments) -> Result<u8> {
     let Arguments { kernel, rust, bare, mut adds, kmodules: modules, cpus, mem: memory, timeout, command } = arguments;
     namespace::enter()?;

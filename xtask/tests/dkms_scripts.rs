@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
-//! What the module's scripts (dkms/) decide on machines that are not here: other distributions, kernels built by clang, metadata of
-//! another rustc, file systems on which nothing may be executed. Kernels are configurations, programs stand-ins; nothing is compiled.
+//! Decisions of the module's scripts (dkms/) on other machines: other distributions, kernels built by clang, metadata
+//! of another rustc, file systems mounted noexec. Kernels are configurations, programs are stand-ins; nothing is
+//! compiled.
 
 use std::fs;
 use std::os::unix::fs::{symlink, PermissionsExt};
@@ -147,7 +148,8 @@ fn what_is_missing_has_the_distributions_names() {
     }
 }
 
-/// A distribution that does not name itself is known by its programs; one that does is not mistaken for another, whose program it has too.
+/// A distribution that does not name itself is known by its programs; one that does is not mistaken for another, whose
+/// program it has too.
 #[test]
 fn a_distribution_is_known_by_its_name_first() {
     let unknown = Machine::new("ID=openEuler\n", "");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Recipes of other package managers, below deploy/: of this version, of the right syntax, and in step with what is installed.
+//! Recipes of other package managers, below deploy/: of this version, of the right syntax, and in step with what is
+//! installed.
 
 use std::collections::BTreeSet;
 use std::fs;

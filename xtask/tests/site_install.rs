@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! `make install` into a shared directory, and `make local-install` on a machine, both below DESTDIR: what comes, what stays when it
-//! is done again, what is left alone, and that nothing remains. The command and the modules are stand-ins; nothing is compiled.
+//! `make install` to a shared directory, and `make local-install` on a machine, both in DESTDIR: installed, updated,
+//! kept and removed files. The command and the modules are stand-ins; nothing is compiled.
 
 use std::collections::BTreeMap;
 use std::env;

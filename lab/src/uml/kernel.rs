@@ -15,7 +15,7 @@ use crate::namespace::{directory, Mount};
 use crate::run;
 use crate::userland::Stack;
 
-/// Part of the keys: to be raised when the way a kernel is built changes and its inputs do not tell.
+/// Part of the cache keys. Raise it when the build of a kernel changes in a way that its inputs do not show.
 const RECIPE: &str = "1";
 
 /// Where the kernel's tree is in the workshop. Kbuild writes it into what it generates, so it never changes.
@@ -24,7 +24,7 @@ pub(super) const TREE: &str = "/usr/src/linux-uml";
 /// What every call of the kernel's makefiles is given. SUBARCH is x86, not x86_64.
 pub(super) const MAKE: &[&str] = &["-s", "ARCH=um", "SUBARCH=x86", "LLVM=-19"];
 
-/// Parts of the source that no configuration of ours compiles, as patterns of tar. Kconfig reads its files everywhere.
+/// Parts of the source that no configuration here compiles, as patterns of tar. Kconfig reads its files everywhere.
 const LEFT_OUT: &[&str] = &[
     "*/Documentation/*/*",
     "*/arch/[!ux]*/*.[chS]",
@@ -39,7 +39,7 @@ const LEFT_OUT: &[&str] = &[
     "*/tools/testing/*",
 ];
 
-/// What modules are built with: the rest of the tree goes when the kernel is linked.
+/// Files for building modules: the rest of the tree is removed when the kernel is linked.
 const KEPT: &[&str] = &[
     ".config",
     "Kbuild",
@@ -58,7 +58,7 @@ const KEPT: &[&str] = &[
 /// Which checks are compiled in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavour {
-    /// None: nearly as fast as the machine.
+    /// None: nearly as fast as the host.
     Plain,
     /// All that work together.
     Debug,
@@ -156,7 +156,7 @@ fn configuration(ours: &Path, flavour: Flavour) -> Result<String> {
     Ok(text)
 }
 
-/// Our changes of the kernel's source, in order: names below tests/uml, and what they hold.
+/// Patches of the kernel's source, in order: paths in tests/uml, and their contents.
 fn patches(ours: &Path, flavour: Flavour) -> Result<Vec<(String, String)>> {
     let mut patches = Vec::new();
     for directory in flavour.patches() {
@@ -195,7 +195,7 @@ fn build(lab: &Lab, toolchain: &Stack, source: &Path, patches: &[(String, String
     workshop.bind(source, TREE)?;
     for (name, text) in patches {
         fs::write(source.join("wanted.patch"), text)?;
-        // Without fuzz: where the source has changed, a patch may no longer mean what it did.
+        // Without fuzz: if the source has changed, a patch may have another meaning.
         let mut command = workshop.command("patch");
         command.args(["--strip=1", "--fuzz=0", "--forward", "--silent", "--directory", TREE]);
         run::quiet(command.arg(format!("--input={TREE}/wanted.patch")))
@@ -218,7 +218,7 @@ pub(super) fn make(workshop: &Workshop) -> Command {
     command
 }
 
-/// Kconfig leaves out in silence what does not go together: a detector thought to be there would find nothing.
+/// Checks that Kconfig has not silently dropped an option: a missing detector would find nothing.
 fn demand_configuration(wanted: &str, got: &str) -> Result<()> {
     let missing: Vec<&str> = wanted
         .lines()

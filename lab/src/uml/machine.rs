@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! One run of User Mode Linux: commands go in, their outputs and exit statuses come out, and the kernel's log is judged exactly as that of
-//! a virtual machine is.
+//! One run of User Mode Linux: it runs commands, returns their outputs and exit statuses, and checks the kernel's log
+//! like that of a virtual machine.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -37,11 +37,12 @@ const JOB: &str = "knem-uml";
 /// Files of the machine's memory have to be executable; here they are.
 const MEMORY: &str = "/dev/shm";
 
-/// The last words of a kernel that ends as it should. The status of the process says less: with several processors its threads may still
-/// be about while the program ends, which sometimes ends in an abort, long after the kernel has ended.
+/// The last message of a kernel that shuts down properly. The status of the process is less reliable: with several CPUs
+/// its threads may still run while the program exits, which sometimes ends in an abort, long after the kernel has
+/// ended.
 const SWITCHED_OFF: &str = "reboot: Power down";
 
-/// How long the kernel may take to switch itself off.
+/// Time limit for the kernel to power off.
 const POWER_OFF: Duration = Duration::from_secs(30);
 
 /// What is run, beside the commands.
@@ -105,8 +106,9 @@ pub fn run_commands(
     Ok(Report { outcomes: heard.outcomes()?, trouble, log })
 }
 
-/// Its three descriptors: a command's errors, a command's output, the kernel's log. They are sockets, of which it also reads what never
-/// comes: a file, and /dev/null too, cannot be waited for, and UML's complaint of that is a fault itself (it allocates under a lock).
+/// Its three descriptors: a command's errors, a command's output, the kernel's log. They are sockets, of which it also
+/// reads what never comes: a file, and /dev/null too, cannot be waited for, and UML's complaint of that is a fault
+/// itself (it allocates under a lock).
 struct Lines {
     errors: UnixStream,
     output: UnixStream,
@@ -174,11 +176,11 @@ impl Home {
 
     /// Starts the kernel.
     fn start(&self, kernel: &UmlKernel, options: &Options, lines: Lines) -> Result<Child> {
-        // Should we die, however suddenly, the host's kernel kills it.
+        // If this process dies, the host's kernel kills it.
         let mut command = host::command("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(kernel.program());
         command.arg(format!("mem={}M", options.memory)).arg(format!("ncpus={}", options.cpus));
-        // The way user programs are held that works with several processors.
+        // The mode of running user programs that works with several CPUs.
         command.arg("seccomp=on");
         command.args(["root=/dev/root", "rootfstype=hostfs", "rw"]);
         command.arg(format!("hostfs={}", self.root.display())).arg(format!("init=/{JOB}/init"));
@@ -187,8 +189,8 @@ impl Home {
         // All of the log goes out, and a kernel in trouble stops at once.
         command.args(["ignore_loglevel", "printk.devkmsg=on", "log_buf_len=4M", "panic=-1"]);
         if kernel.flavour == Flavour::Debug {
-            // Besides what it checks itself: without any of these flags a processor keeps lists of free objects that go on naming
-            // those it has given out, and kmemleak takes that for a reference.
+            // Besides what it checks itself: without any of these flags a processor keeps lists of free objects that go
+            // on naming those it has given out, and kmemleak takes that for a reference.
             command.arg("slab_debug=F");
         }
         command.env_clear();
@@ -207,7 +209,7 @@ impl Lines {
             let (mark, sender) = (mark.to_owned(), sender.clone());
             let to = if echo { to } else { Echo::No };
             thread::spawn(move || {
-                // A receiver that is gone wants nothing more.
+                // The receiver may be gone.
                 let _ = follow(stream, &mark, to, |bytes| {
                     let _ = sender.send(Event::Ended(port, bytes));
                 });

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! The debug kernel: User Mode Linux from Debian's own kernel source, with the detectors that stock kernels are built without.
+//! The debug kernel: User Mode Linux from Debian's own kernel source, with the detectors that stock kernels are built
+//! without.
 //!
-//! It is a process of this machine, so nothing is emulated and nothing needs KVM. What it cannot show is told in
-//! `docs/development.md`.
+//! It is a process of this machine, so nothing is emulated and KVM is not needed. `docs/development.md` lists its
+//! limits.
 
 pub mod kernel;
 pub mod machine;

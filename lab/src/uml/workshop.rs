@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! A throw-away Debian tree with compilers. Unlike a [`Chroot`](crate::chroot::Chroot) it has no apt, and so it does not keep other
-//! runs from installing packages during a build of many minutes.
+//! A throw-away Debian tree with compilers. Unlike a [`Chroot`](crate::chroot::Chroot) it has no apt, and so it does
+//! not keep other runs from installing packages during a build of many minutes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

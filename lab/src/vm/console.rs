@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The kernel's own words: which of them mean that something is wrong, whatever the command under test said.
+//! Problems in the kernel's log, independent of the result of the command under test.
 
 /// Marks at the start of a message, after its time.
 const AT_START: &[&str] = &[
@@ -54,12 +54,12 @@ const ANYWHERE: &[&str] = &[
     "usercopy: Kernel memory",
 ];
 
-/// What looks bad and is known to mean nothing, each with its reason.
+/// Harmless messages that match the marks, each with its reason.
 const HARMLESS: &[&str] = &[
     // The checks' own start-up messages.
     "kmemleak: Kernel memory leak detector initialized",
     "kmemleak: Automatic memory scanning thread started",
-    // A scan's summary: whoever asks for a scan reads its reports and judges them.
+    // A scan's summary: the test that starts a scan reads and judges its reports.
     "(see /sys/kernel/debug/kmemleak)",
     "KFENCE: initialized",
     "kfence: initialized",

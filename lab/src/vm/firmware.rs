@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! Firmware with Secure Boot on, and what it boots: the chain of a machine as it is sold and has Debian on it.
+//! Firmware with Secure Boot enabled, and the boot chain of a sold machine with Debian.
 //!
-//! OVMF with Microsoft's certificates starts Debian's shim, which starts Debian's GRUB, which starts Debian's kernel: each verifies
-//! the signature of the next, and all are the archive's own files. What an administrator adds to that, his own certificate, is
-//! put where enrolling puts it.
+//! OVMF with Microsoft's certificates starts Debian's shim, which starts Debian's GRUB, which starts Debian's kernel:
+//! each verifies the signature of the next, and all are files of the archive. An administrator's own certificate is
+//! added where enrolling stores it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ use crate::namespace::directory;
 use crate::run;
 use crate::userland::Userlands;
 
-/// What has the firmware and the boot loaders, and writes the firmware's variables and a FAT file system without mounting it.
+/// What has the firmware and the boot loaders, and writes the firmware's variables and a FAT file system without
+/// mounting it.
 const TOOLS: &[&str] = &["grub-efi-amd64-signed", "mtools", "openssl", "ovmf", "python3-virt-firmware", "shim-signed"];
 
 /// The firmware that keeps its variables to itself.
@@ -28,7 +29,7 @@ const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd";
 /// Where we work in the tree.
 const PLACE: &str = "root/firmware";
 
-/// Who is told in the variables to have put a certificate there: any will do.
+/// Owner of the certificates in the variables: any GUID.
 const OWNER: &str = "605dab50-e046-4300-abb6-3dd810dd8b23";
 
 /// What the machine trusts beyond Microsoft's and Debian's certificates.
@@ -52,7 +53,8 @@ pub struct Firmware {
 }
 
 impl Firmware {
-    /// Firmware with Secure Boot on that boots `image`, whose kernel has to be signed by Debian; in the directory `place`.
+    /// Firmware with Secure Boot on that boots `image`, whose kernel has to be signed by Debian; in the directory
+    /// `place`.
     ///
     /// # Errors
     /// When the tools cannot be installed, or a certificate is none.

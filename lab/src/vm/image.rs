@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! A userland as something that boots: kernel, initramfs and an ext4 disk image, made without mounting anything.
+//! A bootable image of a userland: kernel, initramfs and an ext4 disk image, built without mounting it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ use crate::namespace::{directory, Mount, Upper};
 use crate::run;
 use crate::userland::Stack;
 
-/// Part of the key: to be raised when the way an image is made changes.
+/// Part of the key. Raise it when the build of an image changes.
 const RECIPE: &str = "3";
 
-/// What building the module took and nothing in the machine needs: left out, it makes the image four times smaller. DKMS has built the
-/// module before the image is made. Names may end with a star.
+/// What building the module took and nothing in the machine needs: left out, it makes the image four times smaller.
+/// DKMS has built the module before the image is made. Names may end with a star.
 const LEFT_OUT: &[&str] = &[
     "usr/lib/llvm-*",
     "usr/lib/rustlib",
@@ -32,7 +32,8 @@ const LEFT_OUT: &[&str] = &[
     "usr/src/rustc-*",
 ];
 
-/// What a machine that is booted once does without, beyond that: the rest of what builds modules, and what can be had again.
+/// Omitted as well for a machine that is booted once: the rest of the build tools, and files that can be generated
+/// again.
 const LEFT_OUT_ONCE: &[&str] = &[
     "usr/include",
     "usr/lib/gcc*",
@@ -43,13 +44,13 @@ const LEFT_OUT_ONCE: &[&str] = &[
     "var/cache/knem/rust-metadata",
 ];
 
-/// Room beyond the userland's own size.
+/// Free space beyond the userland's own size.
 const SPARE: u64 = 2 << 30;
 
-/// How many images are kept: each takes some gigabytes. What they are made from is kept with the same measure.
+/// Number of images that are kept, each of some gigabytes; the same number of their layers is kept.
 const KEPT: usize = 8;
 
-/// What qemu is given.
+/// The files for qemu.
 #[derive(Debug, Clone)]
 pub struct Image {
     /// The kernel's release.
@@ -80,7 +81,8 @@ impl Image {
         Ok(Self::at(kernel, &entry))
     }
 
-    /// An image of these layers (topmost first) in the directory `place`, for the caller alone. The layers stay as they are.
+    /// An image of these layers (topmost first) in the directory `place`, for the caller alone. The layers stay as they
+    /// are.
     ///
     /// # Errors
     /// When the tree has no such kernel, or the disk is full.
@@ -115,7 +117,7 @@ impl Image {
     }
 }
 
-/// What an image leaves out.
+/// Files that an image omits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Without {
     /// What builds modules.
@@ -126,8 +128,8 @@ pub enum Without {
     Nothing,
 }
 
-/// Hides what the image does without, in the tree as it is seen here: the layers stay as they are. It is seen again when the
-/// result goes.
+/// Hides what the image does without, in the tree as it is seen here: the layers stay as they are. It is seen again
+/// when the result goes.
 fn leave_out(tree: &Path, patterns: &[&str], empty: &Path) -> Result<Vec<Mount>> {
     let mut hidden = Vec::new();
     for pattern in patterns {

@@ -14,7 +14,8 @@ use crate::host;
 /// Modules that the root disk and the ports to the host need, where they are not built in.
 const NEEDED: &[&str] = &["virtio_pci", "virtio_blk", "ext4", "virtio_console"];
 
-/// Loaded too where they exist: older file systems ask for a checksum by name, which no dependency tells.
+/// Loaded as well where they exist: older file systems request a checksum by name, which is not a dependency of the
+/// module.
 const HELPFUL: &[&str] = &["crc32c_generic", "crc32c_cryptoapi"];
 
 const INIT: &str = include_str!("guest/initramfs.sh");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! One boot of the test machine: commands go in, their outputs and exit statuses come out, and the kernel's log is judged.
+//! One boot of the test machine: it runs commands, returns their outputs and exit statuses, and checks the kernel's
+//! log.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -26,16 +27,17 @@ use crate::run;
 
 const INIT: &str = include_str!("guest/init.sh");
 
-/// What the programs of all guests have in common.
+/// Common functions of the guests' programs.
 pub const COMMON: &str = include_str!("guest/common.sh");
 
-/// Exit status when a machine, its kernel or the driver failed, as opposed to the command run in it; also for a status that is none.
+/// Exit status when a machine, its kernel or the driver failed, as opposed to the command run in it; also for a status
+/// that is none.
 pub const TROUBLE: u8 = 125;
 
-/// The machine's size and patience.
+/// The machine's size, time limit and settings.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Processors.
+    /// Number of CPUs.
     pub cpus: u32,
     /// Memory in MiB.
     pub memory: u32,
@@ -49,8 +51,8 @@ pub struct Options {
     pub echo: bool,
     /// Firmware that boots it, as a real machine's does; without it qemu starts the kernel itself.
     pub firmware: Option<Firmware>,
-    /// Whether systemd brings the machine up, as far as multi-user.target, instead of the few steps that a driver may meet: a
-    /// minute instead of ten seconds.
+    /// Whether systemd brings the machine up, as far as multi-user.target, instead of the few steps that a driver may
+    /// meet: a minute instead of ten seconds.
     pub systemd: bool,
     /// Whether its time stamp counter counts instructions. It has one CPU then.
     pub counting: bool,
@@ -83,7 +85,7 @@ pub struct Outcome {
     pub stderr: Vec<u8>,
 }
 
-/// What came of a boot in which every command could be run.
+/// The result of a boot in which every command could be run.
 #[derive(Debug)]
 pub struct Report {
     /// One for each command.
@@ -126,7 +128,7 @@ impl Report {
     }
 }
 
-/// What the readers tell the one who waits.
+/// Messages of the readers to the waiting thread.
 pub(crate) enum Event {
     Control(String),
     Ended(Port, Vec<u8>),
@@ -190,7 +192,7 @@ pub fn run_commands(
         };
         bail!("{why} (full log: {})\n{shown}", log.display());
     }
-    // The same problem is on the console and in the log: the log tells it whole.
+    // The same problem is on the console and in the log; the log has all of it.
     let kernel_log = String::from_utf8_lossy(&heard.log);
     let mut trouble = std::mem::take(&mut heard.findings);
     trouble.extend(console::problems(&kernel_log));
@@ -208,7 +210,7 @@ impl Drop for Running {
     }
 }
 
-/// What the machine said.
+/// The machine's output.
 #[derive(Default)]
 pub(crate) struct Heard {
     statuses: Vec<i32>,
@@ -218,7 +220,7 @@ pub(crate) struct Heard {
     log_complete: bool,
     ended: bool,
     pub(crate) findings: Vec<String>,
-    /// Why it did not come to its end.
+    /// Reason why it did not complete.
     pub(crate) broken: Option<String>,
 }
 
@@ -261,7 +263,7 @@ impl Heard {
     }
 }
 
-/// Listens until everything is said, the machine is gone or the time is up.
+/// Reads until all output is complete, the machine has ended, or the time limit is reached.
 pub(crate) fn hear(
     machine: &mut Child,
     events: &Receiver<Event>,
@@ -290,7 +292,7 @@ pub(crate) fn hear(
                 break;
             }
         }
-        // What it said before it went is still to be heard.
+        // Read the rest of its output.
         gone = gone || machine.try_wait()?.is_some();
         if start.elapsed() > timeout {
             heard.broken = Some(format!(
@@ -330,7 +332,7 @@ impl Ports {
             let to = if echo { to } else { Echo::No };
             thread::spawn(move || {
                 if let Ok((stream, _)) = listener.accept() {
-                    // A receiver that is gone wants nothing more.
+                    // The receiver may be gone.
                     let _ = follow(stream, &mark, to, |bytes| {
                         let _ = sender.send(Event::Ended(port, bytes));
                     });
@@ -427,7 +429,7 @@ pub(crate) fn script(command: &[String]) -> Vec<u8> {
     script
 }
 
-/// Bytes that no command prints by chance.
+/// A mark that no command prints by chance.
 pub(crate) fn new_mark() -> Result<String> {
     use std::io::Read;
     let mut bytes = [0; 16];

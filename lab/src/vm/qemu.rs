@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The qemu process: how it is called, how fast it can be, and that it never outlives us.
+//! The qemu process: its arguments, its accelerator, and its end with this process.
 
 use std::fs;
 use std::path::Path;
@@ -15,22 +15,22 @@ use crate::cache::Cache;
 use crate::host;
 use crate::run;
 
-/// How long a kernel under KVM may take to say that it runs: it needs two seconds where KVM works.
+/// Time limit for a kernel under KVM to report that it runs: it needs two seconds if KVM works.
 const PROBE: Duration = Duration::from_secs(20);
 
 /// What executes the machine's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accelerator {
-    /// The processor itself.
+    /// KVM.
     Kvm,
-    /// Software.
+    /// Emulation (TCG).
     Emulation,
-    /// Software whose time is the number of instructions executed, on one CPU: the time stamp counter counts them.
+    /// Emulation with one CPU whose time stamp counter counts executed instructions.
     Counting,
 }
 
 impl Accelerator {
-    /// The best that works here. Whether KVM does is found out by booting, never by its device being there.
+    /// Returns the fastest that works here. KVM is tried by booting: the existence of its device does not suffice.
     pub fn best(image: &Image, cache: &Cache) -> Result<Self> {
         if fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
             return Ok(Self::Emulation);
@@ -72,10 +72,10 @@ impl Accelerator {
     }
 }
 
-/// What the kernel is told. One in trouble stops at once, and qemu with it. Level 5 shows warnings. udev would load virtualisation into
-/// an emulated machine for nothing, in two seconds. (Hiding it from the processor's features instead breaks programs under some
-/// versions of qemu.) Before Linux 6.5 secret memory is there only on request. On a busy host the emulated timer is late, and a kernel that
-/// checks it at boot stops with "IO-APIC + timer doesn't work".
+/// Kernel command line. A panic ends qemu. Log level 5 shows warnings. KVM is blacklisted, since udev would load it for
+/// two seconds in vain (hiding it from the CPU's features instead breaks programs with some versions of qemu). Before
+/// Linux 6.5 secret memory must be enabled. On a busy host the emulated timer is late, and a kernel that checks it at
+/// boot stops with "IO-APIC + timer doesn't work".
 pub(crate) const KERNEL_ARGUMENTS: &str =
     "console=ttyS0 panic=-1 oops=panic loglevel=5 log_buf_len=4M module_blacklist=kvm_amd,kvm_intel secretmem.enable=1 no_timer_check";
 
@@ -88,7 +88,8 @@ pub fn command(accelerator: Accelerator, image: &Image, console: &Path, kernel_a
     command
 }
 
-/// The same for a machine whose firmware decides what it boots, from a disk of its own. What the firmware writes goes to `variables`.
+/// The same for a machine whose firmware decides what it boots, from a disk of its own. What the firmware writes goes
+/// to `variables`.
 pub fn command_with_firmware(
     accelerator: Accelerator,
     firmware: &Firmware,
@@ -111,11 +112,11 @@ pub fn command_with_firmware(
 
 /// What both have in common.
 fn plain(accelerator: Accelerator, machine: &str, console: &Path) -> Command {
-    // setpriv: should we die, however suddenly, the kernel kills qemu.
+    // setpriv: if this process dies, the kernel kills qemu.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
     command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
-    // No hardware that only costs time: udev loads a driver for each.
+    // No unneeded hardware: udev would load a driver for each device.
     command.arg("-machine").arg(format!("q35,sata=off,smbus=off,i8042=off,vmport=off{machine}"));
     command.args(accelerator.arguments());
     command.arg("-chardev");

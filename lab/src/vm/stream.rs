@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! One output of the test machine: bytes are passed on as they come, until a mark says that a command has ended.
+//! One output of the test machine: bytes are passed on as they arrive, until a mark ends a command's output.
 
 use std::io::{Read, Write};
 
@@ -92,7 +92,7 @@ pub fn follow(mut source: impl Read, mark: &str, echo: Echo, mut ended: impl FnM
     let mut splitter = Splitter::new(mark);
     let mut current = Vec::new();
     let mut buffer = vec![0; 64 * 1024];
-    // The reader of our output may go away (`| head`): the machine is still to be heard to its end.
+    // The reader of our output may close it (`| head`): the machine's output must be read to its end.
     let mut echo = echo;
     loop {
         let count = match source.read(&mut buffer) {

@@ -1,40 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A claimed channel of a DMA engine.
+//! A claimed DMA channel.
 
 use crate::glue::dma::flight::{landed, Flight};
 use crate::glue::{ffi, params};
 use crate::logic::dma::{self, Candidate, Limits, Nature};
-use crate::logic::plan::Step;
+use crate::logic::steps::Step;
 use core::ptr::NonNull;
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 use kernel::sync::{Arc, Mutex};
 
-/// Whether a channel was given back since one was last claimed.
+/// Whether a channel was released since one was last claimed.
 pub(super) static FREE: Atomic<bool> = Atomic::new(false);
 
-/// As many transfers in a row may fail before a channel is given back.
+/// Number of consecutive failures after which a channel is released.
 const STRIKES: i32 = 3;
 
-/// A channel that nobody else uses. Given back when this is dropped, which may sleep.
+/// A channel that the driver has claimed for itself. Dropping it releases the channel, which may sleep.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Channel {
-    /// C's part, ours until it is released.
+    /// C's structure, valid until it is released.
     raw: NonNull<ffi::DmaChannel>,
     limits: ffi::DmaLimits,
-    /// Taken by who hands over a descriptor. True once the channel is given up: it gets no more.
+    /// Held while a descriptor is submitted. True once the channel is given up: nothing more is submitted to it.
     #[pin]
     given_up: Mutex<bool>,
-    /// Transfers that use it.
+    /// Number of transfers that use it.
     load: Atomic<i32>,
-    /// Failures since the last success.
+    /// Number of failures since the last success.
     strikes: Atomic<i32>,
 }
 
-// SAFETY: C's part may be used by any task.
+// SAFETY: C's structure belongs to no task, so that any task may use and release it.
 unsafe impl Send for Channel {}
-// SAFETY: C's part synchronises itself, but for handing over, which the mutex serialises.
+// SAFETY: C's functions are synchronised, except for submission, which the mutex `given_up` serialises.
 unsafe impl Sync for Channel {}
 
 impl Channel {
@@ -42,7 +42,7 @@ impl Channel {
     pub(super) fn claim(node: c_int, nearer_than: u32) -> Option<Arc<Self>> {
         let raw = NonNull::new(ffi::knem_dma_claim(node, nearer_than))?;
         let mut limits = ffi::DmaLimits::default();
-        // SAFETY: Just claimed.
+        // SAFETY: The channel was claimed just now and is not released yet, so that the pointer is valid.
         unsafe { ffi::knem_dma_get_limits(raw.as_ptr(), &raw mut limits) };
         let channel = Arc::pin_init(
             pin_init!(Self {
@@ -56,31 +56,31 @@ impl Channel {
         );
         channel
             .inspect_err(|_| {
-                // SAFETY: Claimed above; it has no copies.
+                // SAFETY: The channel was claimed above and has no copies, since nothing else refers to it yet.
                 unsafe { ffi::knem_dma_release(raw.as_ptr()) }
             })
             .ok()
     }
 
-    /// What it takes, by the present parameters.
+    /// Returns what can be submitted, by the present parameters.
     pub(super) fn limits(&self) -> Limits {
         let ffi::DmaLimits { mapping, segment, shift, line, .. } = self.limits;
         Limits::new(params::dma_min(), &Nature { mapping, segment, shift, line })
     }
 
-    /// How it looks to a transfer for memory of `node`.
+    /// Returns its rank for a transfer to memory of `node`.
     pub(super) fn candidate(&self, node: c_int) -> Candidate {
         let distance = ffi::knem_dma_distance(self.limits.node, node);
         Candidate { distance, load: u32::try_from(self.load.load(Relaxed)).unwrap_or(0) }
     }
 
-    /// Whether it is of no use any more: its device has gone, or it keeps failing.
+    /// Whether it is useless: its device has gone, or it keeps failing.
     pub(super) fn useless(&self) -> bool {
-        // SAFETY: Ours.
+        // SAFETY: The channel is claimed until `self` is dropped, so that the pointer is valid.
         self.strikes.load(Relaxed) >= STRIKES || unsafe { ffi::knem_dma_gone(self.raw.as_ptr()) }
     }
 
-    /// A transfer has succeeded, or failed.
+    /// Records that a transfer has succeeded or failed.
     pub(super) fn judge(&self, ok: bool) {
         if !ok {
             self.strikes.fetch_add(1, Relaxed);
@@ -89,10 +89,11 @@ impl Channel {
         }
     }
 
-    /// Hands a step to the engine, which begins with it at the latest when it is told to ([`Channel::issue`]).
+    /// Submits a step to the channel, which begins it at the latest at the next [`Channel::issue`].
     ///
     /// # Errors
-    /// EAGAIN if the engine has as much as it can take; others if it cannot have it at all.
+    /// EAGAIN if the channel has as much as it can take; ENODEV, ENOMEM, EFAULT or EIO if it cannot take the step at
+    /// all.
     pub(super) fn submit(&self, step: Step, flight: &Arc<Flight>) -> Result {
         let given_up = self.given_up.lock();
         if *given_up {
@@ -102,9 +103,9 @@ impl Channel {
             return Err(EAGAIN);
         }
         let owner = flight.clone().launch();
-        // SAFETY: The channel is ours, and it is our turn. Both sides are pinned, mapped in the kernel and as long; the
-        // destination is pinned for writing. They stay so until `landed` is called, since the transfer keeps its job
-        // until then.
+        // SAFETY: The channel is claimed until `self` is dropped, and the lock serialises submissions. By the invariant
+        // of `Pinned` both sides are pinned and mapped for the length of the step, the destination for writing. They
+        // stay so until `landed` is called, since the transfer keeps its job until then.
         let result = unsafe {
             ffi::knem_dma_submit(
                 self.raw.as_ptr(),
@@ -116,7 +117,7 @@ impl Channel {
             )
         };
         if result != 0 {
-            // SAFETY: From `launch`, and not called back.
+            // SAFETY: `launch` returned the pointer, and C does not call back for a copy that it did not take.
             unsafe { Flight::retract(owner) };
         }
         kernel::error::to_result(result).map_err(|error| {
@@ -130,41 +131,42 @@ impl Channel {
         })
     }
 
-    /// Copies that the engine has, of all transfers.
+    /// Returns how many copies of all transfers the channel has.
     fn count(&self) -> u32 {
-        // SAFETY: Claimed by `claim`, and released only when this is dropped.
+        // SAFETY: The channel is claimed until `self` is dropped, so that the pointer is valid.
         unsafe { ffi::knem_dma_count(self.raw.as_ptr()) }
     }
 
-    /// Has the engine begin with what it was handed.
+    /// Starts the copies that were submitted.
     pub(super) fn issue(&self) {
         let given_up = self.given_up.lock();
         if !*given_up {
-            // SAFETY: Ours, and our turn.
+            // SAFETY: The channel is claimed until `self` is dropped, and the lock serialises this with submissions.
             unsafe { ffi::knem_dma_issue(self.raw.as_ptr()) };
         }
     }
 
-    /// Milliseconds for which it has done nothing.
+    /// Returns for how many milliseconds it has completed nothing.
     pub(super) fn idle(&self) -> u64 {
-        // SAFETY: Ours.
+        // SAFETY: The channel is claimed until `self` is dropped, so that the pointer is valid.
         unsafe { ffi::knem_dma_idle(self.raw.as_ptr()) }
     }
 
-    /// Stops the engine, if it can be stopped. All its copies have failed then, of all transfers. If not, they may still
-    /// end by themselves. Either way, it gets no more.
+    /// Stops the channel, if it can be stopped: all its copies, of all transfers, have failed then. Otherwise they may
+    /// still end. In both cases nothing more is submitted.
     pub(super) fn give_up(&self) {
         let mut given_up = self.given_up.lock();
         if *given_up {
             return;
         }
         *given_up = true;
-        // SAFETY: Ours, and nobody hands anything over: we have the lock, and from now on they see the mark.
+        // SAFETY: The channel is claimed until `self` is dropped. Nothing is submitted meanwhile, since the lock is
+        // held, nor later, since `given_up` is set.
         let result = unsafe { ffi::knem_dma_terminate(self.raw.as_ptr()) };
         if result == 0 {
-            pr_warn!("a DMA engine made no progress and was stopped; what it had to copy has failed\n");
+            pr_warn!("DMA channel timed out and was terminated; its copies have failed. See dmatimeout in knem(4)\n");
         } else {
-            pr_warn!("a DMA engine makes no progress and cannot be stopped; memory stays pinned until it is done\n");
+            pr_warn!("DMA channel timed out and cannot be terminated; its memory stays pinned until it completes\n");
         }
     }
 }
@@ -172,18 +174,19 @@ impl Channel {
 #[pinned_drop]
 impl PinnedDrop for Channel {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Claimed by `claim`. Each transfer keeps the channel until its last copy has ended.
+        // SAFETY: `claim` claimed the channel. It has no copies, since each transfer keeps a reference until its last
+        // copy has ended.
         unsafe { ffi::knem_dma_release(self.raw.as_ptr()) };
-        // It is worth while to try to claim one.
+        // Another claim may succeed from now on.
         FREE.store(true, Relaxed);
     }
 }
 
-/// A channel in use by a transfer.
+/// A channel that a transfer uses, counted in its load.
 pub(super) struct Using(Arc<Channel>);
 
 impl Using {
-    /// Uses the channel.
+    /// Counts a use of the channel.
     pub(super) fn new(channel: Arc<Channel>) -> Self {
         channel.load.fetch_add(1, Relaxed);
         Self(channel)

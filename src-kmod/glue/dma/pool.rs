@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The channels that are claimed, for all files together.
+//! The claimed channels, which all contexts share.
 //!
-//! They are claimed when they are needed: the first when anybody asks for one, others when those are busy or far from the
-//! memory. Claiming may be slow, so what was tried in vain is not tried again at once.
+//! Channels are claimed on demand: the first when a request needs one, others when those are busy or far from the
+//! memory. A claim may be slow, so that a failed attempt is not repeated at once.
 
 use crate::glue::dma::channel::{Channel, Using, FREE};
 use crate::glue::dma::NO_NODE;
@@ -12,42 +12,42 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 use kernel::sync::Arc;
 
-/// Most channels, whatever the parameter says.
+/// Most channels, regardless of the parameter.
 const MOST: usize = 32;
 
 type Channels = [Option<Arc<Channel>>; MOST];
 const NONE: Channels = [const { None }; MOST];
 
-/// What is claimed.
+/// The claimed channels, and the last attempt to claim one that failed.
 struct Pool {
     channels: Channels,
     vain: Option<Attempt>,
 }
 
 kernel::sync::global_lock! {
-    // SAFETY: `init` is called before anything else.
+    // SAFETY: `init` initialises the lock at module load, before any other use.
     unsafe(uninit) static POOL: Mutex<Pool> = Pool { channels: NONE, vain: None };
 }
 
-/// Whether the pool is other than it was in the beginning; tells those who may have no channel whether to tidy up.
+/// Whether the pool is not in its initial state: where DMA is disabled, it must be tidied up then.
 static USED: Atomic<bool> = Atomic::new(false);
 
-/// Makes the pool usable.
+/// Initialises the pool.
 ///
 /// # Safety
-/// To be called once, before anything else here.
+/// Must be called once, before any other function of this module.
 pub(super) unsafe fn init() {
-    // SAFETY: The caller's promise.
+    // SAFETY: The caller guarantees that this is the only call and comes before any other use of the lock.
     unsafe { POOL.init() };
 }
 
-/// Gives all channels back.
+/// Releases all channels.
 pub(super) fn clear() {
     let channels = core::mem::replace(&mut POOL.lock().channels, NONE);
     drop(channels);
 }
 
-/// How many channels may be claimed.
+/// Returns how many channels may be claimed.
 fn allowed() -> u32 {
     if params::dma() {
         params::dma_channels().min(MOST as u32)
@@ -56,7 +56,7 @@ fn allowed() -> u32 {
     }
 }
 
-/// Whether there is a channel, claimed now if need be.
+/// Whether there is a channel. Claims one if there is none.
 pub(super) fn available() -> bool {
     with_pool(|pool, allowed| {
         let any = pool.count() != 0;
@@ -64,7 +64,7 @@ pub(super) fn available() -> bool {
     })
 }
 
-/// The best channel for memory of `node`.
+/// Returns the best channel for memory of `node`. May claim a better one.
 pub(super) fn acquire(node: c_int) -> Option<Using> {
     with_pool(|pool, allowed| {
         let best = pool.best(node);
@@ -75,7 +75,7 @@ pub(super) fn acquire(node: c_int) -> Option<Using> {
     })
 }
 
-/// Gives a channel back as soon as nobody uses it any more.
+/// Removes a channel from the pool; it is released when no transfer uses it any more.
 pub(super) fn forget(channel: &Arc<Channel>) {
     let mut pool = POOL.lock();
     let mut found = None;
@@ -85,11 +85,11 @@ pub(super) fn forget(channel: &Arc<Channel>) {
         }
     }
     drop(pool);
-    // The caller uses it, so that this is not the last reference.
+    // The caller uses the channel, so that this is not its last reference.
     drop(found);
 }
 
-/// Does something with the pool as it is allowed to be now.
+/// Calls a function with the pool and the number of channels that it may have now.
 fn with_pool<T: Default>(use_pool: impl FnOnce(&mut Pool, u32) -> T) -> T {
     let allowed = allowed();
     if allowed == 0 && !USED.load(Relaxed) {
@@ -98,7 +98,7 @@ fn with_pool<T: Default>(use_pool: impl FnOnce(&mut Pool, u32) -> T) -> T {
     let mut pool = POOL.lock();
     let surplus = pool.tidy(allowed);
     if surplus.iter().any(Option::is_some) {
-        // Giving channels back may take a while. It comes first, so that they can be claimed anew.
+        // Releasing channels may take long. It is done first, so that they can be claimed again.
         drop(pool);
         drop(surplus);
         pool = POOL.lock();
@@ -115,11 +115,11 @@ fn with_pool<T: Default>(use_pool: impl FnOnce(&mut Pool, u32) -> T) -> T {
 
 impl Pool {
     fn count(&self) -> u32 {
-        // `Iterator::count`, compiled with the kernel's overflow checks, brings a panic along.
+        // `Iterator::count`, compiled with the kernel's overflow checks, contains a panic.
         self.channels.iter().flatten().fold(0, |count, _| u32::saturating_add(count, 1))
     }
 
-    /// Takes out what is of no use, and what is not allowed any more.
+    /// Removes useless channels and those that exceed `allowed`, and returns them.
     fn tidy(&mut self, allowed: u32) -> Channels {
         let mut out = NONE;
         let mut kept = 0u32;
@@ -133,12 +133,13 @@ impl Pool {
         out
     }
 
-    /// The best channel for memory of `node`.
+    /// Returns the best channel for memory of `node`, and its rank.
     fn best(&self, node: c_int) -> Option<(usize, dma::Candidate)> {
         dma::choose(self.channels.iter().map(|slot| Some(slot.as_ref()?.candidate(node))))
     }
 
-    /// Claims the channel that is nearest to `node` and nearer than this, if it may. Returns whether it has.
+    /// Claims the channel that is nearest to `node`, if it is nearer than `nearer_than` and another may be claimed.
+    /// Returns whether it has.
     fn claim(&mut self, node: c_int, nearer_than: u32, allowed: u32) -> bool {
         let now = ffi::knem_dma_now();
         let full = self.count() >= allowed;
@@ -161,5 +162,5 @@ impl Pool {
     }
 }
 
-/// Kernel's LOCAL_DISTANCE: nothing is nearer.
+/// The kernel's LOCAL_DISTANCE: no node is nearer.
 const NEAREST: u32 = 10;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Boxes: a value in memory of its own.
+//! Boxes: values in their own memory.
 
 use super::{AllocError, Flags, ALIGNMENT};
 use crate::ffi;
@@ -34,22 +34,22 @@ impl<T> KBox<T> {
     pub fn new_uninit(flags: Flags) -> Result<KBox<MaybeUninit<T>>, AllocError> {
         const { assert!(align_of::<T>() <= ALIGNMENT && size_of::<T>() != 0) };
         let memory = ffi::standin_kmalloc(size_of::<T>(), flags.0);
-        // INVARIANT: Memory of the size and alignment of `T`; a `MaybeUninit` needs no initialisation.
+        // INVARIANT: The memory has the size and alignment of `T`; a `MaybeUninit` needs no initialisation.
         NonNull::new(memory.cast()).map(KBox).ok_or(AllocError)
     }
 
-    /// Gives the value up to the caller, who owns it as the box did.
+    /// Passes the ownership of the value and its memory to the caller.
     pub fn into_raw(this: Self) -> *mut T {
         ManuallyDrop::new(this).0.as_ptr()
     }
 
-    /// Takes a value back.
+    /// Takes back a value.
     ///
     /// # Safety
-    /// `raw` comes from [`KBox::into_raw`] and is not used again.
+    /// `raw` must come from [`KBox::into_raw`] and must not be used again.
     pub unsafe fn from_raw(raw: *mut T) -> Self {
         // SAFETY: `into_raw` returns the pointer of a box, which is not null.
-        // INVARIANT: By the caller's promise the pointer owns the value.
+        // INVARIANT: The caller guarantees that the pointer owns the value.
         Self(unsafe { NonNull::new_unchecked(raw) })
     }
 

@@ -7,15 +7,15 @@ use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 
-/// Where the memory of a vector comes from.
+/// The allocator of a vector's memory.
 pub trait Allocator {
-    /// Allocates `bytes` bytes; null if there are none.
+    /// Allocates `bytes` bytes. Returns null if there is no memory.
     fn allocate(bytes: usize, flags: Flags) -> *mut c_void;
 
     /// Frees memory.
     ///
     /// # Safety
-    /// `memory` comes from `allocate` of this allocator, and nothing refers to it any more.
+    /// `memory` must come from `allocate` of this allocator, and nothing may refer to it any more.
     unsafe fn free(memory: *const c_void);
 }
 
@@ -32,7 +32,7 @@ macro_rules! allocator {
             }
 
             unsafe fn free(memory: *const c_void) {
-                // SAFETY: The caller promises that `memory` is of this allocator and unused.
+                // SAFETY: The caller guarantees that `memory` comes from this allocator and is unused.
                 unsafe { ffi::$free(memory) }
             }
         }
@@ -63,17 +63,17 @@ unsafe impl<T: Send, A: Allocator> Send for Vec<T, A> {}
 // SAFETY: A shared vector gives shared references to its values only.
 unsafe impl<T: Sync, A: Allocator> Sync for Vec<T, A> {}
 
-/// The value that [`Vec::push_within_capacity`] had no room for. The driver drops it.
+/// The value that [`Vec::push_within_capacity`] could not store. The driver drops it.
 pub struct PushError<T>(#[allow(dead_code)] pub T);
 
 impl<T, A: Allocator> Vec<T, A> {
-    /// An empty vector without memory.
+    /// Creates an empty vector without memory.
     pub const fn new() -> Self {
         // INVARIANT: The capacity is 0.
         Self { start: NonNull::dangling(), capacity: 0, length: 0, _allocator: PhantomData }
     }
 
-    /// An empty vector with memory for `capacity` values.
+    /// Creates an empty vector with memory for `capacity` values.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
@@ -98,34 +98,34 @@ impl<T, A: Allocator> Vec<T, A> {
         }
         // SAFETY: The slot is within the memory, since `length` is less than `capacity`.
         let slot = unsafe { self.start.as_ptr().add(self.length) };
-        // SAFETY: The slot is memory of ours that holds no live value.
+        // SAFETY: The slot is in this vector's memory and holds no live value.
         unsafe { slot.write(value) };
         // INVARIANT: One more value is live; the sum is at most `capacity`.
         self.length = self.length.wrapping_add(1);
         Ok(())
     }
 
-    /// Address of the memory, which dangles if there is none.
+    /// Returns the address of the memory, which dangles if there is none.
     pub fn as_ptr(&self) -> *const T {
         self.start.as_ptr()
     }
 
-    /// The same, to change it.
+    /// Returns the same address, for writing.
     pub fn as_mut_ptr(&mut self) -> *mut T {
         self.start.as_ptr()
     }
 
-    /// Number of values that there is memory for.
+    /// Returns the number of values for which there is memory.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// All values.
+    /// Returns all values.
     pub fn as_slice(&self) -> &[T] {
         self
     }
 
-    /// All values, to be changed.
+    /// Returns all values, mutable.
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         self
     }
@@ -135,14 +135,14 @@ impl<T, A: Allocator> Deref for Vec<T, A> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `length` values are live by the invariant; `start` is aligned, also if it dangles.
+        // SAFETY: `length` values are live by the invariant; `start` is aligned even if it dangles.
         unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 }
 
 impl<T, A: Allocator> DerefMut for Vec<T, A> {
     fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: As in `deref`; the vector is borrowed exclusively.
+        // SAFETY: `length` values are live by the invariant, and the vector is borrowed exclusively.
         unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
     }
 }

@@ -14,26 +14,28 @@ use core::sync::atomic::{fence, AtomicI32, Ordering};
 
 #[repr(C)]
 struct ArcInner<T> {
-    /// Saturates as `refcount_t` does: once negative it stays so, and the value is leaked instead of freed too early.
+    /// Saturates as `refcount_t` does: once negative it stays negative, and the value is leaked instead of freed too
+    /// early.
     count: AtomicI32,
     value: T,
 }
 
-/// Where a saturated count is set: far from both ends, so that concurrent tasks cannot move it back.
+/// The saturated count: far from both ends, so that concurrent tasks cannot move it back.
 const SATURATED: i32 = i32::MIN / 2;
 
 /// A reference to a value that stays at its address until the last reference is dropped.
 ///
 /// # Invariants
-/// The pointer is to an `ArcInner` in memory of a [`KBox`], and this owns one of its count.
+/// The pointer is to an `ArcInner` in memory of a [`KBox`], and this owns one of its references.
 pub struct Arc<T>(NonNull<ArcInner<T>>, PhantomData<ArcInner<T>>);
 
-// SAFETY: References in several tasks share the value, and the last one drops it, so that it has to be both.
+// SAFETY: References in several tasks share the value, and the last one drops it, so that the value must be both `Send`
+// and `Sync`.
 unsafe impl<T: Send + Sync> Send for Arc<T> {}
-// SAFETY: As for `Send`: a shared reference can be cloned.
+// SAFETY: As for `Send`, because a shared reference can be cloned.
 unsafe impl<T: Send + Sync> Sync for Arc<T> {}
 
-/// A borrowed reference, from which an [`Arc`] can be made.
+/// A borrowed reference, from which an [`Arc`] can be created.
 ///
 /// # Invariants
 /// The pointer is to an `ArcInner` whose count does not drop to 0 during `'a`.
@@ -58,11 +60,11 @@ impl<T> Arc<T> {
     {
         let mut memory: KBox<MaybeUninit<ArcInner<T>>> = KBox::<ArcInner<T>>::new_uninit(flags)?;
         let inner = memory.as_mut_ptr();
-        // SAFETY: Within the memory that was just allocated.
+        // SAFETY: Both are within the memory that was allocated just now.
         let (count, value) = unsafe { (&raw mut (*inner).count, &raw mut (*inner).value) };
-        // SAFETY: Memory for a count that nothing else uses yet.
+        // SAFETY: `count` is memory for a count, which nothing else uses yet.
         unsafe { count.write(AtomicI32::new(1)) };
-        // SAFETY: Memory for a value, which stays where it is until the last reference is dropped.
+        // SAFETY: `value` is memory for a value, which stays at its address until the last reference is dropped.
         unsafe { initializer.__pinned_init(value) }?;
         // SAFETY: The pointer comes from `into_raw`, and both fields are initialised.
         Ok(Self::from_box(unsafe { KBox::from_raw(KBox::into_raw(memory).cast()) }))
@@ -74,25 +76,25 @@ impl<T> Arc<T> {
         Self(unsafe { NonNull::new_unchecked(KBox::into_raw(inner)) }, PhantomData)
     }
 
-    /// The address of the value.
+    /// Returns the address of the value.
     pub fn as_ptr(this: &Self) -> *const T {
         &raw const **this
     }
 
-    /// Gives the reference up as the address of the value.
+    /// Passes the reference to the caller, as the address of the value.
     pub fn into_raw(self) -> *const T {
         Self::as_ptr(&ManuallyDrop::new(self))
     }
 
-    /// Takes a reference back.
+    /// Takes back a reference.
     ///
     /// # Safety
-    /// `value` comes from [`Arc::into_raw`], whose reference this becomes.
+    /// `value` must come from [`Arc::into_raw`], whose reference this takes over.
     pub unsafe fn from_raw(value: *const T) -> Self {
-        // SAFETY: The value is a field of an `ArcInner` at this offset, by the caller's promise.
+        // SAFETY: The caller guarantees that the value is a field of an `ArcInner`, at this offset.
         let inner = unsafe { value.byte_sub(offset_of!(ArcInner<T>, value)) }.cast_mut().cast();
-        // SAFETY: Within an allocation, hence not null.
-        // INVARIANT: By the caller's promise there is a reference for this to own.
+        // SAFETY: The pointer is within an allocation, hence not null.
+        // INVARIANT: The caller guarantees a reference that this takes over.
         Self(unsafe { NonNull::new_unchecked(inner) }, PhantomData)
     }
 
@@ -104,21 +106,21 @@ impl<T> Arc<T> {
     /// Adds a reference.
     ///
     /// # Safety
-    /// The count of `inner` does not drop to 0 during the call.
+    /// The count of `inner` must not drop to 0 during the call.
     unsafe fn add(inner: NonNull<ArcInner<T>>) -> Self {
-        // SAFETY: The caller promises that the structure stays.
+        // SAFETY: The caller guarantees that the count is not 0, so that the structure is valid.
         let count = unsafe { &(*inner.as_ptr()).count };
         if count.fetch_add(1, Ordering::Relaxed) <= 0 {
             count.store(SATURATED, Ordering::Relaxed);
         }
-        // INVARIANT: The count that was just added.
+        // INVARIANT: This owns the reference that was added just now.
         Self(inner, PhantomData)
     }
 }
 
 impl<T> Clone for Arc<T> {
     fn clone(&self) -> Self {
-        // SAFETY: This reference is part of the count.
+        // SAFETY: `self` is a reference, so that the count is not 0.
         unsafe { Self::add(self.0) }
     }
 }
@@ -127,19 +129,20 @@ impl<T> Deref for Arc<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: This reference is part of the count, so that the value is live.
+        // SAFETY: `self` is a reference, so that the value is live.
         unsafe { &(*self.0.as_ptr()).value }
     }
 }
 
 impl<T> Drop for Arc<T> {
     fn drop(&mut self) {
-        // SAFETY: This reference is part of the count until here.
+        // SAFETY: `self` is a reference until here, so that the structure is valid.
         let before = unsafe { (*self.0.as_ptr()).count.fetch_sub(1, Ordering::Release) };
         if before == 1 {
-            // What other tasks did before they dropped their references happens before the drop of the value.
+            // The accesses of other tasks before they dropped their references must happen before the drop of the
+            // value.
             fence(Ordering::Acquire);
-            // SAFETY: In memory of a `KBox` by the invariant, and this was the last reference.
+            // SAFETY: By the invariant the memory is that of a `KBox`, and this was the last reference.
             drop(unsafe { KBox::from_raw(self.0.as_ptr()) });
         }
     }
@@ -149,7 +152,7 @@ impl<T> Deref for ArcBorrow<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: The value is live by the invariant.
+        // SAFETY: By the invariant the count is not 0, so that the value is live.
         unsafe { &(*self.0.as_ptr()).value }
     }
 }
@@ -171,13 +174,13 @@ impl<T: 'static> ForeignOwnable for Arc<T> {
 
     unsafe fn from_foreign(pointer: *mut c_void) -> Self {
         // SAFETY: `into_foreign` returns a pointer that is not null.
-        // INVARIANT: By the caller's promise there is a reference for this to own.
+        // INVARIANT: The caller guarantees a reference that this takes over.
         Self(unsafe { NonNull::new_unchecked(pointer.cast()) }, PhantomData)
     }
 
     unsafe fn borrow<'a>(pointer: *mut c_void) -> ArcBorrow<'a, T> {
-        // SAFETY: As in `from_foreign`.
-        // INVARIANT: The reference that C keeps is given up after `'a`, by the caller's promise.
+        // SAFETY: As in `from_foreign`, the pointer is not null.
+        // INVARIANT: The caller guarantees that C's reference is dropped only after `'a`.
         ArcBorrow(unsafe { NonNull::new_unchecked(pointer.cast()) }, PhantomData)
     }
 }

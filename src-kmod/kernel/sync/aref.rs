@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! References to what the kernel counts itself.
+//! References to objects that the kernel counts itself.
 
 use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
-/// A type that is always behind a count of the kernel's.
+/// A type whose references the kernel counts.
 ///
 /// # Safety
-/// The value stays valid as long as its count is not 0.
+/// A value must stay valid as long as its count is not 0.
 pub unsafe trait AlwaysRefCounted {
     /// Adds a reference.
     fn inc_ref(&self);
@@ -16,25 +16,25 @@ pub unsafe trait AlwaysRefCounted {
     /// Removes a reference.
     ///
     /// # Safety
-    /// The caller owns a reference, and does not use it again.
+    /// The caller must own a reference, and must not use it again.
     unsafe fn dec_ref(this: NonNull<Self>);
 }
 
-/// A reference that is part of the kernel's count.
+/// A reference that the kernel counts.
 ///
 /// # Invariants
-/// The pointer is to a live value, and this owns one of its count.
+/// The pointer is to a live value, and this owns one of its references.
 pub struct ARef<T: AlwaysRefCounted>(NonNull<T>, PhantomData<T>);
 
 // SAFETY: References in several tasks share the value, and any of them may remove the last one.
 unsafe impl<T: AlwaysRefCounted + Send + Sync> Send for ARef<T> {}
-// SAFETY: As for `Send`.
+// SAFETY: As for `Send`, because a shared reference can be cloned.
 unsafe impl<T: AlwaysRefCounted + Send + Sync> Sync for ARef<T> {}
 
 impl<T: AlwaysRefCounted> From<&T> for ARef<T> {
     fn from(value: &T) -> Self {
         value.inc_ref();
-        // INVARIANT: The count that was just added.
+        // INVARIANT: This owns the reference that was added just now.
         Self(NonNull::from(value), PhantomData)
     }
 }
@@ -50,7 +50,7 @@ impl<T: AlwaysRefCounted> Deref for ARef<T> {
 
 impl<T: AlwaysRefCounted> Drop for ARef<T> {
     fn drop(&mut self) {
-        // SAFETY: The count is ours by the invariant, and removed here once.
+        // SAFETY: By the invariant this owns the reference, which is dropped here once.
         unsafe { T::dec_ref(self.0) }
     }
 }

@@ -4,7 +4,7 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{fence, AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-/// How an operation is ordered with other accesses to memory.
+/// Orderings of an operation with other accesses to memory.
 pub mod ordering {
     use super::Ordering;
 
@@ -18,7 +18,7 @@ pub mod ordering {
 
     /// No ordering.
     pub struct Relaxed;
-    /// Accesses after it stay after it.
+    /// Later accesses stay after it.
     pub struct Acquire;
     /// A full barrier.
     pub struct Full;
@@ -39,8 +39,8 @@ pub mod ordering {
 
 use ordering::Order;
 
-/// Surrounds an operation with full barriers, if its ordering asks for them. In C11 a sequentially consistent operation
-/// orders relaxed accesses around it on x86 only, by its locked instruction.
+/// Surrounds an operation with full barriers, if its ordering requires them. In C11 a sequentially consistent operation
+/// orders the relaxed accesses around it only on x86, by its locked instruction.
 fn ordered<O: Order, R>(operation: impl FnOnce(Ordering) -> R) -> R {
     let barrier = || {
         if O::FULL && cfg!(not(target_arch = "x86_64")) {
@@ -59,21 +59,21 @@ pub trait AtomicType: Sized {
     type Core;
 
     /// # Safety
-    /// `value` is valid for `'a`, and accessed atomically only.
+    /// `value` must be valid for `'a`, and must be accessed only atomically.
     unsafe fn core<'a>(value: *mut Self) -> &'a Self::Core;
-    /// Loads.
+    /// Loads the value.
     fn load(core: &Self::Core, order: Ordering) -> Self;
-    /// Stores.
+    /// Stores a value.
     fn store(core: &Self::Core, value: Self, order: Ordering);
-    /// Stores if the value is `old`; returns the old value.
+    /// Stores `new` if the value is `old`. Returns the old value.
     fn compare_exchange(core: &Self::Core, old: Self, new: Self, order: Ordering) -> Result<Self, Self>;
 }
 
 /// A type whose values can be added atomically.
 pub trait AtomicSum: AtomicType {
-    /// Adds; returns the old value. Wraps around.
+    /// Adds, wrapping around. Returns the old value.
     fn add(core: &Self::Core, value: Self, order: Ordering) -> Self;
-    /// Subtracts; returns the old value. Wraps around.
+    /// Subtracts, wrapping around. Returns the old value.
     fn subtract(core: &Self::Core, value: Self, order: Ordering) -> Self;
 }
 
@@ -83,7 +83,8 @@ macro_rules! atomic {
             type Core = $core;
 
             unsafe fn core<'a>(value: *mut Self) -> &'a $core {
-                // SAFETY: The caller's promise; both types have the same size and alignment on 64-bit machines.
+                // SAFETY: The caller guarantees that the value is valid and accessed only atomically; both types have
+                // the same size and alignment on 64-bit machines.
                 unsafe { <$core>::from_ptr(value) }
             }
 
@@ -124,7 +125,7 @@ macro_rules! sum {
 sum!(i32);
 sum!(u64);
 
-/// A value that tasks share.
+/// A value that tasks access concurrently.
 #[repr(transparent)]
 pub struct Atomic<T>(UnsafeCell<T>);
 
@@ -132,7 +133,7 @@ pub struct Atomic<T>(UnsafeCell<T>);
 unsafe impl<T: Send> Sync for Atomic<T> {}
 
 impl<T> Atomic<T> {
-    /// A value to start with.
+    /// Creates the value.
     pub const fn new(value: T) -> Self {
         Self(UnsafeCell::new(value))
     }
@@ -140,7 +141,8 @@ impl<T> Atomic<T> {
 
 impl<T: AtomicType> Atomic<T> {
     fn core(&self) -> &T::Core {
-        // SAFETY: Borrowed with `self`; every access to the cell goes through here.
+        // SAFETY: The value is borrowed with `self`, and every access to the cell is through this function, hence
+        // atomic.
         unsafe { T::core(self.0.get()) }
     }
 
@@ -157,19 +159,19 @@ impl<T: AtomicType> Atomic<T> {
     /// Stores `new` if the value is `old`.
     ///
     /// # Errors
-    /// The value, if it is another.
+    /// The value, if it is not `old`.
     pub fn cmpxchg<O: Order>(&self, old: T, new: T, _: O) -> Result<T, T> {
         ordered::<O, _>(|order| T::compare_exchange(self.core(), old, new, order))
     }
 }
 
 impl<T: AtomicSum> Atomic<T> {
-    /// Adds; returns the old value. Wraps around.
+    /// Adds, wrapping around. Returns the old value.
     pub fn fetch_add<O: Order>(&self, value: T, _: O) -> T {
         ordered::<O, _>(|order| T::add(self.core(), value, order))
     }
 
-    /// Subtracts; returns the old value. Wraps around.
+    /// Subtracts, wrapping around. Returns the old value.
     pub fn fetch_sub<O: Order>(&self, value: T, _: O) -> T {
         ordered::<O, _>(|order| T::subtract(self.core(), value, order))
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Locks that own the value they guard.
+//! Locks that own the value that they protect.
 
 use crate::ffi::{self, c_void};
 use crate::init::{pin_init_from_closure, PinInit};
@@ -10,14 +10,14 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ops::{Deref, DerefMut};
 
-/// What lockdep distinguishes: the locks that one place in the source initialises.
+/// A lockdep class: the locks that one location in the source initialises.
 pub struct LockClass {
     name: &'static CStr,
     /// Memory for a `struct lock_class_key`; asserted in C.
     key: UnsafeCell<MaybeUninit<[u64; 4]>>,
 }
 
-// SAFETY: The key is accessed by lockdep only, under a lock of its own; it knows keys by their address.
+// SAFETY: Only lockdep accesses the key, under its own lock; it identifies keys by their address.
 unsafe impl Sync for LockClass {}
 
 impl LockClass {
@@ -27,56 +27,57 @@ impl LockClass {
     }
 }
 
-/// A kind of lock of the kernel's.
+/// A kind of lock of the kernel.
 ///
 /// # Safety
-/// Between `lock` and `unlock` of a lock, no other `lock` of it returns.
+/// Between `lock` and `unlock` of a lock, no other `lock` of it may return.
 pub unsafe trait Backend {
     /// Memory for any kernel's lock of this kind, with lockdep and PREEMPT_RT too; asserted in C.
     type Memory;
 
-    /// Initialises a lock, of a class that lockdep names so.
+    /// Initialises a lock of a class.
     ///
     /// # Safety
-    /// `lock` points to `Memory` that stays at its address.
+    /// `lock` must point to `Memory` that stays at its address.
     unsafe fn init(lock: *mut c_void, class: &'static LockClass);
 
     /// Acquires a lock.
     ///
     /// # Safety
-    /// `lock` is initialised.
+    /// `lock` must be initialised.
     unsafe fn lock(lock: *mut c_void);
 
     /// Releases a lock.
     ///
     /// # Safety
-    /// The calling task has acquired `lock`.
+    /// The calling task must have acquired `lock`.
     unsafe fn unlock(lock: *mut c_void);
 }
 
-/// `spinlock_t`: held for some instructions, without sleeping.
+/// `spinlock_t`: held for a few instructions, without sleeping.
 pub enum SpinLockBackend {}
 /// `struct mutex`: its holder may sleep.
 pub enum MutexBackend {}
 
 macro_rules! backend {
     ($name:ident, $words:literal, $init:ident, $lock:ident, $unlock:ident) => {
-        // SAFETY: The functions are those of the kernel's lock, which excludes.
+        // SAFETY: The functions are those of the kernel's lock, which excludes other holders.
         unsafe impl Backend for $name {
             type Memory = [u64; $words];
 
             unsafe fn init(lock: *mut c_void, class: &'static LockClass) {
-                // SAFETY: The caller's promise; C asserts both sizes, and the class is static.
+                // SAFETY: The caller guarantees that the memory stays at its address. C asserts the sizes of lock and
+                // key, and the class is static.
                 unsafe { ffi::$init(lock, class.name.as_ptr().cast(), class.key.get().cast()) }
             }
 
             unsafe fn lock(lock: *mut c_void) {
-                // SAFETY: The caller's promise.
+                // SAFETY: The caller guarantees that the lock is initialised.
                 unsafe { ffi::$lock(lock) }
             }
 
             unsafe fn unlock(lock: *mut c_void) {
-                // SAFETY: The caller's promise.
+                // SAFETY: The caller guarantees that the calling task has acquired the lock.
                 unsafe { ffi::$unlock(lock) }
             }
         }
@@ -85,32 +86,32 @@ macro_rules! backend {
 backend!(SpinLockBackend, 16, standin_spin_init, standin_spin_lock, standin_spin_unlock);
 backend!(MutexBackend, 24, standin_mutex_init, standin_mutex_lock, standin_mutex_unlock);
 
-/// A value that is accessed by the holder of a lock only.
+/// A value that only the holder of a lock accesses.
 #[repr(C)]
 pub struct Lock<T, B: Backend> {
     lock: UnsafeCell<MaybeUninit<B::Memory>>,
     value: UnsafeCell<T>,
 }
 
-/// A value that a spinlock guards.
+/// A value that a spinlock protects.
 pub type SpinLock<T> = Lock<T, SpinLockBackend>;
-/// A value that a mutex guards.
+/// A value that a mutex protects.
 pub type Mutex<T> = Lock<T, MutexBackend>;
 
-// SAFETY: The kernel's locks belong to no task, so that sending one sends its value.
+// SAFETY: A lock of the kernel belongs to no task, so that sending one sends its value.
 unsafe impl<T: Send, B: Backend> Send for Lock<T, B> {}
-// SAFETY: One task at a time accesses the value, as if it was sent there.
+// SAFETY: One task at a time accesses the value, as if it was sent to that task.
 unsafe impl<T: Send, B: Backend> Sync for Lock<T, B> {}
 
 impl<T, B: Backend> Lock<T, B> {
     /// Initialises a lock and its value.
     pub fn new(value: T, class: &'static LockClass) -> impl PinInit<Self> {
         let closure = move |slot: *mut Self| {
-            // SAFETY: The slot is memory for the structure, so that these are within it.
-            let (lock, place) = unsafe { (&raw mut (*slot).lock, &raw mut (*slot).value) };
-            // SAFETY: Memory for the value.
-            unsafe { place.write(UnsafeCell::new(value)) };
-            // SAFETY: Memory for the lock, which stays at its address as the slot does.
+            // SAFETY: The slot is memory for the structure, so that both fields are within it.
+            let (lock, cell) = unsafe { (&raw mut (*slot).lock, &raw mut (*slot).value) };
+            // SAFETY: `cell` is memory for the value.
+            unsafe { cell.write(UnsafeCell::new(value)) };
+            // SAFETY: `lock` is memory for the lock, which stays at its address as the slot does.
             unsafe { B::init(lock.cast(), class) };
             Ok(())
         };
@@ -120,9 +121,10 @@ impl<T, B: Backend> Lock<T, B> {
 
     /// Acquires the lock, which is released when the result is dropped.
     pub fn lock(&self) -> Guard<'_, T, B> {
-        // SAFETY: A `Lock` is made by `new`, or is in a `Global`, whose contract initialises it first.
+        // SAFETY: A `Lock` is created by `new`, which initialises it, or is in a `Global`, whose contract requires that
+        // it is initialised first.
         unsafe { B::lock(self.lock.get().cast()) };
-        // INVARIANT: Acquired one line above.
+        // INVARIANT: The calling task acquired the lock just now.
         Guard(self, PhantomData)
     }
 }
@@ -138,21 +140,21 @@ impl<T, B: Backend> Deref for Guard<'_, T, B> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: The lock is acquired by the invariant, so that nothing else accesses the value.
+        // SAFETY: By the invariant the lock is acquired, so that nothing else accesses the value.
         unsafe { &*self.0.value.get() }
     }
 }
 
 impl<T, B: Backend> DerefMut for Guard<'_, T, B> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: As in `deref`; the guard is borrowed exclusively.
+        // SAFETY: As in `deref`, the lock is acquired; the guard is borrowed exclusively.
         unsafe { &mut *self.0.value.get() }
     }
 }
 
 impl<T, B: Backend> Drop for Guard<'_, T, B> {
     fn drop(&mut self) {
-        // SAFETY: The lock is acquired by the invariant.
+        // SAFETY: By the invariant the calling task has acquired the lock.
         unsafe { B::unlock(self.0.lock.get().cast()) }
     }
 }
@@ -163,7 +165,7 @@ pub struct Global<T, B: Backend> {
     class: LockClass,
 }
 
-// SAFETY: As for `Lock`.
+// SAFETY: As for `Lock`, one task at a time accesses the value; the class is only read.
 unsafe impl<T: Send, B: Backend> Sync for Global<T, B> {}
 
 impl<T, B: Backend> Global<T, B> {
@@ -176,9 +178,9 @@ impl<T, B: Backend> Global<T, B> {
     /// Initialises the lock.
     ///
     /// # Safety
-    /// Called once, before `lock`.
+    /// Must be called once, before `lock`.
     pub unsafe fn init(&'static self) {
-        // SAFETY: The caller's promise; a static never moves.
+        // SAFETY: The caller guarantees that this is the first use; a static never moves.
         unsafe { B::init(self.lock.lock.get().cast(), &self.class) }
     }
 
@@ -218,7 +220,7 @@ macro_rules! new_mutex {
     }};
 }
 
-/// Declares a static with a lock, which its user initialises before use, by the promise of `unsafe(uninit)`.
+/// Declares a static with a lock. `unsafe(uninit)` states that its user initialises the lock before use.
 #[macro_export]
 macro_rules! global_lock {
     (unsafe(uninit) static $name:ident : SpinLock<$type:ty> = $value:expr;) => {

@@ -18,35 +18,35 @@ pub struct SetOnce<T> {
     value: UnsafeCell<MaybeUninit<T>>,
 }
 
-// SAFETY: It owns its value, so that sending it sends the value.
+// SAFETY: A `SetOnce` owns its value, so that sending it sends the value.
 unsafe impl<T: Send> Send for SetOnce<T> {}
-// SAFETY: A shared one gives shared references to the value, and takes the value from any task.
+// SAFETY: A shared `SetOnce` provides shared references to the value, and any task may set the value.
 unsafe impl<T: Send + Sync> Sync for SetOnce<T> {}
 
 impl<T> SetOnce<T> {
-    /// Without a value.
+    /// Creates it without a value.
     pub const fn new() -> Self {
         // INVARIANT: The state is `EMPTY`.
         Self { state: AtomicU32::new(EMPTY), value: UnsafeCell::new(MaybeUninit::uninit()) }
     }
 
-    /// The value, if it is set.
+    /// Returns the value, if it is set.
     pub fn as_ref(&self) -> Option<&T> {
         if self.state.load(Ordering::Acquire) != SET {
             return None;
         }
-        // SAFETY: Live by the invariant, and nothing changes it any more.
+        // SAFETY: By the invariant the value is live, and nothing changes it any more.
         Some(unsafe { (*self.value.get()).assume_init_ref() })
     }
 
-    /// Sets the value, if it was not set. Returns whether this call did.
+    /// Sets the value, if it was not set. Returns whether this call set it.
     pub fn populate(&self, value: T) -> bool {
         if self.state.compare_exchange(EMPTY, BEING_SET, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return false;
         }
-        // SAFETY: This task changed the state from `EMPTY`, so that no other writes, and none reads before `SET`.
+        // SAFETY: This task changed the state from `EMPTY`, so that no other task writes, and none reads before `SET`.
         unsafe { (*self.value.get()).write(value) };
-        // INVARIANT: The value is live.
+        // INVARIANT: The value was written just now, so that it is live.
         self.state.store(SET, Ordering::Release);
         true
     }
@@ -55,7 +55,7 @@ impl<T> SetOnce<T> {
 impl<T> Drop for SetOnce<T> {
     fn drop(&mut self) {
         if *self.state.get_mut() == SET {
-            // SAFETY: Live by the invariant, and nothing uses it after this drop.
+            // SAFETY: By the invariant the value is live, and nothing uses it after this drop.
             unsafe { self.value.get_mut().assume_init_drop() }
         }
     }

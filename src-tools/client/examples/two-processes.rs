@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Shares memory, and tells a second process its cookie.
+/// Shares memory, and sends its cookie to a second process.
 fn owner() -> Result<(), Box<dyn Error>> {
     let device = Device::open()?;
     let memory = memory()?;
@@ -40,7 +40,7 @@ fn owner() -> Result<(), Box<dyn Error>> {
     let region = device.share_memory(&memory, 0..LENGTH, Access::ReadWrite, RegionFlags::NONE)?;
 
     let mut peer = Command::new(std::env::current_exe()?).arg("peer").stdin(Stdio::piped()).spawn()?;
-    // Whoever has the cookie can use the region: it goes to the peer alone, and not onto a command line.
+    // Any process with the cookie can use the region: send it to the peer only, and not on a command line.
     if let Some(input) = &mut peer.stdin {
         writeln!(input, "{}", region.cookie())?;
     }
@@ -75,10 +75,10 @@ fn peer() -> Result<(), Box<dyn Error>> {
     memory.write_at(0, &turned);
 
     // And with a callback, which runs in the queue's thread.
-    let (tell, told) = channel();
-    let tell_result = move |result| drop(tell.send(result));
-    queue.write(region, &memory, 0..LENGTH, CopyOptions::default())?.on_completion(tell_result);
-    told.recv()??;
+    let (sender, receiver) = channel();
+    let send_result = move |result| drop(sender.send(result));
+    queue.write(region, &memory, 0..LENGTH, CopyOptions::default())?.on_completion(send_result);
+    receiver.recv()??;
     Ok(())
 }
 

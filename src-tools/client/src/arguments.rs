@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: CECILL-B
-//! What copies are asked for with, whoever makes them: the call itself, or the kernel's thread.
+//! Arguments of copy requests, synchronous or asynchronous.
 
 use knem_core::uapi::{CmdCopyBounded, CmdInlineCopyBounded};
 
 use crate::segments::Segments;
 use crate::{Cookie, CopyOptions, Error};
 
-/// A copy between memory and a region; `write` is into the region if it is 1.
+/// Builds the argument of a copy between memory and a region; with `write` 1 into the region.
 pub(crate) fn inline(
     write: u32,
     region: Cookie,
@@ -25,7 +25,7 @@ pub(crate) fn inline(
     })
 }
 
-/// A copy from one region into another, at an offset of it.
+/// Builds the argument of a copy from one region to an offset of another.
 pub(crate) fn between(
     source: Cookie,
     (destination, destination_offset): (Cookie, u64),

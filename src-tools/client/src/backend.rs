@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What the library asks of a driver: the seam between the real one and a fake.
+//! The interface of a driver, which the real one and the fake one implement.
 
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
@@ -12,6 +12,7 @@ use crate::Cookie;
 /// An open KNEM device.
 ///
 /// Each method is one command of the interface. On an error the argument is left as it was.
+#[expect(clippy::missing_errors_doc, reason = "each returns the errno of the driver's command: knem(4) lists them")]
 pub trait Backend: Send + Sync {
     /// `KNEM_CMD_GET_INFO`.
     fn get_info(&self) -> Result<CmdInfo, Errno>;
@@ -37,18 +38,18 @@ pub trait Backend: Send + Sync {
     /// - No asynchronous flag is set.
     unsafe fn inline_copy_bounded(&self, argument: &mut CmdInlineCopyBounded) -> Result<(), Errno>;
 
-    /// `KNEM_CMD_COPY_BOUNDED`. Both regions' owners have allowed it when they created them.
+    /// `KNEM_CMD_COPY_BOUNDED`. The owners of both regions allowed it when they created them.
     fn copy_bounded(&self, argument: &mut CmdCopyBounded) -> Result<(), Errno>;
 
-    // Copies that go on after the call: a driver may do without them.
+    // Asynchronous copies, which a driver need not support.
 
     /// `KNEM_CMD_INLINE_COPY_BOUNDED` with an asynchronous flag.
     ///
     /// # Safety
     ///
     /// - `local_iovec_array` is the address of `local_iovec_nr` segments, readable during the call.
-    /// - The segments' pages may be used, and with `write` 0 changed, at any time until the request has completed:
-    ///   wherever they are mapped by then.
+    /// - The segments' pages may be used, and with `write` 0 changed, at any time until the request has completed, even
+    ///   if they are mapped elsewhere by then.
     unsafe fn submit_inline_copy(&self, _argument: &mut CmdInlineCopyBounded) -> Result<(), Errno> {
         Err(Errno::ENOSYS)
     }
@@ -62,7 +63,7 @@ pub trait Backend: Send + Sync {
         Err(Errno::ENOSYS)
     }
 
-    /// Maps the status array, `length` bytes of it, for the caller to unmap.
+    /// Maps `length` bytes of the status array. The caller unmaps them.
     fn map_status(&self, _length: usize) -> Result<NonNull<u8>, Errno> {
         Err(Errno::ENOSYS)
     }
@@ -72,7 +73,7 @@ pub trait Backend: Send + Sync {
         Err(Errno::ENOSYS)
     }
 
-    /// The file, if there is one.
+    /// Returns the file descriptor, if there is one.
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The name of a region, as one process gives it to another.
+//! Cookies: names of regions that processes pass to each other.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,32 +7,32 @@ use std::str::FromStr;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The name of a region, known in the whole system.
+/// The name of a region, valid in the whole system.
 ///
-/// It is a plain number without inner structure. Whoever has it may try to use the region, so it goes
-/// to the intended peer only. As text it is sixteen hexadecimal digits, with serde as well.
+/// It is a number without structure. Any process that has it may try to use the region, so it should be sent to the
+/// intended peer only. As text, and with serde, it is sixteen hexadecimal digits.
 ///
 /// ```
 /// use knem::Cookie;
 ///
-/// // To the peer, over whatever there is:
+/// // To the peer, over any channel:
 /// let text = Cookie::from_raw(0x0123_4567_89ab_cdef).to_string();
 /// // At the peer:
 /// let cookie: Cookie = text.parse().expect("sixteen digits");
 /// assert_eq!(cookie.as_raw(), 0x0123_4567_89ab_cdef);
-/// // It stays out of logs.
+/// // It does not appear in logs.
 /// assert_eq!(format!("{cookie:?}"), "Cookie(..)");
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cookie(u64);
 
 impl Cookie {
-    /// The cookie with this number, as received from the process that owns the region.
+    /// Creates a cookie from its number, as received from the process that owns the region.
     pub const fn from_raw(number: u64) -> Self {
         Self(number)
     }
 
-    /// The number, to be sent to another process.
+    /// Returns the number, to be sent to another process.
     pub const fn as_raw(self) -> u64 {
         self.0
     }
@@ -44,14 +44,14 @@ impl fmt::Display for Cookie {
     }
 }
 
-/// Hides the number: what is printed for debugging ends up in logs, and the number gives access.
+/// Hides the number, which gives access to the region: debug output ends up in logs.
 impl fmt::Debug for Cookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Cookie(..)")
     }
 }
 
-/// A text that is not sixteen hexadecimal digits.
+/// The error of parsing a text that is not sixteen hexadecimal digits.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotACookie;
 

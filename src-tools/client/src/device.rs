@@ -11,20 +11,20 @@ use knem_core::uapi::{self, CmdCreateRegion, CmdInfo};
 use crate::segments::Segments;
 use crate::{arguments, Backend, Cookie, CopyFlags, Error, KernelDriver, Memory, Region, RegionFlags};
 
-/// An open device. Its regions live no longer than it.
+/// An open device. Its regions cannot outlive it.
 pub struct Device {
     backend: Box<dyn Backend>,
     info: Info,
 }
 
-/// What the driver says about itself.
+/// Information from the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
     /// Version of the interface.
     pub abi: u32,
     /// A DMA engine is available.
     pub has_dma: bool,
-    /// Request flags that the administrator has ignored.
+    /// Request flags that the administrator has disabled.
     pub ignored_flags: u32,
     /// Request flags that the administrator has added to every request.
     pub forced_flags: u32,
@@ -41,18 +41,18 @@ impl From<CmdInfo> for Info {
     }
 }
 
-/// Which part of a region a copy uses, and how.
+/// Part of a region that a copy uses, and its flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CopyOptions {
-    /// First byte of the region to use. At or beyond its end, nothing is copied.
+    /// First byte of the region to use. At or beyond the end of the region, nothing is copied.
     pub offset: u64,
-    /// Most bytes to copy; `None` copies to the end of the shorter side.
+    /// Maximum number of bytes to copy; `None` copies to the end of the shorter side.
     pub bound: Option<u64>,
-    /// How the copy is made.
+    /// Flags of the copy.
     pub flags: CopyFlags,
 }
 
-/// What others may do with a region.
+/// Access of other processes to a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Read it.
@@ -73,7 +73,7 @@ impl Access {
     }
 }
 
-/// Which way an inline copy goes.
+/// Direction of an inline copy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     FromRegion = 0,
@@ -82,16 +82,30 @@ enum Way {
 
 impl Device {
     /// Opens `/dev/knem`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Device::open_at`].
     pub fn open() -> Result<Self, Error> {
         Self::open_at(Path::new(uapi::DEVICE_FILENAME))
     }
 
     /// Opens a node elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoDevice`] (ENOENT, ENODEV, ENXIO, or no character device), [`Error::Permission`] (EACCES, EPERM),
+    /// [`Error::System`] with any other errno of open(2), ENOSPC for too many contexts, and the errors of
+    /// [`Device::new`].
     pub fn open_at(path: &Path) -> Result<Self, Error> {
         Self::new(Box::new(KernelDriver::open(path)?))
     }
 
-    /// Uses a driver that is open already, if it speaks this version of the interface.
+    /// Uses a driver that is open already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotKnem`] with the errno of GET_INFO, [`Error::WrongAbi`].
     pub fn new(backend: Box<dyn Backend>) -> Result<Self, Error> {
         let info = backend.get_info().map_err(|errno| Error::NotKnem { errno })?;
         if info.abi != uapi::ABI_VERSION {
@@ -104,12 +118,27 @@ impl Device {
         &*self.backend
     }
 
-    /// What the driver said about itself when it was opened.
+    /// Returns the driver's information from the time of opening.
     pub fn info(&self) -> Info {
         self.info
     }
 
-    /// Shares a part of a mapping. A part that is not inside the mapping is a programmer's error, and panics.
+    /// Requests the information again (`KNEM_CMD_GET_INFO`): a request without other effects, to measure the cost of a
+    /// request.
+    ///
+    /// # Errors
+    /// [`Error::NotKnem`] with the errno, if the driver refuses.
+    pub fn query(&self) -> Result<Info, Error> {
+        Ok(self.backend.get_info().map_err(|errno| Error::NotKnem { errno })?.into())
+    }
+
+    /// Creates a region of a part of `memory`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PinRefused`] (ENOMEM), [`Error::BadAddress`] (EFAULT); [`Error::System`] with EBUSY for too many
+    /// regions, EPERM where `strict_dumpable` forbids it, EINVAL for lengths of more than 63 bits, EINTR if the process
+    /// is killed.
     pub fn share_memory<'a>(
         &'a self,
         memory: &'a Memory,
@@ -118,19 +147,30 @@ impl Device {
         flags: RegionFlags,
     ) -> Result<Region<'a>, Error> {
         let segments = Segments::part(memory, &part);
-        // SAFETY: a `Memory` expects to be changed at any time. If the region outlives it, the kernel's
-        // pages are no longer mapped here. The segments' list lives until the call returns.
+        // SAFETY: the bytes of a `Memory` may change at any time, and there are no references to them. If the region
+        // outlives it, the pages that the kernel uses are no longer mapped in this process. The list of segments lives
+        // until the call returns.
         unsafe { self.create(&segments, part.len() as u64, access.protection(), flags) }
     }
 
-    /// Shares memory for others to read.
+    /// Creates a region that other processes may read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PinRefused`] (ENOMEM), [`Error::BadAddress`] (EFAULT); [`Error::System`] with EBUSY for too many
+    /// regions, EPERM where `strict_dumpable` forbids it, EINVAL for lengths of more than 63 bits, EINTR if the process
+    /// is killed. [`Error::TooManySegments`] for more than 2^32 - 1 slices.
     pub fn share<'a>(&'a self, memory: &[IoSlice<'a>], flags: RegionFlags) -> Result<Region<'a>, Error> {
         let bytes = total(memory.iter().map(|slice| slice.len()));
-        // SAFETY: nobody may write the region. The segments' list lives until the call returns.
+        // SAFETY: the region may not be written. The list of segments lives until the call returns.
         unsafe { self.create(&Segments::reading(memory), bytes, uapi::PROT_READ, flags) }
     }
 
-    /// Shares memory for others to write, and to read as well. [`Device::share_memory`] does it without `unsafe`.
+    /// Creates a region that other processes may read and write. [`Device::share_memory`] does this without `unsafe`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Device::share`].
     ///
     /// # Safety
     ///
@@ -138,7 +178,7 @@ impl Device {
     ///
     /// - The region is destroyed or dropped, and not forgotten.
     /// - No process is inside a copy into it: destroying a region does not wait for those. As a rule the
-    ///   peer tells when its copy has returned, and only then the region goes.
+    ///   peer reports that its copy has returned, and only then the region is destroyed.
     pub unsafe fn share_writable<'a>(
         &'a self,
         memory: &mut [IoSliceMut<'a>],
@@ -146,17 +186,27 @@ impl Device {
     ) -> Result<Region<'a>, Error> {
         let bytes = total(memory.iter().map(|slice| slice.len()));
         let segments = Segments::writing(memory);
-        // SAFETY: the memory is borrowed for `'a`, exclusively, and nothing writes it beyond that by the
-        // caller's promise. The segments' list lives until the call returns.
+        // SAFETY: the memory is borrowed exclusively for `'a`, and by the function's contract no process writes it
+        // after that. The list of segments lives until the call returns.
         unsafe { self.create(&segments, bytes, uapi::PROT_READ | uapi::PROT_WRITE, flags) }
     }
 
     /// Copies from a region into `memory`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchRegion`] or, with a DMA flag, [`Error::NoDmaOrRegion`] (EINVAL), [`Error::OtherUser`] (EPERM),
+    /// [`Error::Protection`] (EACCES), [`Error::BadAddress`] (EFAULT), [`Error::OutOfMemory`] (ENOMEM);
+    /// [`Error::CopyFailed`] if the copy stopped early.
     pub fn read(&self, region: Cookie, memory: &mut [u8], options: CopyOptions) -> Result<(), Error> {
         self.read_vectored(region, &mut [IoSliceMut::new(memory)], options)
     }
 
     /// Copies from a region into several slices, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Device::read`], and [`Error::TooManySegments`] for more than 2^32 - 1 slices.
     pub fn read_vectored(
         &self,
         region: Cookie,
@@ -168,17 +218,29 @@ impl Device {
     }
 
     /// Copies `memory` into a region.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Device::read`].
     pub fn write(&self, region: Cookie, memory: &[u8], options: CopyOptions) -> Result<(), Error> {
         self.write_vectored(region, &[IoSlice::new(memory)], options)
     }
 
     /// Copies several slices, one after the other, into a region.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Device::read_vectored`].
     pub fn write_vectored(&self, region: Cookie, memory: &[IoSlice<'_>], options: CopyOptions) -> Result<(), Error> {
         // SAFETY: the slices are only read.
         unsafe { self.inline_copy(region, &Segments::reading(memory), Way::IntoRegion, options) }
     }
 
     /// Copies from one region into another, from `offset` of the source to `destination_offset` of the destination.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Device::read`].
     pub fn copy(
         &self,
         source: Cookie,
@@ -192,7 +254,7 @@ impl Device {
         succeeded(argument.current_status)
     }
 
-    /// Withdraws a region.
+    /// Destroys a region.
     pub(crate) fn withdraw(&self, region: Cookie) -> Result<(), Error> {
         self.backend.destroy_region(region).map_err(Error::of_destroy)
     }
@@ -214,7 +276,7 @@ impl Device {
             protection,
             ..CmdCreateRegion::default()
         };
-        // SAFETY: address and count are those of a list that is borrowed. Its memory is the caller's duty.
+        // SAFETY: address and count are those of a borrowed list. By this function's contract its memory may be used.
         unsafe { self.backend.create_region(&mut argument) }.map_err(|errno| Error::of_create(errno, bytes))?;
         Ok(Region::new(self, Cookie::from_raw(argument.cookie)))
     }
@@ -230,8 +292,8 @@ impl Device {
         options: CopyOptions,
     ) -> Result<(), Error> {
         let mut argument = arguments::inline(way as u32, region, segments, options)?;
-        // SAFETY: address and count are those of a list that is borrowed. `CopyFlags` has no
-        // asynchronous flag. The segments' memory is the caller's duty.
+        // SAFETY: address and count are those of a borrowed list. `CopyFlags` has no asynchronous flag. By this
+        // function's contract the segments' memory may be used.
         let outcome = unsafe { self.backend.inline_copy_bounded(&mut argument) };
         outcome.map_err(|errno| Error::of_copy(errno, wants_dma(options.flags)))?;
         succeeded(argument.current_status)
@@ -248,7 +310,7 @@ fn wants_dma(flags: CopyFlags) -> bool {
     flags.bits() & uapi::FLAG_DMA != 0
 }
 
-/// Sum of lengths. Slices that exist together cannot exceed the address space, shared ones can repeat.
+/// Returns the sum of lengths. It saturates, because shared slices may overlap.
 fn total(lengths: impl Iterator<Item = usize>) -> u64 {
     lengths.fold(0, |sum, length| sum.saturating_add(length as u64))
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What can go wrong, each with what to do about it in the sentence.
+//! Errors of the library. Each message includes the cause and the remedy.
 
 use std::fmt;
 use std::io;
@@ -11,21 +11,22 @@ use nix::sys::resource::{getrlimit, Resource, RLIM_INFINITY};
 
 use crate::node::Obstacle;
 
-/// Why a KNEM operation did not succeed.
+/// The error of a KNEM operation.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Error {
-    /// There is no device to talk to.
+    /// There is no device: `ENOENT`, `ENXIO` or `ENODEV` at `open`, or another kind of file at the path.
     NoDevice {
-        /// Node that was tried.
+        /// Path that was opened.
         path: PathBuf,
-        /// What is missing.
+        /// Reason.
         obstacle: Obstacle,
     },
-    /// The device may not be opened.
+    /// The device may not be opened: `EACCES` or `EPERM`.
     Permission {
-        /// Node that was tried.
+        /// Path that was opened.
         path: PathBuf,
-        /// What is in the way.
+        /// Reason.
         obstacle: Obstacle,
     },
     /// The driver speaks another version of the interface.
@@ -35,37 +36,37 @@ pub enum Error {
     },
     /// The node is not a KNEM device, or it does not answer as one.
     NotKnem {
-        /// What it answered.
+        /// Error of `KNEM_CMD_GET_INFO`.
         errno: Errno,
     },
-    /// A region could not be created because its memory could not be pinned.
+    /// A region could not be created because its memory could not be pinned: `ENOMEM`.
     PinRefused {
         /// Size of the region.
         bytes: u64,
         /// The caller's limit of locked memory; `None` without a limit.
         limit: Option<u64>,
     },
-    /// The kernel has no memory for the request.
+    /// The kernel has no memory for the request: `ENOMEM`.
     OutOfMemory,
-    /// Memory of the caller is not mapped, or not mapped for this kind of access.
+    /// Memory of the caller is not mapped, or not mapped for this access: `EFAULT`.
     BadAddress,
-    /// No region has this cookie: it was destroyed, used up, or never there.
+    /// No region has this cookie, because it was destroyed, used up, or never existed: `EINVAL`.
     NoSuchRegion,
-    /// The device has no DMA engine, or no region has this cookie.
+    /// The device has no DMA engine, or no region has this cookie: `EINVAL`.
     NoDmaOrRegion,
-    /// The region belongs to another user, who has not shared it with all.
+    /// The region belongs to another user and was created without `ANY_USER_ACCESS`: `EPERM`.
     OtherUser,
-    /// The region may not be read, or may not be written.
+    /// The region does not allow this direction: `EACCES`.
     Protection,
-    /// The copy stopped early.
+    /// The copy stopped early: status `KNEM_STATUS_FAILED`.
     CopyFailed,
-    /// No region has this cookie, there is no such slot, or flags and worker do not go together.
+    /// No region has this cookie, the slot does not exist, or flags and worker contradict each other: `EINVAL`.
     NotSubmitted,
-    /// The driver has as many requests or events as it takes.
+    /// The queue of requests or of unread events is full: `EBUSY`.
     QueueFull,
-    /// The driver reported a state that a synchronous request cannot have.
+    /// The driver reported a status that a synchronous request cannot have.
     UnexpectedStatus {
-        /// The state.
+        /// The status.
         status: u32,
     },
     /// A list of segments is longer than the interface can express.
@@ -73,39 +74,39 @@ pub enum Error {
         /// Length of the list.
         count: usize,
     },
-    /// The statistics of the driver are written by its administrator only.
+    /// The statistics could not be cleared: `EPERM` or `EACCES` without the privilege.
     ClearRefused {
-        /// What the driver answered.
+        /// Error of the driver.
         errno: Errno,
     },
     /// The device's text is not that of a KNEM driver.
     StatisticsFormat {
-        /// The line that was not understood.
+        /// First line that could not be parsed.
         line: String,
     },
-    /// The driver keeps no finer statistics and no lists.
+    /// The driver has neither detailed statistics nor lists.
     NoProfile,
-    /// A text below `/proc/driver/knem` is not as this library knows it.
+    /// A text in `/proc/driver/knem` is of a version that this library does not know.
     ProfileFormat {
-        /// The line that was not understood.
+        /// First line that could not be parsed.
         line: String,
     },
-    /// Anything else the system reported.
+    /// Any other error of a system call.
     System {
-        /// What was being done.
+        /// Operation that failed.
         what: String,
-        /// What the system reported.
+        /// Error of the system call.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// What the system said when something was done.
+    /// Creates an error of a system call.
     pub(crate) fn of(what: &str, errno: Errno) -> Self {
         Self::System { what: what.to_owned(), source: errno.into() }
     }
 
-    /// The reason of a refused copy.
+    /// Maps the errno of a copy.
     pub(crate) fn of_copy(errno: Errno, with_dma: bool) -> Self {
         match errno {
             Errno::EINVAL if with_dma => Self::NoDmaOrRegion,
@@ -118,7 +119,7 @@ impl Error {
         }
     }
 
-    /// The reason of a refused creation of a region of `bytes`.
+    /// Maps the errno of creating a region of `bytes`.
     pub(crate) fn of_create(errno: Errno, bytes: u64) -> Self {
         match errno {
             Errno::ENOMEM => Self::PinRefused { bytes, limit: locked_memory_limit() },
@@ -127,7 +128,7 @@ impl Error {
         }
     }
 
-    /// The reason of a refused destruction.
+    /// Maps the errno of destroying a region.
     pub(crate) fn of_destroy(errno: Errno) -> Self {
         match errno {
             Errno::EINVAL => Self::NoSuchRegion,
@@ -136,7 +137,7 @@ impl Error {
     }
 }
 
-/// The caller's limit of locked memory in bytes, if there is one.
+/// Returns the caller's limit of locked memory in bytes, if there is one.
 fn locked_memory_limit() -> Option<u64> {
     let (soft, _) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;
     (soft != RLIM_INFINITY).then_some(soft)
@@ -146,7 +147,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoDevice { path, obstacle: Obstacle::NoNode } if path != Path::new(uapi::DEVICE_FILENAME) => {
-                write!(f, "cannot open {}: there is no such file; the driver's node is {}", path.display(), uapi::DEVICE_FILENAME)
+                write!(f, "cannot open {}: no such file; the driver's node is {}", path.display(), uapi::DEVICE_FILENAME)
             }
             Self::NoDevice { path, obstacle } | Self::Permission { path, obstacle } => {
                 write!(f, "cannot open {}: {obstacle}", path.display())
@@ -161,63 +162,63 @@ impl fmt::Display for Error {
                 let answer = io::Error::from(*errno);
                 write!(
                     f,
-                    "this is not a KNEM device ({answer}): give the path of its node, as a rule {}; if that is what was given, it is \
-                     left from before: remove it, and reload the module (modprobe -r knem; modprobe knem)",
+                    "not a KNEM device ({answer}): use the path of its node, usually {}; if this is that path, the node is \
+                     stale: remove it, and reload the module (modprobe -r knem; modprobe knem)",
                     uapi::DEVICE_FILENAME
                 )
             }
             Self::PinRefused { bytes, limit: Some(limit) } => write!(
                 f,
                 "cannot pin {bytes} bytes: the limit of locked memory is {limit} bytes; raise RLIMIT_MEMLOCK \
-                 (ulimit -l; for good: a memlock line for group rdma in /etc/security/limits.d, or LimitMEMLOCK= of the service)"
+                 (ulimit -l; permanently: a memlock line for group rdma in /etc/security/limits.d, or LimitMEMLOCK= of the service)"
             ),
             Self::PinRefused { bytes, limit: None } => write!(
                 f,
-                "cannot pin {bytes} bytes: the machine has no memory left for it, or the module's own ceiling is reached"
+                "cannot pin {bytes} bytes: the machine has no memory left for it, or the module's ceiling is reached; see knem doctor --check limits"
             ),
             Self::OutOfMemory => f.write_str("the kernel has no memory for the request: use smaller regions or fewer segments"),
-            Self::BadAddress => f.write_str("memory of this process is not mapped, or not mapped for this kind of access"),
+            Self::BadAddress => f.write_str("memory of this process is not mapped, or not mapped for this access: check addresses and lengths"),
             Self::NoSuchRegion => {
-                f.write_str("no region has this cookie: it was destroyed, used up, its owner ended, or the cookie is wrong")
+                f.write_str("no region has this cookie: it was destroyed or used up, its owner exited, or the cookie is wrong")
             }
             Self::NoDmaOrRegion => f.write_str(
                 "the device has no DMA engine, or no region has this cookie: leave the DMA flag out unless knem info lists the feature",
             ),
             Self::OtherUser => f.write_str(
-                "the region belongs to another user: run both processes as the same user, or have the owner create it with ANY_USER_ACCESS",
+                "the region belongs to another user: run both processes as the same user, or create it with ANY_USER_ACCESS",
             ),
             Self::Protection => f.write_str(
                 "the region does not allow this direction: the owner must create it with PROT_READ to be read, PROT_WRITE to be written",
             ),
             Self::CopyFailed => f.write_str(
                 "the copy stopped early: memory of this process is not mapped for it, or the request was interrupted; \
-                 the destination's contents are unspecified",
+                 the contents of the destination are unspecified",
             ),
             Self::NotSubmitted => f.write_str(
-                "no region has this cookie, the status array has no such slot, an event was asked for without the thread, \
-                 or a DMA engine where there is none",
+                "no region has this cookie, the status array has no such slot, an event was requested without the thread, \
+                 or a DMA engine where there is none: check cookie, slot and flags",
             ),
             Self::QueueFull => {
-                f.write_str("too many requests are under way, or too many events unread: wait for some, or read the events")
+                f.write_str("too many requests are in flight, or too many events are unread: wait for requests, or read the events")
             }
             Self::UnexpectedStatus { status } => write!(
                 f,
-                "the driver reported state {status} for a synchronous copy: look for forced flags in the output of knem info"
+                "the driver reported status {status} for a synchronous copy: check knem info for forced flags"
             ),
             Self::TooManySegments { count } => {
-                write!(f, "{count} segments are more than a request can have ({}): join them or use several requests", u32::MAX)
+                write!(f, "{count} segments exceed the maximum of a request ({}): merge them or use several requests", u32::MAX)
             }
             Self::ClearRefused { errno: Errno::EPERM | Errno::EACCES } => {
-                f.write_str("only the administrator may clear the statistics: run it as root (sudo knem stat --clear)")
+                f.write_str("only root may clear the statistics: sudo knem stat --clear")
             }
             Self::ClearRefused { errno } => write!(f, "cannot clear the statistics: {}", errno.desc()),
             Self::StatisticsFormat { line } => write!(
                 f,
-                "the device's text is not that of a KNEM driver of release 0.9.6 or later (at {line:?}): is the path right?"
+                "the device's text is not that of a KNEM driver of release 0.9.6 or later (at {line:?}): check the path"
             ),
             Self::NoProfile => f.write_str(
-                "this driver has no /proc/driver/knem: it is older than these tools, or not of this project (knem info tells its \
-                 version); install the package knem2-dkms of the same release and reload the module, or see what it has: knem stat",
+                "this driver has no /proc/driver/knem: it is older than these tools, or another driver (knem info shows its \
+                 version); install the package knem2-dkms of the same release and reload the module, or use knem stat without these options",
             ),
             Self::ProfileFormat { line } => write!(
                 f,
@@ -232,7 +233,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // Its text is part of the sentence already.
+            // Its text is part of the message already.
             Self::System { source, .. } => source.source(),
             _ => None,
         }
@@ -245,7 +246,7 @@ mod tests {
 
     #[test]
     fn say_what_to_do() {
-        let told = [
+        let remedies = [
             (Error::WrongAbi { driver: 0xc }.to_string(), "knem2-dkms"),
             (Error::PinRefused { bytes: 65536, limit: Some(8192) }.to_string(), "ulimit -l"),
             (Error::PinRefused { bytes: 65536, limit: Some(8192) }.to_string(), "limits.d"),
@@ -259,7 +260,7 @@ mod tests {
             ),
             (Error::ClearRefused { errno: Errno::EPERM }.to_string(), "sudo"),
         ];
-        for (sentence, remedy) in told {
+        for (sentence, remedy) in remedies {
             assert!(sentence.contains(remedy), "{sentence}");
         }
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! A driver without a kernel, for tests: regions of this process only, copied by the processor at once.
+//! A driver without a kernel, for tests: it has regions of this process only, and copies them at once.
 //!
-//! It follows the interface as far as the library uses it: cookies, protection, single use, offsets,
-//! bounds, truncation; with [`FakeDriver::with_thread`] also the status array, requests that go on after the call, and events. It knows
-//! one user, has no DMA engine, and does not notice bad addresses.
+//! It implements the part of the interface that the library uses: cookies, protection, single use, offsets, bounds and
+//! truncation; with [`FakeDriver::with_thread`] also the status array, asynchronous requests and events. It has one
+//! user, no DMA engine, and does not detect bad addresses.
 //!
 //! ```
 //! use knem::{fake::FakeDriver, CopyOptions, Device, RegionFlags};
@@ -36,7 +36,7 @@ use nix::errno::Errno;
 use crate::{Backend, Cookie};
 use thread::FakeThread;
 
-/// The driver. Clones share their regions, as several files of one kernel do.
+/// The driver. Clones share their regions, as open files of one kernel do.
 #[derive(Clone)]
 pub struct FakeDriver {
     abi: u32,
@@ -60,34 +60,34 @@ struct FakeRegion {
 }
 
 impl FakeDriver {
-    /// A driver that speaks this version of the interface.
+    /// Creates a driver with this version of the interface.
     pub fn new() -> Self {
         Self::with_abi(uapi::ABI_VERSION)
     }
 
-    /// A driver that speaks another version of the interface.
+    /// Creates a driver with another version of the interface.
     pub fn with_abi(abi: u32) -> Self {
         Self { abi, wrong_last_byte: false, pin_limit: u64::MAX, regions: Arc::default(), thread: None }
     }
 
-    /// The same driver, except that it forgets the last byte of inline copies: for tests of tests.
+    /// Makes the driver omit the last byte of inline copies, for tests of tests.
     pub fn with_wrong_last_byte(self) -> Self {
         Self { wrong_last_byte: true, ..self }
     }
 
-    /// The same driver, except that it pins no more than so many bytes for a region, as a limit of locked memory would have it.
+    /// Makes the driver refuse regions of more than `bytes`, as a limit of locked memory does.
     pub fn with_pin_limit(self, bytes: u64) -> Self {
         Self { pin_limit: bytes, ..self }
     }
 
-    /// The same driver with a status array, and a thread that has made each copy before the request returns. Its file, so to speak, is
-    /// another than before: clones that are made later share it.
+    /// Adds a status array and a worker thread, which has made each copy before the request returns. The result is a
+    /// new open file; later clones share it.
     pub fn with_thread(self) -> Self {
         Self { thread: Some(Arc::new(FakeThread::new())), ..self }
     }
 
-    /// The same driver, whose thread tells of an end when [`FakeDriver::complete`] says so. The bytes are copied at once, which
-    /// a driver may do.
+    /// Makes the worker thread report completions only when [`FakeDriver::complete`] is called. The bytes are still
+    /// copied at once, which a driver may do.
     pub fn holding(self) -> Self {
         if let Some(thread) = &self.thread {
             thread.hold();
@@ -95,21 +95,21 @@ impl FakeDriver {
         self
     }
 
-    /// Ends the request in a slot, well or not. Only with a thread; does nothing before the array is mapped.
+    /// Completes the request in a slot. Needs [`FakeDriver::with_thread`]; does nothing before the array is mapped.
     pub fn complete(&self, slot: u32, success: bool) {
         if let Some(thread) = &self.thread {
             thread.complete(slot, success);
         }
     }
 
-    /// Makes the reading of events fail from now on.
+    /// Makes reading events fail from now on.
     pub fn break_down(&self) {
         if let Some(thread) = &self.thread {
             thread.break_down();
         }
     }
 
-    /// How many regions there are now.
+    /// Returns the number of regions.
     pub fn region_count(&self) -> usize {
         self.regions().listed.len()
     }
@@ -126,7 +126,7 @@ impl Default for FakeDriver {
 }
 
 impl Regions {
-    /// The region of a cookie, if it may be used this way.
+    /// Returns the region of a cookie, if it allows this access.
     fn find(&self, cookie: u64, protection: u32) -> Result<FakeRegion, Errno> {
         let region = self.listed.get(&cookie).ok_or(Errno::EINVAL)?;
         if region.protection & protection == 0 {
@@ -135,7 +135,7 @@ impl Regions {
         Ok(region.clone())
     }
 
-    /// Removes a region that has been used, if it is for one use.
+    /// Removes a single-use region after its use.
     fn used(&mut self, cookie: u64) {
         if self.listed.get(&cookie).is_some_and(|region| region.single_use) {
             self.listed.remove(&cookie);
@@ -157,7 +157,7 @@ impl Backend for FakeDriver {
         }
         let mut regions = self.regions();
         regions.created += 1;
-        // Any odd multiplier makes the numbers distinct, and look like what they are: opaque.
+        // Any odd multiplier makes the numbers distinct and opaque.
         let cookie = regions.created.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let single_use = argument.flags & uapi::FLAG_SINGLEUSE != 0;
         regions.listed.insert(cookie, FakeRegion { segments, protection: argument.protection, single_use });
@@ -185,7 +185,7 @@ impl Backend for FakeDriver {
         let (from, to) = ((&*source.segments, argument.src_offset), (&*destination.segments, argument.dst_offset));
         let slot = argument.async_status_index;
         self.accept(slot, argument.flags)?;
-        // SAFETY: the regions' owners promised that their memory may be used while they are listed.
+        // SAFETY: by the contract of `create_region`, the memory of a region may be used while it is listed.
         unsafe { copy_streams(from, to, argument.length) };
         regions.used(argument.src_cookie);
         regions.used(argument.dst_cookie);
@@ -194,7 +194,7 @@ impl Backend for FakeDriver {
     }
 
     unsafe fn submit_inline_copy(&self, argument: &mut CmdInlineCopyBounded) -> Result<(), Errno> {
-        // SAFETY: the trait's contract, which allows to copy at once.
+        // SAFETY: the trait's contract, which allows copying at once.
         unsafe { self.inline(argument) }
     }
 
@@ -220,7 +220,7 @@ impl FakeDriver {
         Ok(())
     }
 
-    /// Accepts a request, if it is one that goes on after the call.
+    /// Accepts a request, if it is asynchronous.
     fn accept(&self, slot: u32, flags: u32) -> Result<(), Errno> {
         match &self.thread {
             Some(thread) if flags & uapi::FLAG_ANY_ASYNC_MASK != 0 => thread.accept(slot, flags),
@@ -228,7 +228,7 @@ impl FakeDriver {
         }
     }
 
-    /// Ends a request, and gives its status on return.
+    /// Completes a request, and returns its status at the end of the call.
     fn ended(&self, slot: u32, flags: u32) -> u32 {
         match &self.thread {
             Some(thread) if flags & uapi::FLAG_ANY_ASYNC_MASK != 0 => {
@@ -239,7 +239,7 @@ impl FakeDriver {
         }
     }
 
-    /// A copy between the caller's memory and a region.
+    /// Copies between the caller's memory and a region.
     ///
     /// # Safety
     ///
@@ -258,8 +258,8 @@ impl FakeDriver {
         let (from, to) = if reading { (remote, local) } else { (local, remote) };
         let slot = argument.async_status_index;
         self.accept(slot, argument.flags)?;
-        // SAFETY: the local memory may be used by the trait's contract; the region's owner promised
-        // the same for the region when it was created, and it is listed still.
+        // SAFETY: the local memory may be used by the trait's contract, and the region's by that of `create_region`,
+        // since it is still listed.
         unsafe { copy_streams(from, to, bound) };
         regions.used(argument.remote_cookie);
         argument.current_status = self.ended(slot, argument.flags);
@@ -267,7 +267,7 @@ impl FakeDriver {
     }
 }
 
-/// Length of the stream of some segments.
+/// Returns the sum of the lengths of segments.
 fn sum(segments: &[ParamIovec]) -> u64 {
     segments.iter().fold(0, |sum, segment| sum.saturating_add(segment.len))
 }
@@ -281,7 +281,7 @@ unsafe fn segments(address: u64, count: u32) -> Vec<ParamIovec> {
     if count == 0 {
         return Vec::new();
     }
-    // SAFETY: the contract; a list that is not empty has an address.
+    // SAFETY: by the contract, `count` segments can be read there.
     unsafe { std::slice::from_raw_parts(pointer::<ParamIovec>(address), count as usize) }.to_vec()
 }
 
@@ -299,8 +299,8 @@ unsafe fn copy_streams(from: (&[ParamIovec], u64), to: (&[ParamIovec], u64), bou
         if length == 0 {
             break;
         }
-        // SAFETY: both pieces are inside memory that may be used so, and have that many bytes left.
-        // They may overlap.
+        // SAFETY: by the function's contract both pieces may be used, and each has that many bytes left. `copy` allows
+        // them to overlap.
         unsafe { std::ptr::copy(pointer::<u8>(read.base), pointer::<u8>(write.base), length as usize) };
         left -= length;
         for (piece, rest) in [(&mut here, &mut source), (&mut there, &mut destination)] {
@@ -315,7 +315,7 @@ unsafe fn copy_streams(from: (&[ParamIovec], u64), to: (&[ParamIovec], u64), bou
     }
 }
 
-/// The segments that hold bytes at or after `offset`, the first one shortened to it. None is empty.
+/// Returns the segments with bytes at or after `offset`, the first one shortened. None is empty.
 fn pieces_from(segments: &[ParamIovec], offset: u64) -> std::vec::IntoIter<ParamIovec> {
     let mut skip = offset;
     let mut pieces = Vec::new();
@@ -329,7 +329,7 @@ fn pieces_from(segments: &[ParamIovec], offset: u64) -> std::vec::IntoIter<Param
     pieces.into_iter()
 }
 
-/// The memory at an address that came through the interface as a number.
+/// Returns the pointer of an address that was passed through the interface.
 fn pointer<T>(address: u64) -> *mut T {
     std::ptr::with_exposed_provenance_mut(address as usize)
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
-//! Request flags that the library lets its callers choose, and the names of all of them.
+//! Request flags that callers can set, and the names of all flags.
 //!
-//! Asynchronous flags are left out: the kernel goes on using the caller's memory after the call
-//! has returned, which a borrow cannot express. `Submission` has them, for memory that bears it.
+//! Asynchronous flags are not among them: the kernel uses the caller's memory after the call has returned, which a
+//! borrow cannot express. `Submission` sets them, for a `Memory`.
 
 use std::ops::BitOr;
 
@@ -19,7 +19,7 @@ macro_rules! flag_set {
             pub const NONE: Self = Self(0);
             $($(#[$flag_doc])* pub const $flag: Self = Self(uapi::$value);)*
 
-            /// The flags as the driver gets them.
+            /// Returns the flags as the driver receives them.
             pub const fn bits(self) -> u32 {
                 self.0
             }
@@ -36,9 +36,9 @@ macro_rules! flag_set {
 }
 
 flag_set! {
-    /// How a region is created.
+    /// Flags of creating a region.
     RegionFlags {
-        /// The first request that is accepted for the region uses it up.
+        /// The first accepted request destroys the region.
         SINGLE_USE = FLAG_SINGLEUSE,
         /// Users other than the owner may use the region.
         ANY_USER_ACCESS = FLAG_ANY_USER_ACCESS,
@@ -46,16 +46,16 @@ flag_set! {
 }
 
 flag_set! {
-    /// How a copy is made.
+    /// Flags of a copy.
     CopyFlags {
         /// Use a DMA engine.
         DMA = FLAG_DMA,
-        /// Pin the caller's own memory rather than copy through its mapping.
+        /// Pin the caller's own memory instead of copying through its mapping.
         PIN_LOCAL = FLAG_PINLOCAL,
     }
 }
 
-/// The names of the flags in `bits`, as the header has them without `KNEM_FLAG_`; unknown bits in hexadecimal.
+/// Returns the names of the flags in `bits`, as in the header without `KNEM_FLAG_`; unknown bits in hexadecimal.
 pub fn flag_names(bits: u32) -> Vec<String> {
     const SINGLE_BITS: [(u32, &str); 8] = [
         (uapi::FLAG_DMA, "DMA"),

@@ -4,8 +4,8 @@
 use knem_core::logic::histogram::{bucket, least, BUCKETS};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 
-/// How often which values were seen. A bucket has the values from a power of two to below the next; the last one has
-/// everything from there on.
+/// A histogram. Each bucket counts the values from a power of two to below the next; the last one counts all larger
+/// values as well.
 ///
 /// ```
 /// let mut sizes = knem::Histogram::default();
@@ -17,12 +17,12 @@ use serde::ser::{Serialize, SerializeSeq, Serializer};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram([u64; BUCKETS]);
 
-/// A bucket that is not empty.
+/// A bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Bucket {
-    /// The least value that belongs here. The greatest is less than twice as much.
+    /// The smallest value of the bucket. The largest is less than twice as much.
     pub least: u64,
-    /// How often.
+    /// Number of values.
     pub count: u64,
 }
 
@@ -33,43 +33,43 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts a value as often as `times`.
+    /// Adds a value `times` times.
     pub fn add(&mut self, value: u64, times: u64) {
         if let Some(count) = self.0.get_mut(bucket(value)) {
             *count = count.saturating_add(times);
         }
     }
 
-    /// Counts all of another one.
+    /// Adds another histogram.
     pub fn merge(&mut self, other: &Self) {
         for (count, more) in self.0.iter_mut().zip(other.0) {
             *count = count.saturating_add(more);
         }
     }
 
-    /// How many values there are.
+    /// Returns the number of values.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// The buckets that have something, from the least to the greatest.
+    /// Iterates over the buckets that are not empty, in ascending order.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> + '_ {
         self.all().filter(|bucket| bucket.count != 0)
     }
 
-    /// Every bucket, empty ones as well.
+    /// Iterates over all buckets.
     pub fn all(&self) -> impl Iterator<Item = Bucket> + '_ {
         self.0.iter().enumerate().map(|(n, count)| Bucket { least: least(n), count: *count })
     }
 
-    /// How many values are in the buckets up to that of `value`.
+    /// Returns the number of values in the buckets up to that of `value`.
     #[must_use]
     pub fn up_to(&self, value: u64) -> u64 {
         self.0.iter().take(bucket(value) + 1).fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// What was counted since an earlier state of the same histogram; `None` if anything went down.
+    /// Returns the difference to an earlier state of the histogram; `None` if a count decreased.
     #[must_use]
     pub fn since(&self, before: &Self) -> Option<Self> {
         let mut difference = Self::default();
@@ -79,8 +79,8 @@ impl Histogram {
         Some(difference)
     }
 
-    /// The value that this part (0 to 1) of all values is below: an estimate, as if the values of a bucket were spread
-    /// evenly. `None` if there are no values.
+    /// Estimates the value that this part (0 to 1) of all values is below, as if the values of a bucket were
+    /// distributed evenly. `None` if there are no values.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn quantile(&self, part: f64) -> Option<f64> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The commands the library uses, each a type that binds number, argument and direction.
+//! The ioctls that the library uses: each is a type that binds number, argument and direction.
 //!
 //! The numbers are those of `knem_core::uapi`. An assertion at compile time checks that size and
 //! direction in the number are those of the argument here, so that a call cannot mix them up.
@@ -9,8 +9,7 @@ use std::os::fd::RawFd;
 use knem_core::uapi;
 use nix::errno::Errno;
 
-/// What the driver does with a command's argument. The number has these directions the other way
-/// round than Linux uses elsewhere.
+/// Direction of a command's argument. The encoding in the number is the reverse of Linux's convention.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// The driver reads it, and may write results back.
@@ -23,21 +22,21 @@ pub(crate) enum Direction {
 
 /// A command of the interface.
 pub(crate) trait Command {
-    /// The structure that the command takes.
+    /// The argument of the command.
     type Argument;
 
-    /// Gives the command to the driver behind `fd`.
+    /// Calls the driver behind `fd`.
     ///
     /// # Safety
     ///
-    /// What the interface does with the addresses inside `argument` must be allowed.
+    /// The memory at the addresses in `argument` may be used as the interface defines.
     unsafe fn call(fd: RawFd, argument: &mut Self::Argument) -> Result<(), Errno>;
 }
 
 /// Whether `number` carries the size of `T` and the interface's encoding of `direction`.
 const fn fits<T>(number: u32, direction: Direction) -> bool {
-    // GET_INFO is encoded as a pure write, DESTROY_REGION as a pure read: their direction bits are taken from there, because
-    // architectures place them differently.
+    // GET_INFO is encoded as a pure write, DESTROY_REGION as a pure read: their direction bits are taken from there,
+    // because architectures place them differently.
     const WRITE: u32 = uapi::CMD_GET_INFO & !SIZE_TYPE_NUMBER;
     const READ: u32 = uapi::CMD_DESTROY_REGION & !SIZE_TYPE_NUMBER;
     const SIZE_TYPE_NUMBER: u32 = 0x1fff_ffff;
@@ -51,7 +50,7 @@ const fn fits<T>(number: u32, direction: Direction) -> bool {
         && number & !SIZE_TYPE_NUMBER == encoded
 }
 
-/// The number, if it fits; otherwise it does not compile.
+/// Returns the number; does not compile unless it fits.
 const fn checked<T>(number: u32, direction: Direction) -> u32 {
     assert!(fits::<T>(number, direction));
     number
@@ -75,7 +74,7 @@ macro_rules! command {
                     );
                 }
                 // SAFETY: `argument` is a valid, writable structure of the size that the number says.
-                // The addresses inside are the caller's duty.
+                // By the function's contract the memory at the addresses may be used.
                 unsafe { system::call(fd, argument) }.map(drop)
             }
         }
@@ -83,27 +82,27 @@ macro_rules! command {
 }
 
 command!(
-    /// Ask for the driver's version and features.
+    /// Queries the driver's version and features.
     GetInfo, CMD_GET_INFO, Out, knem_core::uapi::CmdInfo
 );
 command!(
-    /// Declare a region.
+    /// Creates a region.
     CreateRegion, CMD_CREATE_REGION, InOut, knem_core::uapi::CmdCreateRegion
 );
 command!(
-    /// Withdraw a region.
+    /// Destroys a region.
     DestroyRegion, CMD_DESTROY_REGION, In, knem_core::uapi::Cookie
 );
 command!(
-    /// Copy from region to region.
+    /// Copies from region to region.
     CopyBounded, CMD_COPY_BOUNDED, In, knem_core::uapi::CmdCopyBounded
 );
 command!(
-    /// Copy between the caller's memory and a region.
+    /// Copies between the caller's memory and a region.
     InlineCopyBounded, CMD_INLINE_COPY_BOUNDED, In, knem_core::uapi::CmdInlineCopyBounded
 );
 command!(
-    /// Choose where the kernel's thread runs.
+    /// Sets the CPUs of the worker thread.
     BindOffload, CMD_BIND_OFFLOAD, In, knem_core::uapi::CmdBindOffload
 );
 

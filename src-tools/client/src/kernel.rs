@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The driver in the kernel, behind its device node.
+//! The driver in the kernel, through its device node.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -19,7 +19,12 @@ use crate::{node, Backend, Cookie, Error};
 pub struct KernelDriver(File);
 
 impl KernelDriver {
-    /// Opens the node, closed on `exec`.
+    /// Opens the node, close-on-exec.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoDevice`] (ENOENT, ENODEV, ENXIO, or no character device), [`Error::Permission`] (EACCES, EPERM),
+    /// [`Error::System`] with any other errno of open(2).
     pub fn open(path: &Path) -> Result<Self, Error> {
         node::demand_device(path, false)?;
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| node::explain(path, error))?;
@@ -30,12 +35,12 @@ impl KernelDriver {
     ///
     /// As [`Command::call`].
     unsafe fn call<C: Command>(&self, argument: &mut C::Argument) -> Result<(), Errno> {
-        // SAFETY: forwarded to the caller.
+        // SAFETY: this function has the same contract.
         unsafe { C::call(self.0.as_raw_fd(), argument) }
     }
 }
 
-/// A node that somebody has opened for reading and writing.
+/// A node that is open for reading and writing.
 impl From<File> for KernelDriver {
     fn from(file: File) -> Self {
         Self(file)
@@ -84,7 +89,7 @@ impl Backend for KernelDriver {
         let length = NonZeroUsize::new(length).ok_or(Errno::EINVAL)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         let offset = i64::try_from(uapi::STATUS_ARRAY_FILE_OFFSET).map_err(|_| Errno::EINVAL)?;
-        // SAFETY: the kernel chooses the place, so nothing is mapped over.
+        // SAFETY: the kernel chooses the address, so the mapping replaces no other one.
         unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &self.0, offset) }.map(NonNull::cast)
     }
 

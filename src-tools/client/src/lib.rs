@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! Client library of KNEM: copies between the memory of two processes, once, inside the kernel.
+//! Client library of KNEM: single-copy transfers between the memory of two processes, through the kernel.
 //!
-//! A process opens the [`Device`] and shares memory as a [`Region`]. It hands the region's [`Cookie`] to
-//! any process it likes, which copies from or into the region with [`Device::read`] and
-//! [`Device::write`]; the owner takes no part in that.
+//! A process opens the [`Device`] and shares memory as a [`Region`]. It sends the region's [`Cookie`] to another
+//! process, which copies from or into the region with [`Device::read`] and [`Device::write`]; the owner is not involved
+//! in the copy.
 //!
 //! ```no_run
 //! use knem::{CopyOptions, Device, RegionFlags};
@@ -20,28 +20,31 @@
 //! # }
 //! ```
 //!
-//! # Where to look
+//! # Overview
 //!
 //! | To | see |
 //! |---|---|
-//! | share memory that others read | [`Device::share`] |
-//! | share memory that others write | [`Device::share_memory`], with a [`Memory`] |
-//! | copy now | [`Device::read`], [`Device::write`], [`Device::copy`], and their [`CopyOptions`] |
-//! | copy in the background: futures, callbacks, event loops | [`Queue`] and its [`Transfer`] |
-//! | the same by slots and states, without a queue | [`Device::map_status`] |
-//! | know what went wrong, and what to do | [`Error`] |
-//! | see what the driver has counted | [`statistics`], [`profile`], [`listing`] |
-//! | test without a device | [`fake`] |
+//! | share memory that other processes read | [`Device::share`] |
+//! | share memory that other processes write | [`Device::share_memory`], with a [`Memory`] |
+//! | copy synchronously | [`Device::read`], [`Device::write`], [`Device::copy`], and their [`CopyOptions`] |
+//! | copy asynchronously with futures, callbacks or an event loop | [`Queue`] and its [`Transfer`] |
+//! | copy asynchronously with slots and their status | [`Device::map_status`] |
+//! | handle errors | [`Error`] |
+//! | read the driver's statistics | [`statistics`], [`profile`], [`listing`] |
+//! | test without the driver | [`fake`] |
 //!
-//! `docs/library.md` in the source tree goes through all of it, with a whole program at its end.
+//! `docs/library.md` in the source tree explains all of it, and ends with a complete program.
 //!
-//! # What is guaranteed
+//! # Guarantees
 //!
-//! - A region borrows its memory: it cannot be freed, moved or changed by this process while others may read it.
-//! - Memory that others may change, or that the kernel goes on using after a call, is a [`Memory`], to whose bytes there are no references.
-//! - Forgetting a region, request or transfer, or dropping it early, is harmless.
-//! - The numbers and structures come from the driver's own source, `knem_core::uapi`. A driver is reached
-//!   through the trait [`Backend`].
+//! - A region borrows its memory: this process cannot free, move or change it while other processes may read it.
+//! - Memory that other processes may change, or that the kernel uses after a call, is a [`Memory`], to whose bytes
+//!   there are no references.
+//! - Forgetting a region, request or transfer, or dropping it early, is safe.
+//! - Numbers and structures are those of the driver's own source, `knem_core::uapi`. The trait [`Backend`] abstracts
+//!   the driver.
+
+#![warn(clippy::missing_errors_doc)]
 
 mod arguments;
 mod backend;
@@ -80,6 +83,9 @@ pub use crate::queue::{Queue, Transfer};
 pub use crate::region::Region;
 pub use crate::slots::Status;
 pub use knem_core::uapi::DEVICE_FILENAME;
+
+/// The project's address, a URL; empty if none is set.
+pub const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
 /// The examples of the documentation, which are tests.
 #[cfg(doctest)]

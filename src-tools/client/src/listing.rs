@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
-//! Open files of the device and their regions: `/proc/driver/knem/contexts` and `/proc/driver/knem/regions`.
+//! Contexts and their regions: `/proc/driver/knem/contexts` and `/proc/driver/knem/regions`.
 //!
-//! The driver shows the files of the reader's user; to root, all. Numbers are ordinals, and tell nothing about cookies.
+//! The driver shows the contexts of the reader's user, and all contexts to root. Numbers are ordinals and reveal
+//! nothing about cookies.
 //!
 //! ```
 //! let text = "# context uid pid regions bytes requests copied slots\n0 1000 4711 1 4096 9 36864 0\n";
@@ -16,20 +17,20 @@ use serde::Serialize;
 
 use crate::Error;
 
-/// A file that is open for writing.
+/// A context: one open of the device for writing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Context {
-    /// Its number: counted up, never used again.
+    /// Its number: ascending, never reused.
     pub context: u64,
     /// Number of the user who opened it.
     pub uid: u32,
-    /// The process that opened it; `None` if it cannot be seen from here, or is gone.
+    /// The process that opened it; `None` if it has exited or is not visible in this pid namespace.
     pub pid: Option<u32>,
-    /// Regions that it has.
+    /// Number of its regions.
     pub regions: u64,
     /// Bytes of those regions.
     pub pinned_bytes: u64,
-    /// Requests that were made with it.
+    /// Requests submitted through it.
     pub requests: u64,
     /// Bytes that those requests were to copy.
     pub requested_bytes: u64,
@@ -40,19 +41,19 @@ pub struct Context {
 /// A region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListedRegion {
-    /// Number of the context that it belongs to.
+    /// Number of its context.
     pub context: u64,
-    /// Its number: counted up within the context.
+    /// Its number: ascending within the context.
     pub region: u64,
     /// Its size.
     pub bytes: u64,
-    /// Pieces of physically contiguous memory that it consists of.
+    /// Number of its physically contiguous pieces.
     pub extents: u64,
-    /// Others may read it.
+    /// Other processes may read it.
     pub readable: bool,
-    /// Others may write it.
+    /// Other processes may write it.
     pub writable: bool,
-    /// It goes with its first use.
+    /// Its first use destroys it.
     pub single_use: bool,
     /// Processes of all users may use it.
     pub any_user: bool,
@@ -60,24 +61,24 @@ pub struct ListedRegion {
     pub unpinned: bool,
 }
 
-/// The open files and their regions.
+/// The contexts and their regions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The open files.
+    /// The contexts.
     pub contexts: Vec<Context>,
     /// Their regions.
     pub regions: Vec<ListedRegion>,
 }
 
 impl Listing {
-    /// The regions of a context.
+    /// Iterates over the regions of a context.
     pub fn regions_of<'a>(&'a self, context: &Context) -> impl Iterator<Item = &'a ListedRegion> {
         let number = context.context;
         self.regions.iter().filter(move |region| region.context == number)
     }
 }
 
-/// Reads both lists below `directory`, [`crate::profile::DIRECTORY`] as a rule; `None` if the driver has none.
+/// Reads both lists in `directory`, usually [`crate::profile::DIRECTORY`]; `None` if the driver has none.
 ///
 /// # Errors
 /// [`Error::ProfileFormat`] and [`Error::System`].
@@ -87,7 +88,7 @@ pub fn read(directory: &Path) -> Result<Option<Listing>, Error> {
     Ok(Some(Listing { contexts, regions: parse_regions(&regions)? }))
 }
 
-/// Reads the list of open files only; `None` if the driver has none.
+/// Reads the list of contexts only; `None` if the driver has none.
 ///
 /// # Errors
 /// As [`read`].
@@ -103,18 +104,18 @@ fn text(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
-/// Understands the list of open files.
+/// Parses the list of contexts.
 ///
 /// # Errors
-/// [`Error::ProfileFormat`] with the row that is not understood.
+/// [`Error::ProfileFormat`] with the row that cannot be parsed.
 pub fn parse_contexts(text: &str) -> Result<Vec<Context>, Error> {
     rows(text).map(|row| context(row).ok_or_else(|| Error::ProfileFormat { line: row.to_owned() })).collect()
 }
 
-/// Understands the list of regions.
+/// Parses the list of regions.
 ///
 /// # Errors
-/// [`Error::ProfileFormat`] with the row that is not understood.
+/// [`Error::ProfileFormat`] with the row that cannot be parsed.
 pub fn parse_regions(text: &str) -> Result<Vec<ListedRegion>, Error> {
     rows(text).map(|row| region(row).ok_or_else(|| Error::ProfileFormat { line: row.to_owned() })).collect()
 }
@@ -123,7 +124,7 @@ fn rows(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.starts_with('#'))
 }
 
-/// A row; columns that came later stand behind those that are known.
+/// Parses a row. Later versions append columns, which are ignored.
 fn context(row: &str) -> Option<Context> {
     let mut words = row.split_ascii_whitespace();
     let mut number = || words.next()?.parse::<u64>().ok();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Memory that may be shared for writing without `unsafe`.
+//! Memory that can be shared for writing without `unsafe`.
 
 use std::ffi::c_void;
 use std::num::NonZeroUsize;
@@ -11,11 +11,11 @@ use nix::sys::mman::{mmap_anonymous, munmap, MapFlags, ProtFlags};
 
 use crate::Error;
 
-/// A mapping of its own, filled with zeros at first, that other processes may change at any time.
+/// A private mapping, initially zero, that other processes may change at any time.
 ///
-/// It never hands out references to its bytes: they are copied in and out, and what is read while
-/// another process writes is a mixture of old and new bytes. It can be shared for writing safely, even if its
-/// region is leaked: when it is dropped, the kernel's pages are no longer part of this process.
+/// There are no references to its bytes: they are copied in and out, and a read during a write of another process
+/// returns a mixture of old and new bytes. It can be shared for writing safely, even if its region is leaked: when it
+/// is dropped, the pages that the kernel uses are no longer part of this process.
 ///
 /// ```
 /// # fn main() -> Result<(), knem::Error> {
@@ -36,20 +36,28 @@ pub struct Memory {
 
 // SAFETY: a mapping belongs to the process, not to a thread; it is unmapped once, by the one owner.
 unsafe impl Send for Memory {}
-// SAFETY: all accesses are copies from and to a place that is expected to change at any time.
+// SAFETY: all accesses are copies from and to bytes that may change at any time, and there are no references to them.
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    /// Maps at least one byte. It starts at a page's start.
+    /// Maps `length` bytes, page-aligned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] with the errno of mmap(2): ENOMEM.
     pub fn new(length: NonZeroUsize) -> Result<Self, Error> {
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: the kernel chooses the place, so nothing is mapped over.
+        // SAFETY: the kernel chooses the address, so the mapping replaces no other one.
         let start = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_PRIVATE) }
             .map_err(|errno| Error::System { what: format!("mapping {length} bytes"), source: errno.into() })?;
         Ok(Self { start, length })
     }
 
-    /// Maps as many bytes as these, and copies them there. There must be one at least.
+    /// Maps as many bytes as there are in `bytes`, and copies them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] with EINVAL for no bytes, or with ENOMEM.
     pub fn copy_of(bytes: &[u8]) -> Result<Self, Error> {
         let length = NonZeroUsize::new(bytes.len()).ok_or_else(|| Error::of("mapping 0 bytes", Errno::EINVAL))?;
         let memory = Self::new(length)?;
@@ -57,19 +65,19 @@ impl Memory {
         Ok(memory)
     }
 
-    /// A copy of all its bytes, as they are now.
+    /// Returns a copy of its current bytes.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.size()];
         self.read_at(0, &mut bytes);
         bytes
     }
 
-    /// Length in bytes, as it was asked for. Never 0.
+    /// Returns its length in bytes, as requested. Never 0.
     pub fn size(&self) -> usize {
         self.length.get()
     }
 
-    /// Where it starts. Who makes a reference of it has to see to it that nobody changes the bytes meanwhile.
+    /// Returns its address. While a reference made from it exists, no process may change the bytes.
     pub fn as_ptr(&self) -> *mut u8 {
         self.start.cast().as_ptr()
     }
@@ -78,37 +86,37 @@ impl Memory {
     ///
     /// # Panics
     ///
-    /// If they do not fit.
+    /// If the mapping has fewer bytes there.
     pub fn write_at(&self, offset: usize, bytes: &[u8]) {
-        let place = self.place(offset, bytes.len());
-        // SAFETY: the place has that many bytes, inside the mapping. Nobody holds a reference to them,
-        // so `bytes` is elsewhere.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) };
+        let start = self.at(offset, bytes.len());
+        // SAFETY: `at` has checked that the mapping has that many bytes there. There is no reference to them,
+        // so `bytes` does not overlap them.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
     }
 
     /// Fills `bytes` from `offset`.
     ///
     /// # Panics
     ///
-    /// If there are not as many.
+    /// If the mapping has fewer bytes there.
     pub fn read_at(&self, offset: usize, bytes: &mut [u8]) {
-        let place = self.place(offset, bytes.len());
-        // SAFETY: the place has that many bytes, inside the mapping. Nobody holds a reference to them,
-        // so `bytes` is elsewhere.
-        unsafe { std::ptr::copy_nonoverlapping(place.cast_const(), bytes.as_mut_ptr(), bytes.len()) };
+        let start = self.at(offset, bytes.len());
+        // SAFETY: `at` has checked that the mapping has that many bytes there. There is no reference to them,
+        // so `bytes` does not overlap them.
+        unsafe { std::ptr::copy_nonoverlapping(start.cast_const(), bytes.as_mut_ptr(), bytes.len()) };
     }
 
-    /// The address of a part, for the driver.
+    /// Returns the address of a part, for the driver.
     ///
     /// # Panics
     ///
-    /// If the part is not inside.
+    /// If the part is not inside the mapping.
     pub(crate) fn address(&self, part: &Range<usize>) -> u64 {
         let length = part.end.checked_sub(part.start).expect("a part ends after its start");
-        self.place(part.start, length).expose_provenance() as u64
+        self.at(part.start, length).expose_provenance() as u64
     }
 
-    fn place(&self, offset: usize, length: usize) -> *mut u8 {
+    fn at(&self, offset: usize, length: usize) -> *mut u8 {
         let end = offset.checked_add(length);
         assert!(end.is_some_and(|end| end <= self.size()), "{length} bytes at {offset} are not inside {}", self.size());
         // SAFETY: `offset` is inside the mapping or its end.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Why the device node cannot be opened, and what to do about it.
+//! Reasons why the device node cannot be opened, and their remedies.
 
 use std::fmt;
 use std::io;
@@ -12,18 +12,20 @@ use nix::unistd::{getegid, geteuid, getgroups, Gid, Group, Uid, User};
 
 use crate::Error;
 
-/// What keeps a process from using the device.
+/// Reason why a process cannot use the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Obstacle {
     /// The module is not loaded.
     NoModule,
-    /// The module is loaded, but the node is not there.
+    /// The module is loaded, but the node does not exist.
     NoNode,
-    /// The module is loaded, and the node leads to another number than its.
+    /// The module is loaded, but the node has another device number.
     StaleNode,
-    /// Something else has the node's name, such as what a container's runtime makes of a volume whose source is missing.
+    /// The path is not a device, such as the directory that a container runtime creates for a volume whose source is
+    /// missing.
     NotADevice {
-        /// What it is.
+        /// Kind of the file.
         kind: Kind,
         /// Its path.
         path: PathBuf,
@@ -34,10 +36,10 @@ pub enum Obstacle {
         mode: u32,
         /// The node's group.
         group: String,
-        /// The user that tried.
+        /// The calling user.
         user: String,
     },
-    /// The user is in the node's group, but this process was started before that.
+    /// The user is in the node's group, but this process was started before the membership was added.
     StaleGroups {
         /// The node's group.
         group: String,
@@ -51,15 +53,16 @@ pub enum Obstacle {
         /// The node's group.
         group: String,
     },
-    /// The permission bits allow it; something else does not.
+    /// The permission bits allow it, but a security policy does not.
     Policy {
-        /// What the system reported.
+        /// Error of `open`.
         errno: Errno,
     },
 }
 
-/// What a path can lead to that is no character device.
+/// Kind of a file that is not a character device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Kind {
     /// A directory.
     Directory,
@@ -74,7 +77,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What `path` leads to, if that exists and is no character device.
+    /// Returns the kind of the file at `path`; `None` if it is a character device or does not exist.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         let kind = std::fs::metadata(path).ok()?.file_type();
@@ -93,7 +96,7 @@ impl Kind {
         }
     }
 
-    /// The command that removes it.
+    /// Returns the command that removes it.
     fn removal(self) -> &'static str {
         match self {
             Self::Directory => "rmdir",
@@ -115,7 +118,7 @@ impl fmt::Display for Kind {
 }
 
 impl Obstacle {
-    /// How to put the device where something else is; `None` for any other obstacle.
+    /// Returns the commands that replace another file with the device; `None` for any other obstacle.
     #[must_use]
     pub fn removal(&self) -> Option<String> {
         let Self::NotADevice { kind, path } = self else { return None };
@@ -123,8 +126,8 @@ impl Obstacle {
     }
 }
 
-/// Fails unless `path` leads to a character device or nowhere: nothing else is opened, since a pipe would wait. With `text`, an ordinary
-/// file will do: a copy of the statistics.
+/// Fails if `path` exists and is not a character device: opening a pipe would block. With `text`, an ordinary file is
+/// accepted as well: a copy of the statistics.
 ///
 /// # Errors
 /// [`Error::NoDevice`].
@@ -144,45 +147,45 @@ impl fmt::Display for Obstacle {
         match self {
             Self::NotADevice { kind, .. } => write!(
                 f,
-                "it is {kind}, not a device: give the path of the node with --device; in a container, start it with --device {DEVICE_FILENAME} \
+                "it is {kind}, not a device: use --device with the path of the node; start a container with --device {DEVICE_FILENAME} \
                  instead of a volume; on the host, as root: `{}`",
                 self.removal().unwrap_or_default()
             ),
             Self::NoModule => f.write_str(
-                "the module knem is not loaded: load it with `modprobe knem`; if there is no such module, install the package knem2-dkms",
+                "the module knem is not loaded: run `modprobe knem`; if there is no such module, install the package knem2-dkms",
             ),
             Self::NoNode => f.write_str(
-                "the module knem is loaded but its node is missing: reload it, which creates the node (modprobe -r knem; modprobe knem); \
-                 a container must be started with the device (docker run --device /dev/knem)",
+                "the module knem is loaded, but its node is missing: reload it, which creates the node (modprobe -r knem; modprobe knem); \
+                 start a container with the device (docker run --device /dev/knem)",
             ),
             Self::StaleNode => f.write_str(
-                "the module knem is loaded, and this node is left from before it was: remove it, and reload the module \
+                "the module knem is loaded, but this node is stale, from before it was loaded: remove it, and reload the module \
                  (modprobe -r knem; modprobe knem), or start the container again",
             ),
             Self::NotInGroup { mode, group, user } => write!(
                 f,
-                "permission denied: its mode is {mode:04o} for group {group}, and user {user} is not in it: \
+                "permission denied: its mode is {mode:04o} for group {group}, and user {user} is not in that group: \
                  `sudo usermod -aG {group} {user}`, then log in again"
             ),
             Self::StaleGroups { group } => write!(
                 f,
-                "permission denied: this session is older than your membership of group {group}: log in again, or use `newgrp {group}`"
+                "permission denied: this session is older than the membership of group {group}: log in again, or use `newgrp {group}`"
             ),
             Self::OwnerOnly { mode, owner, group } => write!(
                 f,
                 "permission denied: its mode is {mode:04o} {owner}:{group}, so group {group} has no access: install the package \
-                 knem-tools (its udev rule gives it to group rdma) and run `udevadm trigger --action=add --name-match=knem`"
+                 knem-tools (its udev rule sets group rdma) and run `udevadm trigger --settle --action=add --name-match=knem`"
             ),
             Self::Policy { errno } => write!(
                 f,
-                "{}: the node's mode allows it, so look at security policy (SELinux, AppArmor, a container's device rules)",
+                "{}: the node's mode allows it, so check the security policy (SELinux, AppArmor, the container's device rules)",
                 errno.desc()
             ),
         }
     }
 }
 
-/// What there is to know about a node that could not be opened.
+/// Permissions of a node, and groups of the calling process and user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeFacts {
     /// Permission bits.
@@ -191,7 +194,7 @@ pub struct NodeFacts {
     pub owner: String,
     /// Name of the group, or its number.
     pub group: String,
-    /// Name of the user that tried, or its number.
+    /// Name of the calling user, or its number.
     pub user: String,
     /// The process has the node's group.
     pub process_in_group: bool,
@@ -200,7 +203,11 @@ pub struct NodeFacts {
 }
 
 impl NodeFacts {
-    /// Looks at a node and at the calling process.
+    /// Reads them for a node and the calling process.
+    ///
+    /// # Errors
+    ///
+    /// The errno of stat(2): ENOENT, EACCES.
     pub fn gather(path: &Path) -> io::Result<Self> {
         let metadata = std::fs::metadata(path)?;
         let group_id = Gid::from_raw(metadata.gid());
@@ -222,7 +229,7 @@ impl NodeFacts {
         })
     }
 
-    /// What kept the process from opening the node, when it was refused with `errno`.
+    /// Returns the reason why opening the node failed with `errno`.
     pub fn obstacle(self, errno: Errno) -> Obstacle {
         const GROUP_MAY_READ_AND_WRITE: u32 = 0o060;
         const ALL_MAY_READ_AND_WRITE: u32 = 0o006;
@@ -240,7 +247,7 @@ impl NodeFacts {
     }
 }
 
-/// The reason why `path` could not be opened.
+/// Converts the error of opening `path`.
 pub(crate) fn explain(path: &Path, error: io::Error) -> Error {
     let path_buf = path.to_owned();
     match error.raw_os_error().map(Errno::from_raw) {
@@ -275,11 +282,11 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_told_which_group_to_join() {
+    fn a_stranger_is_shown_which_group_to_join() {
         let sentence = facts(0o660, "rdma").obstacle(Errno::EACCES).to_string();
         assert_eq!(
             sentence,
-            "permission denied: its mode is 0660 for group rdma, and user alice is not in it: \
+            "permission denied: its mode is 0660 for group rdma, and user alice is not in that group: \
              `sudo usermod -aG rdma alice`, then log in again"
         );
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
-//! Copies that go on after the call has returned: the status array, requests, and completion events.
+//! Asynchronous copies: the status array, requests, and completion events.
 //!
-//! The caller's side of such a copy is a [`Memory`], which expects to be changed at any time and whose pages the kernel
-//! keeps for as long as it copies. So nothing of this needs `unsafe`, not even when a request is forgotten.
+//! The caller's side of such a copy is a [`Memory`], whose bytes may change at any time and whose pages the kernel
+//! holds until the copy has ended. So none of this needs `unsafe`, not even if a request is forgotten.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,26 +13,27 @@ use knem_core::uapi::{self, CmdBindOffload};
 use crate::slots::Slots;
 use crate::{submit, Cookie, CopyOptions, Device, Error, Memory, Status};
 
-/// Who does a copy after the call has returned.
+/// The worker of an asynchronous copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Worker {
-    /// The thread that the kernel has for the device's file, in the order of submission.
+    /// The context's worker thread, in the order of submission.
     #[default]
     Thread,
-    /// A DMA engine that the thread drives. Without an engine, the calling thread copies at once.
+    /// A DMA engine driven by the worker thread. Without an engine, the calling thread copies at once.
     EngineByThread,
-    /// A DMA engine; nobody waits for it. Without an engine, the calling thread copies at once.
+    /// A DMA engine without a waiting thread. Without an engine, the calling thread copies at once.
     Engine,
 }
 
-/// Where a request reports to, and who does it.
+/// The slot and the worker of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Submission {
     /// The slot of the status array.
     pub slot: u32,
-    /// Who does it.
+    /// The worker.
     pub worker: Worker,
-    /// Whether its completion is also an event; only with a worker that has the thread.
+    /// Whether its completion is also an event; not with [`Worker::Engine`].
     pub notify: bool,
 }
 
@@ -47,25 +48,30 @@ impl Submission {
     }
 }
 
-/// Which processors the kernel's thread of a device's file runs on. It stays within the cpuset of whoever maps the array.
+/// CPUs of the context's worker thread. It stays within the cpuset of the thread that maps the array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Placement<'a> {
-    /// Those that the calling thread may use now.
+    /// The CPUs that the calling thread may use now.
     Here,
-    /// Those that the calling thread may not use now.
+    /// The CPUs that the calling thread may not use now.
     Elsewhere,
-    /// These, by their numbers.
+    /// These CPUs, by number.
     Processors(&'a [usize]),
 }
 
-/// The status array of a device's file, mapped. There is one for each open device, once in its life.
+/// The mapped status array of an open device, which can be mapped once.
 pub struct StatusArray<'a> {
     device: &'a Device,
     slots: Slots,
 }
 
 impl Device {
-    /// Chooses where the kernel's thread runs, from its start on: before [`Device::map_status`].
+    /// Sets the CPUs of the worker thread. Must be called before [`Device::map_status`], which starts it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] with EBUSY after the array is mapped, EFAULT, or EINVAL.
     pub fn place_thread(&self, placement: Placement<'_>) -> Result<(), Error> {
         let mut mask = Vec::new();
         let flags = match placement {
@@ -86,13 +92,17 @@ impl Device {
             .map_err(|errno| Error::of("placing the kernel's thread", errno))
     }
 
-    /// Maps the status array with at least so many slots, and starts the kernel's thread.
+    /// Maps the status array with at least `slots` slots, and starts the worker thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] with EBUSY if it is mapped already, EINVAL for more than `max_slots`, or ENOMEM.
     pub fn map_status(&self, slots: u32) -> Result<StatusArray<'_>, Error> {
         Ok(StatusArray { device: self, slots: Slots::map(self, slots)? })
     }
 }
 
-/// A mask as for `sched_setaffinity(2)`.
+/// Returns a mask as for `sched_setaffinity(2)`.
 fn mask_of(numbers: &[usize]) -> Vec<usize> {
     const BITS: usize = usize::BITS as usize;
     let words = numbers.iter().map(|number| number / BITS + 1).max().unwrap_or(0);
@@ -106,21 +116,27 @@ fn mask_of(numbers: &[usize]) -> Vec<usize> {
 }
 
 impl StatusArray<'_> {
-    /// Number of slots.
+    /// Returns the number of slots.
     pub fn slots(&self) -> usize {
         self.slots.count()
     }
 
-    /// What a slot says. Who sees a final state sees the bytes that were copied as well.
+    /// Returns the status in a slot. A final status is ordered after the copied bytes.
     ///
     /// # Panics
     ///
-    /// If there is no such slot.
+    /// If the slot does not exist.
     pub fn status(&self, slot: u32) -> Status {
         self.slots.status(slot)
     }
 
-    /// Has a part of `memory` filled from a region.
+    /// Submits a copy from a region into a part of `memory`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotSubmitted`] (EINVAL), [`Error::QueueFull`] (EBUSY), [`Error::OtherUser`] (EPERM),
+    /// [`Error::Protection`] (EACCES), [`Error::BadAddress`] (EFAULT), [`Error::OutOfMemory`] (ENOMEM);
+    /// [`Error::System`] with EAGAIN if the worker thread cannot start.
     ///
     /// # Panics
     ///
@@ -136,7 +152,11 @@ impl StatusArray<'_> {
         self.inline(false, region, (memory, part), options, submission)
     }
 
-    /// Has a part of `memory` copied into a region.
+    /// Submits a copy from a part of `memory` into a region.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`StatusArray::read`].
     ///
     /// # Panics
     ///
@@ -152,7 +172,12 @@ impl StatusArray<'_> {
         self.inline(true, region, (memory, part), options, submission)
     }
 
-    /// Has one region copied into another, from `offset` of the source to `destination_offset` of the destination.
+    /// Submits a copy from one region into another, from `offset` of the source to `destination_offset` of the
+    /// destination.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`StatusArray::read`].
     pub fn copy(
         &self,
         source: Cookie,
@@ -177,13 +202,17 @@ impl StatusArray<'_> {
         Ok(Request { array: self, slot: submission.slot })
     }
 
-    /// Takes completion events: the slots of requests that asked for one, in the order of their completion. Waits until
-    /// `events` is full, unless the file does not block; returns how many there are.
+    /// Reads completion events: the slots of requests with `notify`, in the order of their completion. Blocks until
+    /// `events` is full, unless the file is non-blocking; returns the number of events.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] with EAGAIN if there is none and the file does not block, EINTR, or EFAULT.
     pub fn read_events(&self, events: &mut [u32]) -> Result<usize, Error> {
         submit::read_events(self.device, events)
     }
 
-    /// The file, to be polled for events (`POLLIN`); `None` if the driver is no file.
+    /// Returns the file descriptor to poll for events (`POLLIN`); `None` if the driver has none.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.device.backend().fd()
     }
@@ -195,26 +224,30 @@ impl fmt::Debug for StatusArray<'_> {
     }
 }
 
-/// A request that was accepted. It borrows the memory it uses; to forget it does no harm, and does not stop it.
+/// An accepted request. It borrows its memory. Forgetting it is safe and does not stop the copy.
 #[derive(Clone, Copy, Debug)]
-#[must_use = "its state tells when the memory may be used"]
+#[must_use = "its status shows when the memory may be used"]
 pub struct Request<'a> {
     array: &'a StatusArray<'a>,
     slot: u32,
 }
 
 impl Request<'_> {
-    /// Its slot, which is also its event.
+    /// Returns its slot, which is also its event.
     pub fn slot(&self) -> u32 {
         self.slot
     }
 
-    /// Its state, as long as no other request was given the same slot.
+    /// Returns its status, unless another request has the same slot.
     pub fn status(&self) -> Status {
         self.array.status(self.slot)
     }
 
-    /// Gives the processor to others until it has completed.
+    /// Yields the CPU until it has completed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CopyFailed`].
     pub fn wait(self) -> Result<(), Error> {
         loop {
             match self.status() {

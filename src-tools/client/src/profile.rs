@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! The finer statistics of the driver, `/proc/driver/knem/statistics`: copies by their path, with sizes and times, and
-//! refusals by call and reason. Everybody may read them.
+//! The detailed statistics of the driver, `/proc/driver/knem/statistics`: copies by path, with sizes and times, and
+//! refusals by call and reason. Every user may read them.
 //!
 //! ```
 //! let text = "version 1\nage_ns 5000000000\nsubmitted 3\npath mapped bytes 12288\npath mapped size 4096 3\n";
@@ -13,76 +13,76 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use knem_core::logic::counter::Counter;
-use knem_core::logic::profile::{PATHS, VERSION};
+use knem_core::logic::statistics::{PATHS, VERSION};
 use serde::Serialize;
 
 use crate::{Error, Histogram};
 
-/// The directory that has this and the lists of contexts and regions.
+/// The directory of the statistics and of the lists of contexts and regions.
 pub const DIRECTORY: &str = "/proc/driver/knem";
 
-/// Everything the text says.
+/// The contents of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// Nanoseconds since the module was loaded, or its counters cleared.
     pub age_ns: u64,
     /// Bytes that are pinned now.
     pub pinned_bytes: u64,
-    /// The most that was seen pinned.
+    /// Peak of the pinned bytes.
     pub pinned_bytes_peak: u64,
-    /// Files that are open for writing.
+    /// Contexts: opens of the device for writing.
     pub contexts: u64,
     /// Regions that have memory.
     pub regions: u64,
-    /// Those of them whose memory is pinned only while it is copied.
+    /// Regions whose memory is pinned only while it is copied.
     pub regions_unpinned: u64,
     /// The counters of the compatible text and those that came later, by the driver's names.
     pub counters: Vec<(&'static str, u64)>,
-    /// Copies, by how they were made. The driver's paths, each of them, in its order.
+    /// Copies by path: all of the driver's paths, in its order.
     pub paths: Vec<Copies>,
-    /// Calls that ended with an error.
+    /// Calls that returned an error.
     pub refused: Vec<Refused>,
-    /// Reasons for which the driver refused something.
+    /// Refusals by reason.
     pub reasons: Vec<Reason>,
 }
 
-/// Copies that were made in one way.
+/// Copies of one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copies {
-    /// `mapped`: by the calling processor, through the caller's mapping. `pinned`: by the calling processor, between pinned
-    /// memories. `thread`: by the thread of the file. `dma`: by a DMA engine.
+    /// `mapped`: by the calling CPU, through the caller's mapping. `pinned`: by the calling CPU, between pinned pages.
+    /// `thread`: by the context's worker thread. `dma`: by a DMA engine.
     pub path: &'static str,
     /// Bytes of the copies that succeeded.
     pub bytes: u64,
-    /// Copies that did not.
+    /// Copies that failed.
     pub failed: u64,
-    /// All copies by size, in bytes.
+    /// All copies by size in bytes.
     pub sizes: Histogram,
-    /// All copies by the time they took, in nanoseconds.
+    /// All copies by time in nanoseconds.
     pub times: Histogram,
 }
 
-/// A call that ended with an error.
+/// A call that returned an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refused {
     /// The command's name without `KNEM_CMD_`, or the system call.
     pub call: String,
     /// The error's name.
     pub errno: String,
-    /// How often.
+    /// Number of times.
     pub count: u64,
 }
 
-/// A reason for which the driver refused something.
+/// A reason of refusals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reason {
     /// The driver's name for it.
     pub name: String,
-    /// How often.
+    /// Number of times.
     pub count: u64,
 }
 
-/// Reads the statistics below `directory`, [`DIRECTORY`] as a rule; `None` if the driver has none.
+/// Reads the statistics in `directory`, usually [`DIRECTORY`]; `None` if the driver has none.
 ///
 /// # Errors
 /// [`Error::ProfileFormat`] and [`Error::System`].
@@ -95,10 +95,10 @@ pub fn read(directory: &Path) -> Result<Option<Profile>, Error> {
     }
 }
 
-/// Understands the driver's text. Lines that came later are left out.
+/// Parses the driver's text. Unknown lines of later drivers are ignored.
 ///
 /// # Errors
-/// [`Error::ProfileFormat`] with the line that is not understood.
+/// [`Error::ProfileFormat`] with the line that cannot be parsed.
 pub fn parse(text: &str) -> Result<Profile, Error> {
     let bad = |line: &str| Error::ProfileFormat { line: line.to_owned() };
     let mut lines = text.lines();
@@ -131,7 +131,7 @@ impl Profile {
         }
     }
 
-    /// Takes a line in; `None` if it makes no sense.
+    /// Parses a line; `None` if it is invalid.
     fn take(&mut self, line: &str) -> Option<()> {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         match words[..] {
@@ -148,7 +148,7 @@ impl Profile {
                 }
             }
             ["path", path, what, ref values @ ..] => {
-                // A path that came later is left out, like any line that did.
+                // Unknown paths of later drivers are ignored.
                 if let Some(copies) = self.paths.iter_mut().find(|copies| copies.path == path) {
                     copies.take(what, values)?;
                 }
@@ -171,43 +171,43 @@ impl Profile {
         }
     }
 
-    /// A counter by the driver's name; 0 if there is none of this name.
+    /// Returns a counter by the driver's name; 0 if there is none of this name.
     #[must_use]
     pub fn counter(&self, name: &str) -> u64 {
         self.counters.iter().find(|counter| counter.0 == name).map_or(0, |counter| counter.1)
     }
 
-    /// Copies that ended, by any path.
+    /// Returns the completed copies of all paths.
     #[must_use]
     pub fn copies(&self) -> u64 {
         self.paths.iter().map(Copies::count).sum()
     }
 
-    /// Copies that failed, by any path.
+    /// Returns the failed copies of all paths.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.paths.iter().map(|copies| copies.failed).sum()
     }
 
-    /// Bytes of copies that succeeded, by any path.
+    /// Returns the bytes of successful copies of all paths.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.paths.iter().map(|copies| copies.bytes).sum()
     }
 
-    /// Calls that ended with an error.
+    /// Calls that returned an error.
     #[must_use]
     pub fn refusals(&self) -> u64 {
         self.refused.iter().map(|refused| refused.count).sum()
     }
 
-    /// All copies by size, in bytes.
+    /// All copies by size in bytes.
     #[must_use]
     pub fn sizes(&self) -> Histogram {
         self.sum(|copies| &copies.sizes)
     }
 
-    /// All copies by the time they took, in nanoseconds.
+    /// All copies by time in nanoseconds.
     #[must_use]
     pub fn times(&self) -> Histogram {
         self.sum(|copies| &copies.times)
@@ -219,8 +219,8 @@ impl Profile {
         sum
     }
 
-    /// What was counted since an earlier state, with that time as `age_ns` and the present state of what comes and goes.
-    /// `None` if the counters have been cleared in between, or the module loaded again.
+    /// Returns the difference to an earlier state, with the elapsed time as `age_ns` and the present values of gauges.
+    /// `None` if the counters were cleared in between, or the module was reloaded.
     #[must_use]
     pub fn since(&self, before: &Self) -> Option<Self> {
         let mut difference = self.clone();
@@ -250,13 +250,13 @@ impl Profile {
 }
 
 impl Copies {
-    /// Copies that ended.
+    /// Returns the number of completed copies.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.sizes.count()
     }
 
-    /// Takes the end of a line in; `None` if it makes no sense.
+    /// Parses the end of a line; `None` if it is invalid.
     fn take(&mut self, what: &str, values: &[&str]) -> Option<()> {
         let numbers: Option<Vec<u64>> = values.iter().map(|value| value.parse().ok()).collect();
         match (what, &numbers?[..]) {
@@ -274,8 +274,8 @@ impl Copies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use knem_core::logic::profile::{self, Call, Now, Path as By};
     use knem_core::logic::refusal::Refusal;
+    use knem_core::logic::statistics::{self as driver, Call, Now, Path as By};
     use knem_core::uapi;
 
     /// The driver's own text, of these counters.
@@ -283,18 +283,18 @@ mod tests {
         let now =
             Now { age_ns: 1_000, pinned_bytes: 2, pinned_bytes_peak: 3, contexts: 4, regions: 5, regions_unpinned: 6 };
         let mut text = String::new();
-        profile::write(&mut text, now, value).unwrap();
+        driver::write(&mut text, now, value).unwrap();
         text
     }
 
     #[test]
     fn the_drivers_text_is_understood() {
-        let size = profile::size(By::Thread, 5000);
-        let refused = profile::refused(Call::Command(uapi::CMD_COPY), 13);
+        let size = driver::size(By::Thread, 5000);
+        let refused = driver::refused(Call::Command(uapi::CMD_COPY), 13);
         let profile = parse(&text(|n| match n {
             n if n == size => 7,
             n if n == refused => 2,
-            n if n == profile::bytes(By::Thread) => 35_000,
+            n if n == driver::bytes(By::Thread) => 35_000,
             n if n == Counter::Submitted as usize => 9,
             _ => 0,
         }))
@@ -317,7 +317,7 @@ mod tests {
         assert!(profile.counters.iter().all(|(_, value)| *value != 0));
         assert!(profile.paths.iter().all(|copies| copies.bytes != 0 && copies.failed != 0));
         assert!(profile.paths.iter().all(|copies| copies.sizes.buckets().count() == 40));
-        assert_eq!(profile.refused.len(), profile::CALLS.len() * profile::ERRNOS.len());
+        assert_eq!(profile.refused.len(), driver::CALLS.len() * driver::ERRNOS.len());
         assert_eq!(profile.reasons.len(), Refusal::NAMES.len());
     }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Copies in the background, as futures or with callbacks.
+//! Asynchronous copies, as futures or with callbacks.
 
 mod shared;
 #[cfg(test)]
@@ -23,16 +23,16 @@ use crate::{submit, Cookie, CopyOptions, Device, Error, Memory, Submission, Work
 
 pub use self::transfer::Transfer;
 
-/// Copies that the kernel makes in the background, in the order in which they were asked for.
+/// A queue of asynchronous copies, which the kernel makes in the order of their submission.
 ///
-/// Each request gives a [`Transfer`]: a future for any executor, which can be waited for without one, too, or be given a callback.
-/// The queue numbers the requests itself and learns of their end from the device's file: by a thread of its own
-/// ([`Queue::new`]), or when the program's event loop calls [`Queue::dispatch`] ([`Queue::without_thread`]).
+/// Each request returns a [`Transfer`]: a future for any executor, which can also be waited for without one, or be
+/// given a callback. The queue manages the slots. It reads completion events in a thread of its own ([`Queue::new`]),
+/// or when the program's event loop calls [`Queue::dispatch`] ([`Queue::without_thread`]).
 ///
-/// The caller's side is a [`Memory`], which may change at any time. So to drop a transfer that is under way does no harm: the kernel
-/// goes on with it, and its number is used again when it has ended.
+/// The caller's side is a [`Memory`], which may change at any time. So dropping a transfer in flight is safe: the
+/// kernel continues it, and its slot is reused when it has ended.
 ///
-/// A device's file has one queue in its life. Put the queue into an [`Arc`] to use it from several threads or tasks.
+/// An open device can have only one queue. Put the queue into an [`Arc`] to use it from several threads or tasks.
 ///
 /// ```
 /// use knem::{fake::FakeDriver, CopyOptions, Device, Memory, Queue, RegionFlags};
@@ -46,8 +46,8 @@ pub use self::transfer::Transfer;
 /// let memory = Memory::copy_of(b"...........")?;
 ///
 /// let queue = Queue::new(Arc::clone(&device), 16)?;
-/// let (left, right) = (queue.read(region.cookie(), &memory, 0..5, CopyOptions::default())?,
-///                      queue.read(region.cookie(), &memory, 6..11, CopyOptions { offset: 6, ..CopyOptions::default() })?);
+/// let left = queue.read(region.cookie(), &memory, 0..5, CopyOptions::default())?;
+/// let right = queue.read(region.cookie(), &memory, 6..11, CopyOptions { offset: 6, ..CopyOptions::default() })?;
 /// // In a task: left.await?; right.await?;
 /// left.wait()?;
 /// right.wait()?;
@@ -60,7 +60,7 @@ pub struct Queue {
     helper: Option<Helper>,
 }
 
-/// The thread that takes events.
+/// The thread that reads events.
 struct Helper {
     /// Closing it ends the thread.
     stop: Option<UnixStream>,
@@ -68,7 +68,11 @@ struct Helper {
 }
 
 impl Queue {
-    /// Makes a queue for so many requests at the same time, with a thread that learns of their ends.
+    /// Creates a queue for up to `requests` requests at the same time, with a thread that reads their events.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Queue::without_thread`]; [`Error::System`] with EAGAIN or EMFILE if the thread cannot start.
     pub fn new(device: Arc<Device>, requests: u32) -> Result<Self, Error> {
         let mut queue = Self::without_thread(device, requests)?;
         let failed = |source| Error::System { what: "starting the thread of a queue".to_owned(), source };
@@ -82,35 +86,40 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Makes a queue for so many requests at the same time, which belongs to an event loop: that waits until the queue's file
-    /// ([`AsFd`]) is readable and calls [`Queue::dispatch`]. Transfers are only told of by that.
+    /// Creates a queue for up to `requests` requests at the same time, for an event loop, which waits until the queue's
+    /// file descriptor ([`AsFd`]) is readable and calls [`Queue::dispatch`]. Only that call completes transfers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] with ENOSYS if the driver is no file, and with the errno of mapping the status array: EBUSY,
+    /// EINVAL, ENOMEM.
     pub fn without_thread(device: Arc<Device>, requests: u32) -> Result<Self, Error> {
         if device.backend().fd().is_none() {
-            return Err(Error::of("making a queue", Errno::ENOSYS));
+            return Err(Error::of("creating a queue", Errno::ENOSYS));
         }
         Ok(Self { shared: Arc::new(Shared::new(device, requests)?), helper: None })
     }
 
-    /// The device.
+    /// Returns the device.
     pub fn device(&self) -> &Device {
         &self.shared.device
     }
 
-    /// How many requests there can be at the same time.
+    /// Returns the maximum number of requests at the same time.
     pub fn capacity(&self) -> usize {
         self.shared.table().capacity()
     }
 
-    /// How many requests are under way, or have a result that nobody has taken.
+    /// Returns the number of requests that are in flight, or whose result has not been taken.
     pub fn in_use(&self) -> usize {
         self.shared.table().in_use()
     }
 
-    /// Has a part of `memory` filled from a region. With [`crate::CopyFlags::DMA`] an engine does it.
+    /// Submits a copy from a region into a part of `memory`. With [`crate::CopyFlags::DMA`] a DMA engine makes it.
     ///
     /// # Errors
     ///
-    /// Among others [`Error::QueueFull`]: wait for a transfer, and try again.
+    /// [`Error::QueueFull`] (wait for a transfer, and try again) and those of [`Device::copy`].
     ///
     /// # Panics
     ///
@@ -127,11 +136,11 @@ impl Queue {
         })
     }
 
-    /// Has a part of `memory` copied into a region.
+    /// Submits a copy from a part of `memory` into a region.
     ///
     /// # Errors
     ///
-    /// Among others [`Error::QueueFull`]: wait for a transfer, and try again.
+    /// [`Error::QueueFull`] (wait for a transfer, and try again) and those of [`Device::copy`].
     ///
     /// # Panics
     ///
@@ -148,11 +157,12 @@ impl Queue {
         })
     }
 
-    /// Has one region copied into another, from `offset` of the source to `destination_offset` of the destination.
+    /// Submits a copy from one region into another, from `offset` of the source to `destination_offset` of the
+    /// destination.
     ///
     /// # Errors
     ///
-    /// Among others [`Error::QueueFull`]: wait for a transfer, and try again.
+    /// [`Error::QueueFull`] (wait for a transfer, and try again) and those of [`Device::copy`].
     pub fn copy(
         &self,
         source: Cookie,
@@ -173,7 +183,7 @@ impl Queue {
         let slot = self.shared.take_slot()?;
         let with_engine = options.flags.bits() & uapi::FLAG_DMA != 0;
         let worker = if with_engine { Worker::EngineByThread } else { Worker::Thread };
-        // Made before the request, so that the slot is free again if that is refused, or panics.
+        // Created before the request, so that the slot is released if that is refused or panics.
         let mut transfer = Transfer { queue: self, slot, finished: true };
         let unused = Unused(&transfer);
         ask(Submission { slot, worker, notify: true })?;
@@ -182,14 +192,18 @@ impl Queue {
         Ok(transfer)
     }
 
-    /// Tells the transfers that have ended, and runs their callbacks; returns how many there were. Does not wait.
+    /// Completes the transfers that have ended and runs their callbacks; returns their number. Does not block.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] with the errno of reading events: EINTR.
     pub fn dispatch(&self) -> Result<usize, Error> {
         self.shared.dispatch()
     }
 }
 
 impl AsFd for Queue {
-    /// The device's file, which is readable while there are ended transfers that have not been told.
+    /// Returns the device's file descriptor, which is readable while there are unread completion events.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.shared.fd()
     }
@@ -204,15 +218,15 @@ impl fmt::Debug for Queue {
     }
 }
 
-/// Ends the thread, without waiting for requests; callbacks that have not been called are dropped.
+/// Ends the thread without waiting for requests. Callbacks that have not been called are dropped.
 impl Drop for Queue {
     fn drop(&mut self) {
         if let Some(helper) = &mut self.helper {
             drop(helper.stop.take());
             if let Some(thread) = helper.thread.take() {
-                // A callback may have dropped the queue: the thread ends by itself then.
+                // A callback in the thread may have dropped the queue; the thread cannot join itself.
                 if thread.thread().id() != thread::current().id() {
-                    // It fails if a callback panicked, which the panic itself has told.
+                    // It fails if a callback panicked, which the panic has reported.
                     let _ = thread.join();
                 }
             }

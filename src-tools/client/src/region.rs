@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: CECILL-B
-//! Memory that other processes may use.
+//! Regions: memory that other processes may use.
 
 use std::marker::PhantomData;
 
 use crate::{Cookie, Device, Error};
 
-/// Memory shared with other processes, until it is dropped.
+/// Memory shared with other processes until the region is dropped.
 ///
-/// The region borrows its memory and its device. Dropping it withdraws the cookie at once: a request that
-/// comes later finds no region. A copy that is running then ends by itself.
+/// The region borrows its memory and its device. Dropping it invalidates the cookie at once: later requests find no
+/// region. A copy that is running continues to its end.
 #[derive(Debug)]
 pub struct Region<'a> {
     device: &'a Device,
     cookie: Cookie,
-    /// The memory, which the kernel uses though the compiler does not see it.
+    /// The memory, which the kernel uses.
     memory: PhantomData<&'a mut [u8]>,
 }
 
@@ -22,15 +22,19 @@ impl<'a> Region<'a> {
         Self { device, cookie, memory: PhantomData }
     }
 
-    /// The region's name, to be sent to the processes that may use it.
+    /// Returns the cookie, to be sent to the processes that may use the region.
     pub fn cookie(&self) -> Cookie {
         self.cookie
     }
 
-    /// Withdraws the region, and says whether it was still there: a single-use region that has been used is not.
+    /// Destroys the region.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchRegion`] (EINVAL).
     pub fn destroy(self) -> Result<(), Error> {
         let withdrawn = self.device.withdraw(self.cookie);
-        // It is gone either way; the destructor has nothing left to do.
+        // The region no longer exists in either case, so the destructor must not run.
         std::mem::forget(self);
         withdrawn
     }
@@ -38,7 +42,7 @@ impl<'a> Region<'a> {
 
 impl Drop for Region<'_> {
     fn drop(&mut self) {
-        // It fails if the region has been used up: then it is withdrawn, which is what is wanted.
+        // It fails for a single-use region that was used, which no longer exists either.
         let _ = self.device.withdraw(self.cookie);
     }
 }

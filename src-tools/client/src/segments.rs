@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Slices of memory as the driver wants them: address and length, 64 bits each.
+//! Segments as the driver takes them: address and length of 64 bits each.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::ops::Range;
@@ -8,37 +8,37 @@ use knem_core::uapi::ParamIovec;
 
 use crate::{Error, Memory};
 
-/// A list of segments, ready to be given to the driver.
+/// A list of segments for the driver.
 ///
-/// It holds addresses only. Whoever makes one keeps the memory borrowed as long as the driver uses it.
+/// It has addresses only. The caller keeps the memory borrowed as long as the driver uses it.
 pub(crate) struct Segments(Vec<ParamIovec>);
 
 impl Segments {
-    /// The segments of memory that the driver only reads.
+    /// Creates the list of memory that the driver only reads.
     pub(crate) fn reading(memory: &[IoSlice<'_>]) -> Self {
         Self(memory.iter().map(|slice| segment(slice.as_ptr(), slice.len())).collect())
     }
 
-    /// The segments of memory that the driver writes.
+    /// Creates the list of memory that the driver writes.
     pub(crate) fn writing(memory: &mut [IoSliceMut<'_>]) -> Self {
         Self(memory.iter_mut().map(|slice| segment(slice.as_mut_ptr(), slice.len())).collect())
     }
 
-    /// A part of a mapping.
+    /// Creates the list of a part of a mapping.
     ///
     /// # Panics
     ///
-    /// If the part is not inside.
+    /// If the part is not inside the mapping.
     pub(crate) fn part(memory: &Memory, part: &Range<usize>) -> Self {
         Self(vec![ParamIovec { base: memory.address(part), len: part.len() as u64 }])
     }
 
-    /// Address of the list, for the driver.
+    /// Returns the address of the list, for the driver.
     pub(crate) fn address(&self) -> u64 {
         address(self.0.as_ptr())
     }
 
-    /// Number of segments, if the interface can express it.
+    /// Returns the number of segments, if the interface can express it.
     pub(crate) fn count(&self) -> Result<u32, Error> {
         u32::try_from(self.0.len()).map_err(|_| Error::TooManySegments { count: self.0.len() })
     }
@@ -50,7 +50,7 @@ fn segment(base: *const u8, length: usize) -> ParamIovec {
 }
 
 fn address<T>(pointer: *const T) -> u64 {
-    // The driver gets the address as a number and accesses the memory through it.
+    // The driver accesses the memory through the number.
     pointer.expose_provenance() as u64
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The slots of a status array, mapped.
+//! The mapped slots of a status array.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -9,7 +9,7 @@ use nix::sys::mman::munmap;
 
 use crate::{Device, Error};
 
-/// State of a request.
+/// Status of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It has not completed.
@@ -25,7 +25,7 @@ impl Status {
         match slot {
             uapi::STATUS_PENDING => Self::Pending,
             uapi::STATUS_SUCCESS => Self::Success,
-            // The driver stores nothing else, and whoever scribbles there has not made a success of it.
+            // The driver stores no other value. Any other writer must not cause a success.
             _ => Self::Failed,
         }
     }
@@ -43,32 +43,33 @@ unsafe impl Send for Slots {}
 unsafe impl Sync for Slots {}
 
 impl Slots {
-    /// Maps at least so many.
+    /// Maps at least `slots` slots.
     pub(crate) fn map(device: &Device, slots: u32) -> Result<Self, Error> {
         const PAGE: usize = 4096;
-        // The driver counts whole pages; a page that is larger than this one has more slots than are told of here.
+        // The driver counts whole pages; with larger pages there are more slots than are counted here.
         let length = (slots.max(1) as usize).next_multiple_of(PAGE);
         let start =
             device.backend().map_status(length).map_err(|errno| Error::of("mapping the status array", errno))?;
         Ok(Self { start, length })
     }
 
-    /// Number of slots.
+    /// Returns the number of slots.
     pub(crate) fn count(&self) -> usize {
         self.length
     }
 
-    /// What a slot says.
+    /// Returns the status in a slot.
     ///
     /// # Panics
     ///
-    /// If there is no such slot.
+    /// If the slot does not exist.
     pub(crate) fn status(&self, slot: u32) -> Status {
         assert!((slot as usize) < self.length, "slot {slot} of {}", self.length);
-        // SAFETY: inside the mapping.
-        let place = unsafe { self.start.as_ptr().add(slot as usize) };
-        // SAFETY: mapped as long as `self`; both the kernel and this process access it atomically.
-        Status::from_slot(unsafe { AtomicU8::from_ptr(place) }.load(Ordering::Acquire))
+        // SAFETY: the slot is inside the mapping, as asserted.
+        let byte = unsafe { self.start.as_ptr().add(slot as usize) };
+        // SAFETY: the byte is mapped as long as `self` exists, and both the kernel and this process access it
+        // atomically.
+        Status::from_slot(unsafe { AtomicU8::from_ptr(byte) }.load(Ordering::Acquire))
     }
 }
 

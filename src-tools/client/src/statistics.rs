@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The statistics of the driver: the text that a read-only open of the device gives.
+//! The statistics of the driver: the text that reading the device returns.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use crate::profile::Profile;
 use crate::{node, Error};
 
-/// Everything the text says.
+/// The contents of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statistics {
     /// Version of the module.
@@ -19,15 +19,15 @@ pub struct Statistics {
     pub abi: u32,
     /// Request flags that the administrator has added to every request.
     pub forced_flags: u32,
-    /// Request flags that the administrator has ignored.
+    /// Request flags that the administrator has disabled.
     pub ignored_flags: u32,
-    /// State of DMA support, in the driver's words.
+    /// State of DMA support, as the driver writes it.
     pub dma_engine: String,
-    /// State of debugging support, in the driver's words.
+    /// State of debugging support, as the driver writes it.
     pub debug: String,
     /// The counters, in the text's order.
     pub counters: Vec<Counter>,
-    /// Lines that this program does not know: lists of contexts and regions, and what later drivers add.
+    /// Unknown lines: lists of contexts and regions, and additions of later drivers.
     pub other_lines: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ pub struct Counter {
     pub key: &'static str,
     /// Name for people.
     pub label: &'static str,
-    /// How often it happened.
+    /// Value.
     pub value: i64,
 }
 
@@ -57,16 +57,21 @@ const COUNTERS: [(&str, &str, &str); 12] = [
     ("Requests failed during memcpy from/to user", "failed_user_copy", "Requests failed: copy from or to user memory"),
     ("failed during DMA copy", "failed_dma", "Requests failed: DMA copy"),
 ];
-/// The one that is not about requests.
+/// The counter that does not count requests.
 const CLEANUP_TIMEOUT: (&str, &str, &str) =
     ("DMA copy cleanup timeout", "dma_cleanup_timeout", "DMA cleanups started by the timer");
 
-/// Far more bytes than the text has. Another device may have no end.
+/// Read limit, far above the length of the text. Another device may be endless.
 const LONGEST: u64 = 1 << 20;
-/// Characters of a line that an error shows.
+/// Number of characters of a line that an error shows.
 const SHOWN: usize = 60;
 
 /// Reads the statistics of the device at `path`.
+///
+/// # Errors
+///
+/// [`Error::NoDevice`] (ENOENT, ENODEV, ENXIO, or no character device), [`Error::Permission`] (EACCES, EPERM),
+/// [`Error::StatisticsFormat`], or [`Error::System`] with the errno of read(2).
 pub fn read(path: &Path) -> Result<Statistics, Error> {
     node::demand_device(path, true)?;
     let file = File::open(path).map_err(|error| node::explain(path, error))?;
@@ -77,7 +82,7 @@ pub fn read(path: &Path) -> Result<Statistics, Error> {
     parse(&String::from_utf8_lossy(&bytes))
 }
 
-/// The counters of the compatible text, taken from the finer statistics, which everybody may read.
+/// Returns the counters of the compatible text, from the detailed statistics, which every user may read.
 #[must_use]
 pub fn counters_of(profile: &Profile) -> Vec<Counter> {
     let known = COUNTERS.iter().chain([&CLEANUP_TIMEOUT]);
@@ -85,22 +90,30 @@ pub fn counters_of(profile: &Profile) -> Vec<Counter> {
     known.zip(values).map(|((_, key, label), value)| Counter { key, label, value }).collect()
 }
 
-/// Sets all counters of the device at `path` to 0. Needs privilege.
+/// Sets all counters of the device at `path` to 0.
+///
+/// # Errors
+///
+/// [`Error::NoDevice`] (ENOENT, ENODEV, ENXIO), [`Error::ClearRefused`] (EACCES, EPERM, EBUSY).
 pub fn clear(path: &Path) -> Result<(), Error> {
     node::demand_device(path, true)?;
     let mut file = OpenOptions::new().write(true).open(path).map_err(|error| match node::explain(path, error) {
-        // To join a group would not help.
+        // Joining a group would not help.
         Error::Permission { .. } => Error::ClearRefused { errno: Errno::EACCES },
         other => other,
     })?;
-    // The driver looks at the write, not at what is written.
+    // The driver ignores the written bytes.
     file.write_all(b"1").map_err(|error| match error.raw_os_error() {
         Some(number) => Error::ClearRefused { errno: Errno::from_raw(number) },
         None => Error::System { what: "clearing the statistics".to_owned(), source: error },
     })
 }
 
-/// Understands the driver's text.
+/// Parses the driver's text.
+///
+/// # Errors
+///
+/// [`Error::StatisticsFormat`] with the line.
 pub fn parse(text: &str) -> Result<Statistics, Error> {
     let bad = |line: &str| Error::StatisticsFormat { line: line.chars().take(SHOWN).collect() };
     let mut lines = text.lines();
@@ -142,7 +155,7 @@ pub fn parse(text: &str) -> Result<Statistics, Error> {
     Ok(statistics)
 }
 
-/// The entry of the table that a line is about, and its value.
+/// Returns the table entry and the value of a line.
 fn counter(line: &str) -> Option<(&'static (&'static str, &'static str, &'static str), &str)> {
     let (label, value) = line.split_once(':')?;
     let label = label.trim_end();
@@ -218,7 +231,7 @@ knem 2.0.0
     #[test]
     fn a_device_without_an_end_is_no_knem() {
         let error = read(Path::new("/dev/zero")).unwrap_err().to_string();
-        assert!(error.contains("is the path right?") && error.len() < 600, "{error}");
+        assert!(error.contains("check the path") && error.len() < 600, "{error}");
         assert!(matches!(read(Path::new("/")), Err(Error::NoDevice { .. })));
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Requests for copies that go on after the call, and the events that tell of their end: what [`crate::StatusArray`] and
-//! [`crate::Queue`] have in common.
+//! Submission of asynchronous copies, and reading of completion events: the common part of [`crate::StatusArray`] and
+//! [`crate::Queue`].
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use crate::segments::Segments;
 use crate::{arguments, Cookie, CopyOptions, Device, Error, Memory, Submission};
 
-/// Asks for a copy between a region and a part of `memory`.
+/// Submits a copy between a region and a part of `memory`.
 ///
 /// # Panics
 ///
@@ -26,13 +26,12 @@ pub(crate) fn inline(
     let mut argument = arguments::inline(write.into(), region, &segments, options)?;
     argument.flags |= submission.flags();
     argument.async_status_index = submission.slot;
-    // SAFETY: address and count are those of a list that lives until the call has returned. Its memory is a
-    // `Memory`'s, which may change at any time: also after it is dropped, when the pages are no longer part of
-    // this process.
+    // SAFETY: address and count are those of a list that lives until the call has returned. Its memory belongs to a
+    // `Memory`, which may change at any time; after that is dropped, the pages are no longer part of this process.
     unsafe { device.backend().submit_inline_copy(&mut argument) }.map_err(refused)
 }
 
-/// Asks for a copy from one region into another, at an offset of it.
+/// Submits a copy from one region to an offset of another.
 pub(crate) fn copy(
     device: &Device,
     (source, destination, destination_offset): (Cookie, Cookie, u64),
@@ -45,7 +44,8 @@ pub(crate) fn copy(
     device.backend().copy_bounded(&mut argument).map_err(refused)
 }
 
-/// Takes completion events; waits until `events` is full, unless the file does not block. Returns how many there are.
+/// Reads completion events. Blocks until `events` is full, unless the file is non-blocking; returns the number of
+/// events.
 pub(crate) fn read_events(device: &Device, events: &mut [u32]) -> Result<usize, Error> {
     let mut bytes = vec![0; size_of_val(events)];
     let outcome = device.backend().read_events(&mut bytes);
@@ -61,10 +61,10 @@ pub(crate) fn read_events(device: &Device, events: &mut [u32]) -> Result<usize, 
     Ok(count)
 }
 
-/// The reason of a refused request.
+/// Maps the errno of a submission.
 fn refused(errno: Errno) -> Error {
     match errno {
-        // There are more reasons for it than with synchronous copies.
+        // It has more causes than for synchronous copies.
         Errno::EINVAL => Error::NotSubmitted,
         Errno::EBUSY => Error::QueueFull,
         errno => Error::of_copy(errno, false),

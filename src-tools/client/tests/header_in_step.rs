@@ -166,7 +166,7 @@ fn every_name_of_the_header_is_known() {
         .map(|found| found.extract::<1>().1[0])
         .collect();
     for name in defined {
-        assert!(name.starts_with("KNEM_"), "the header defines {name}, which may be somebody else's");
+        assert!(name.starts_with("KNEM_"), "the header defines {name}, which another header may define");
     }
 }
 

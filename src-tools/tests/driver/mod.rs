@@ -74,7 +74,7 @@ impl Driver {
 
     /// The driver is unloaded.
     pub(crate) fn remove(&self) {
-        // The statistics last, so that nobody finds half of a driver.
+        // The statistics last, so that no command finds half of a driver.
         fs::remove_file(&self.options[0]).expect("removed");
         fs::remove_dir_all(self.proc()).expect("removed");
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The driver's calls with nothing around them, and those of its peer.
+//! The driver's calls without any wrapper, and those of CMA for comparison.
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
@@ -37,7 +37,7 @@ impl Knem {
     }
 
     pub(crate) fn info(&self) {
-        // SAFETY: The driver fills the structure.
+        // SAFETY: The structure is the one that the command fills.
         unsafe { number::get_info(self.fd(), &mut CmdInfo::default()) }.expect("GET_INFO");
     }
 
@@ -50,13 +50,13 @@ impl Knem {
             protection: uapi::PROT_READ | uapi::PROT_WRITE,
             ..CmdCreateRegion::default()
         };
-        // SAFETY: Buffers are never unmapped.
+        // SAFETY: The structure is the command's, and its segments are of buffers, which are never unmapped.
         unsafe { number::create(self.fd(), &mut command) }.expect("CREATE_REGION");
         command.cookie
     }
 
     pub(crate) fn destroy(&self, mut cookie: Cookie) {
-        // SAFETY: The driver reads the cookie.
+        // SAFETY: The argument is the cookie, which the driver only reads.
         unsafe { number::destroy(self.fd(), &mut cookie) }.expect("DESTROY_REGION");
     }
 
@@ -64,7 +64,7 @@ impl Knem {
     pub(crate) fn copy(&self, source: Cookie, destination: Cookie, length: u64) {
         let mut command =
             CmdCopyBounded { src_cookie: source, dst_cookie: destination, length, ..CmdCopyBounded::default() };
-        // SAFETY: The regions are of buffers, which nothing refers to in Rust's sense.
+        // SAFETY: The structure is the command's. The regions are of buffers, to whose bytes no Rust reference exists.
         unsafe { number::copy(self.fd(), &mut command) }.expect("COPY_BOUNDED");
         assert_eq!(command.current_status, STATUS_SUCCESS.into());
     }
@@ -79,7 +79,8 @@ impl Knem {
             length: u64::MAX,
             ..CmdInlineCopyBounded::default()
         };
-        // SAFETY: As for `copy`.
+        // SAFETY: The structure is the command's. The region and the segments are of buffers, to whose bytes no Rust
+        // reference exists.
         unsafe { number::inline(self.fd(), &mut command) }.expect("INLINE_COPY_BOUNDED");
         assert_eq!(command.current_status, STATUS_SUCCESS.into());
     }
@@ -95,11 +96,11 @@ pub(crate) fn cross_memory(local: Buffer, remote: Buffer, len: usize, write: boo
     let remote = [RemoteIoVec { base: remote.address() as usize, len }];
     let local = local.address() as *mut u8;
     let done = if write {
-        // SAFETY: The buffer has as many bytes, and no other reference.
+        // SAFETY: The buffer has at least `len` bytes, and no other reference to them exists.
         let bytes = unsafe { std::slice::from_raw_parts(local, len) };
         process_vm_writev(Pid::this(), &[IoSlice::new(bytes)], &remote)
     } else {
-        // SAFETY: As above.
+        // SAFETY: As above, the buffer has at least `len` bytes, and no other reference to them exists.
         let bytes = unsafe { std::slice::from_raw_parts_mut(local, len) };
         process_vm_readv(Pid::this(), &mut [IoSliceMut::new(bytes)], &remote)
     };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
-//! Prints how many instructions each of the driver's calls takes, one line for each: the number, and what it is of.
+//! Prints how many instructions each of the driver's calls takes, a line for each: the number, and the call.
 //!
-//! It runs in an emulator whose time stamp counter counts instructions: `cargo xtask budget`. Both sides of a copy are buffers of this
-//! process. Elsewhere the numbers are cycles, and mean little.
+//! It runs in an emulator whose time stamp counter counts instructions: `cargo xtask budget`. Both sides of a copy are
+//! buffers of this process. On hardware the numbers are cycles, and vary.
 
 mod call;
 mod count;
@@ -18,12 +18,12 @@ const SIZES: [usize; 6] = [8, 4 << 10, 8 << 10, 64 << 10, 256 << 10, 1 << 20];
 const REGIONS: [usize; 5] = [1, 16, 33, 512, 2048];
 /// Numbers of segments, of 8 bytes each.
 const SEGMENTS: [usize; 5] = [1, 2, 8, 16, 256];
-/// Room for the largest of all.
-const ROOM: usize = 8 << 20;
+/// Size of the buffers, enough for the largest copy.
+const LONGEST: usize = 8 << 20;
 
 fn main() {
     let knem = Knem::open();
-    // What taking a measurement takes.
+    // The cost of the measurement itself.
     let none = instructions(|| {});
     let report = |name: &str, call: &mut dyn FnMut()| println!("{:9}  {name}", instructions(call).saturating_sub(none));
 
@@ -32,7 +32,7 @@ fn main() {
     });
     report("GET_INFO", &mut || knem.info());
     for (kind, of) in [(Pages::Scattered, "scattered pages"), (Pages::Huge, "huge pages")] {
-        let (local, remote) = (Buffer::new(ROOM, kind), Buffer::new(ROOM, kind));
+        let (local, remote) = (Buffer::new(LONGEST, kind), Buffer::new(LONGEST, kind));
         for size in SIZES {
             let (here, there) = ([segment(local, size)], [segment(remote, size)]);
             let (source, destination) = (knem.create(&there, false), knem.create(&here, false));
@@ -56,8 +56,8 @@ fn main() {
             });
         }
     }
-    let (local, remote) = (Buffer::new(ROOM, Pages::Scattered), Buffer::new(ROOM, Pages::Scattered));
-    let source = knem.create(&[segment(remote, ROOM)], false);
+    let (local, remote) = (Buffer::new(LONGEST, Pages::Scattered), Buffer::new(LONGEST, Pages::Scattered));
+    let source = knem.create(&[segment(remote, LONGEST)], false);
     for count in SEGMENTS {
         let segments: Vec<_> =
             (0..count).map(|n| knem_core::uapi::ParamIovec { base: local.address() + 16 * n as u64, len: 8 }).collect();

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: CECILL-B
-// Does with /dev/knem what MPICH up to 3.3 did (ch3:nemesis with its large messages over DMA), which no distribution has any more:
+// Uses /dev/knem as MPICH up to 3.3 did (ch3:nemesis with large messages over DMA), which no distribution has any more:
 //
 //     knem-nemesis ROUNDS
 //
-// The sender makes a region of up to 16 pieces for each message, for one use, and never destroys it. The receiver copies it at once or
-// asynchronously, with an index of the mapped status array from a stack, and polls the array. It keeps polling an index after a
-// synchronous copy: what the driver wrote there would complete another message.
+// The sender creates a single-use region of up to 16 segments for each message, and never destroys it. The receiver
+// copies it synchronously or asynchronously, with an index of the mapped status array from a stack, and polls the
+// array. It keeps polling an index after a synchronous copy: a status that the driver wrote there would complete
+// another message.
 #include <errno.h>
 #include <fcntl.h>
 #include <knem_io.h>
@@ -76,7 +77,7 @@ static unsigned cut(unsigned char *memory, uint32_t length, struct knem_cmd_para
     return count;
 }
 
-// The most that pieces with their holes take.
+// The most bytes that segments with their gaps occupy.
 #define ROOM (MOST + PIECES * 3000 + 4096)
 
 static void put(const struct knem_cmd_param_iovec *pieces, unsigned count, uint32_t seed)
@@ -114,7 +115,7 @@ static void send_all(int channel, int rounds)
             struct knem_cmd_param_iovec pieces[PIECES];
             struct knem_cmd_create_region create;
 
-            // As MPICH does, which leaves the padding as it is.
+            // As MPICH does, which does not initialise the padding.
             memset(&create, 0xcc, sizeof create);
             create.iovec_array = (uintptr_t)pieces;
             create.iovec_nr = cut(memory[i], packet.bytes, pieces, &seed);
@@ -147,8 +148,8 @@ static void complete(struct receive *receive)
 
 static void receive_all(int channel, int rounds)
 {
-    // At once; as the BTL sm of Open MPI up to 2 asked without a DMA engine; and with the thread, which is asynchronous without one. MPICH
-    // asked for DMA too, where the driver offers it.
+    // Synchronous; as the BTL sm of Open MPI up to 2 requests without DMA; and with the thread, which is asynchronous
+    // without DMA. MPICH requested DMA too, if the driver offers it.
     static const uint32_t flags[] = { 0, KNEM_FLAG_ASYNCDMACOMPLETE, KNEM_FLAG_ASYNCDMACOMPLETE | KNEM_FLAG_MEMCPYTHREAD };
     uint32_t features;
     int device = open_device(&features);
@@ -171,7 +172,7 @@ static void receive_all(int channel, int rounds)
         for (int i = 0; i < IN_FLIGHT; i++) {
             struct receive *receive = &receives[i];
             struct knem_cmd_inline_copy copy;
-            // Longer than the region: the copy ends where either side does.
+            // Longer than the region: the copy ends at the end of the shorter side.
             struct knem_cmd_param_iovec local = { (uintptr_t)receive->memory, MOST + 4096 };
 
             if (recv(channel, &receive->packet, sizeof receive->packet, MSG_WAITALL) != sizeof receive->packet)
@@ -197,7 +198,7 @@ static void receive_all(int channel, int rounds)
             }
             if (copy.current_status != KNEM_STATUS_SUCCESS)
                 fail("a copy failed at once: %u", copy.current_status);
-            // One that was asked for asynchronously has its result in both places.
+            // An asynchronous request has its result in both places.
             if (status[receive->index] != (copy.flags == 0 ? KNEM_STATUS_PENDING : KNEM_STATUS_SUCCESS))
                 fail("slot after a copy with flags %x that was complete at once: %d", copy.flags, status[receive->index]);
             status[receive->index] = KNEM_STATUS_PENDING;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-// Each rank to each other, with random sizes, some of them 0.
+// Each rank sends to each other, with random sizes, some of them 0.
 #include "check.h"
 
 #include <stdlib.h>

@@ -46,7 +46,7 @@ for number, size in enumerate(sizes):
     demand(half, numpy.ascontiguousarray(pattern(keys[source], int(size), kind)[: 2 * half.size : 2]), "strided array")
     every_second.Free()
     strided.Free()
-    # Pickled, large enough to go by the driver.
+    # Pickled, and large enough to be sent through the driver.
     objects = world.sendrecv({"rank": rank, "array": mine}, to, 2, None, source, 2)
     demand(objects["array"], pattern(keys[source], int(size), kind), "object")
 

@@ -47,7 +47,7 @@ size_t random_size(uint64_t *state, size_t most)
     return size > most ? most : size;
 }
 
-// The word of a pattern that has the bytes from 8 * `index` on.
+// Returns the word of a pattern with the bytes from 8 * `index` on.
 static uint64_t pattern_word(uint64_t key, size_t index)
 {
     return (key ^ index) * 0x9e3779b97f4a7c15 + (key >> 7);

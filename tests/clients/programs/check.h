@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-// What the checks share: memory with a pattern and guards, random numbers that all ranks agree on, and a tally.
+// Shared functions of the checks: memory with a pattern and guards, random numbers that are the same in all ranks, and
+// a tally.
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -7,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// What this rank received and compared.
+// What this rank has received and compared.
 struct tally {
     unsigned long long messages;
     unsigned long long bytes;
@@ -19,17 +20,17 @@ extern int rank, ranks;
 // Prints why the data is wrong and ends the job with status 1.
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-// The next number of a sequence; the same seed gives the same sequence in every rank.
+// Returns the next number of a sequence; the same seed gives the same sequence in every rank.
 uint64_t next_random(uint64_t *state);
 
-// A size from 0 to `most`: small and large ones are equally frequent.
+// Returns a size from 0 to `most`; small and large ones are equally frequent.
 size_t random_size(uint64_t *state, size_t most);
 
 // Fills memory with the pattern of `key`, and fails unless memory has it.
 void fill(void *memory, size_t bytes, uint64_t key);
 void demand(const void *memory, size_t bytes, uint64_t key, const char *what);
 
-// The byte at `offset` of a pattern.
+// Returns the byte at `offset` of a pattern.
 unsigned char pattern_byte(uint64_t key, size_t offset);
 
 // Memory of `bytes` at a random offset in its page, with guards before and after.
@@ -57,7 +58,7 @@ void traffic(uint64_t seed, int rounds);
 void heap(uint64_t seed, int rounds);
 // Not a check: prints times.
 void times(uint64_t seed, int rounds);
-// Fails where a rank may read another's memory.
+// Fails if a rank may read another's memory.
 void no_cma(uint64_t seed, int rounds);
 // Ends the job: a byte of what was received is changed before it is compared.
 void spoiled(uint64_t seed, int rounds);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-// Each rank starts a program while a message is under way: the child has the parent's memory until it executes, and the device open.
+// Each rank starts a program while a message is in flight: the child shares the parent's memory until it calls exec,
+// and has the device open.
 #include "check.h"
 
 #include <sys/wait.h>
@@ -25,7 +26,7 @@ void children(uint64_t seed, int rounds)
         if (child < 0)
             fail("no child");
         if (child == 0) {
-            // What the child writes is its own.
+            // The child's writes are not visible to the parent.
             fill(send.data, BYTES, ~key);
             execl("/bin/true", "true", (char *)NULL);
             _exit(127);

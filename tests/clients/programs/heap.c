@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-// Buffers from the heap, which shrinks and grows again between messages: what a library has registered there is other memory then. A library
-// that does not notice sends what was there before.
+// Buffers from the heap, which shrinks and grows again between messages: memory that a library has registered there is
+// other memory then. A library that does not notice sends the old contents.
 #include "check.h"
 
 #include <malloc.h>
@@ -12,12 +12,12 @@ void heap(uint64_t seed, int rounds)
 {
     int to = (rank + 1) % ranks, from = (rank + ranks - 1) % ranks;
 
-    // All from the heap, and what is free at its end goes back at once.
+    // All allocations are from the heap, and free memory at its end is released at once.
     mallopt(M_MMAP_THRESHOLD, 64 << 20);
     mallopt(M_TRIM_THRESHOLD, 0);
     for (int round = 0; round < rounds; round++) {
         size_t size = 16384 + random_size(&seed, MOST);
-        // Elsewhere in the heap than before.
+        // At another address in the heap than before.
         void *below = malloc(next_random(&seed) % MOST);
         unsigned char *out = malloc(size), *in = malloc(size);
         uint64_t key = next_random(&seed);

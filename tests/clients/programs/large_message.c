@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-// One message of more than 2 GiB, whose size is in no int, from rank 0 to rank 1.
+// One message of more than 2 GiB, whose size exceeds an int, from rank 0 to rank 1.
 #include "check.h"
 
 #define BLOCK ((size_t)65536)

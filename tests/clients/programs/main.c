@@ -3,7 +3,8 @@
 //
 //     knem-mpi-check SEED ROUNDS CHECK...
 //
-// The last line of rank 0 is "verified MESSAGES messages, BYTES bytes", of all ranks. What is wrong ends the job with status 1.
+// The last line of rank 0 is "verified MESSAGES messages, BYTES bytes", of all ranks. Wrong data ends the job with
+// status 1.
 #include "check.h"
 
 #include <stdio.h>

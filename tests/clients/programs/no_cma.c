@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-// Not a check of MPI: that the ranks may not read each other's memory, so that nothing but the driver makes a single copy.
+// Not a check of MPI: checks that the ranks may not read each other's memory, so that only the driver can make a single
+// copy.
 #define _GNU_SOURCE
 #include "check.h"
 

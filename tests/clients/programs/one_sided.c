@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-// Of each rank's window: one part that the neighbour puts into, and one that it gets from.
+// Each rank's window has one part that the neighbour puts into, and one that it gets from.
 #define PART ((size_t)1 << 20)
 
 void one_sided(uint64_t seed, int rounds)
@@ -48,7 +48,7 @@ void one_sided(uint64_t seed, int rounds)
         count(bytes);
         end_buffer(&put);
         end_buffer(&got);
-        // Nothing is put before the memory has been compared.
+        // Nothing may be put before the memory has been compared.
         MPI_Barrier(MPI_COMM_WORLD);
     }
     MPI_Win_free(&window);

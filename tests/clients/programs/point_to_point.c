@@ -31,7 +31,7 @@ void point_to_point(uint64_t seed, int rounds)
             MPI_Wait(&requests[0], &status);
             break;
         default:
-            // The message is there before anything waits for it.
+            // The message arrives before a receive is posted.
             MPI_Isend(send.data, (int)bytes, MPI_BYTE, to, round, MPI_COMM_WORLD, &requests[0]);
             MPI_Barrier(MPI_COMM_WORLD);
             MPI_Recv(receive.data, (int)bytes, MPI_BYTE, MPI_ANY_SOURCE, round, MPI_COMM_WORLD, &status);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-// A check that must fail, so that the others are known to be able to.
+// A check that must fail, to show that the others can fail.
 #include "check.h"
 
 #define BYTES ((size_t)1 << 20)

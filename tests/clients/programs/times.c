@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-// How long messages take: "timed KIND BYTES MICROSECONDS" of rank 0, the median of the rounds, for two ranks or more. Each buffer is used
-// again, as programs do.
+// Measures messages: prints "timed KIND BYTES MICROSECONDS" from rank 0, the median of the rounds, for two ranks or
+// more. Each buffer is reused, as programs do.
 #include "check.h"
 
 #include <stdio.h>
@@ -9,7 +9,7 @@
 
 #define SMALLEST ((size_t)8 << 10)
 #define LARGEST ((size_t)16 << 20)
-// Bytes that a round moves each way, so that its time is far above that of reading the clock.
+// Bytes that a round moves each way, so that its time is far above the cost of reading the clock.
 #define VOLUME ((size_t)16 << 20)
 #define WINDOW 8
 
@@ -20,7 +20,7 @@ static int compare(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-// To and fro between ranks 0 and 1: half of it is a message.
+// Back and forth between ranks 0 and 1: half of the time is a message.
 static void ping_pong(struct buffer *buffers, size_t size, int repeats)
 {
     for (int i = 0; i < repeats; i++) {
@@ -32,7 +32,7 @@ static void ping_pong(struct buffer *buffers, size_t size, int repeats)
     }
 }
 
-// Many messages from rank 0 to rank 1 at once.
+// Many messages from rank 0 to rank 1 at the same time.
 static void window(struct buffer *buffers, size_t size, int repeats)
 {
     MPI_Request requests[WINDOW];
@@ -53,7 +53,7 @@ static void window(struct buffer *buffers, size_t size, int repeats)
         MPI_Send(NULL, 0, MPI_BYTE, 0, 2, MPI_COMM_WORLD);
 }
 
-// Both ranks at once, as an exchange of borders.
+// Both ranks send at the same time, as in a halo exchange.
 static void exchange(struct buffer *buffers, size_t size, int repeats)
 {
     for (int i = 0; i < repeats; i++)

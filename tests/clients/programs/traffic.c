@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-// The traffic of the usual benchmarks, with the data compared: windows of messages in one and in both directions as in OSU's bw and bibw,
-// and the exchanges and collectives of IMB. Sizes are powers of two and their neighbours.
+// The traffic of the usual benchmarks, with the data compared: windows of messages in one and in both directions as in
+// OSU's bw and bibw, and the exchanges and collectives of IMB. Sizes are powers of two and their neighbours.
 #include "check.h"
 
 #include <stdlib.h>
@@ -17,7 +17,8 @@ static size_t size_of(int round, uint64_t *seed)
     return size > MOST ? MOST : size;
 }
 
-// Ranks 2n and 2n+1 are a pair. With `both`, each sends; otherwise the even rank does. The last of an odd number has no other.
+// Ranks 2n and 2n+1 are a pair. With `both`, each sends; otherwise the even rank does. The last of an odd number has no
+// partner.
 static void windows(size_t size, uint64_t key, int both)
 {
     int other = rank ^ 1;
@@ -49,7 +50,7 @@ static void windows(size_t size, uint64_t key, int both)
     }
 }
 
-// To both neighbours in a ring and from both, at once.
+// Sends to and receives from both neighbours in a ring at the same time.
 static void exchange(size_t size, uint64_t key)
 {
     int left = (rank + ranks - 1) % ranks, right = (rank + 1) % ranks;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: CECILL-B
-// Strided data on both sides, with blocks of different lengths: what is between the blocks stays as it was.
+// Strided data on both sides, with blocks of different lengths; the gaps between the blocks must not change.
 #include "check.h"
 
 #include <string.h>
 
 #define GAP_BYTE 0x5c
 
-// A type of `blocks` blocks of `length` bytes, each `stride` bytes after the one before.
+// Returns a type of `blocks` blocks of `length` bytes, each `stride` bytes after the previous one.
 static MPI_Datatype strided(int blocks, int length, int stride)
 {
     MPI_Datatype type;
@@ -23,7 +23,7 @@ void vectors(uint64_t seed, int rounds)
 
     for (int round = 0; round < rounds; round++) {
         int to = (rank + 1) % ranks, from = (rank - 1 + ranks) % ranks;
-        // As many bytes on both sides.
+        // The same number of bytes on both sides.
         int bytes = 3 * 65536 * (1 + (int)(next_random(&seed) % 4));
         int send_length = lengths[next_random(&seed) % kinds], receive_length = lengths[next_random(&seed) % kinds];
         int send_stride = send_length + (int)(next_random(&seed) % 100);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
-//! One run of a client: what runs, as which user and within which limit, and what must come of it.
+//! One run of a client: what runs, as which user and with which limit, and the required result.
 
-/// A client of KNEM, and the distribution whose packages it is of.
+/// A client of KNEM, and the distribution that packages it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
     /// Open MPI 5 of Debian 13: ob1 over btl/sm with smsc/knem.
@@ -14,7 +14,8 @@ pub enum Client {
     OpenMpi4Ucx,
     /// MPICH 4 of Debian 12 over UCX.
     Mpich,
-    /// A program of ours that does what MPICH up to 3.3 did, with its status array and asynchronous copies.
+    /// The project's own program that uses the driver as MPICH up to 3.3 did, with its status array and asynchronous
+    /// copies.
     Nemesis,
     /// UCX's own benchmark, of Debian 12.
     UcxPerftest,
@@ -22,14 +23,14 @@ pub enum Client {
     NetPipe,
 }
 
-/// Who runs it.
+/// The user that runs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {
     /// root.
     Root,
     /// A user in the group `rdma`.
     Member,
-    /// A user who may not open the device.
+    /// A user that may not open the device.
     Stranger,
     /// A member, each rank in a user namespace of its own.
     Namespaces,
@@ -37,14 +38,14 @@ pub enum User {
     Container,
 }
 
-/// What is special about the machine or the library's settings.
+/// A variation of the machine or the library's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setting {
     /// Nothing.
     Usual,
     /// Open MPI keeps registrations (opal_leave_pinned), and sees each return of memory.
     LeavePinned,
-    /// In a control group with one processor, of which it gets half (cpuset, cpu.max).
+    /// In a control group with one CPU, of which it gets half (cpuset, cpu.max).
     Confined,
     /// /dev/knem disappears after knem-mpi has seen it and before the library opens it.
     DeviceGone,
@@ -57,24 +58,24 @@ pub struct Case {
     pub client: Client,
     /// Checks of knem-mpi-check, or arguments of the client's own program.
     pub checks: &'static str,
-    /// How many processes.
+    /// Number of processes.
     pub ranks: u32,
     /// Rounds of each check.
     pub rounds: u32,
-    /// Who.
+    /// The user.
     pub user: User,
     /// Limit of locked memory in bytes; none: unlimited.
     pub memlock: Option<u64>,
-    /// In what.
+    /// The variation.
     pub setting: Setting,
-    /// Whether it must use the driver, or must do without.
+    /// Whether it must use the driver, or must not.
     pub over_knem: bool,
     /// Whether it must fail: a check of the checks.
     pub must_fail: bool,
 }
 
 impl Client {
-    /// Its name in the table.
+    /// Returns its name in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenMpi5 => "Open MPI 5 ob1",
@@ -88,7 +89,7 @@ impl Client {
         }
     }
 
-    /// The distribution it is of.
+    /// Returns the distribution that packages it.
     pub fn distribution(self) -> &'static str {
         match self {
             Self::OpenMpi5 | Self::Mpi4Py => "trixie",
@@ -96,14 +97,14 @@ impl Client {
         }
     }
 
-    /// Whether a program of ours compares what it moves, and reports how much that was.
+    /// Whether one of the project's programs compares the data, and reports how much that was.
     pub fn reports(self) -> bool {
         !matches!(self, Self::UcxPerftest | Self::NetPipe)
     }
 }
 
 impl User {
-    /// Its name in the table.
+    /// Returns its name in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Root => "root",
@@ -116,7 +117,7 @@ impl User {
 }
 
 impl Setting {
-    /// Its name in the table.
+    /// Returns its name in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Usual => "",
@@ -126,7 +127,7 @@ impl Setting {
         }
     }
 
-    /// Commands of root before the run and after it.
+    /// Returns commands of root before and after the run.
     fn around(self) -> (&'static str, &'static str) {
         match self {
             Self::Usual | Self::LeavePinned => ("", ""),
@@ -138,13 +139,13 @@ impl Setting {
     }
 }
 
-/// The run's shell goes into a control group that has a processor for half of the time.
+/// Moves the run's shell into a control group that has a CPU for half of the time.
 const ENTER_GROUP: &str = "g=/sys/fs/cgroup; echo '+cpuset +cpu' > $g/cgroup.subtree_control; mkdir -p $g/clients; echo 1 > $g/clients/cpuset.cpus; \
                            echo '50000 100000' > $g/clients/cpu.max; was=$(sed s/^0::// /proc/self/cgroup); echo $$ > $g/clients/cgroup.procs; ";
 const LEAVE_GROUP: &str = "; status=$?; echo $$ > $g$was/cgroup.procs; (exit $status)";
 
 impl Case {
-    /// The limit in the table.
+    /// Returns the limit in the table.
     pub fn limit(&self) -> String {
         match self.memlock {
             None => "unlimited".to_owned(),
@@ -153,7 +154,7 @@ impl Case {
         }
     }
 
-    /// A line of shell that runs it in the machine, in the tree of its distribution.
+    /// Returns a line of shell that runs it in the machine, in the tree of its distribution.
     pub fn command(&self) -> String {
         let limit = self.memlock.map_or_else(|| "unlimited".to_owned(), |bytes| format!("{bytes}:{bytes}"));
         let user = match self.user {
@@ -181,18 +182,18 @@ impl Case {
         }
         .to_owned();
         if self.setting == Setting::LeavePinned {
-            // Else libucm keeps the shrinking heap from Open MPI: docs/mpi.md.
+            // Otherwise libucm hides the shrinking heap from Open MPI: docs/mpi.md.
             wrapper.insert_str(0, "env UCX_MEM_EVENTS=n ");
         }
         if self.setting == Setting::DeviceGone {
             wrapper.push_str(" sh -c 'sleep 2; rm -f /dev/knem; sleep 2; exec \"$@\"' sh");
         }
         let openmpi = format!("mpirun.openmpi -np {ranks} --oversubscribe --bind-to none");
-        // A user who may not open the device has no such transport to ask for.
+        // A user that may not open the device must not request this transport.
         let tls = if self.user == User::Stranger { "posix,self,cma" } else { "posix,self,knem" };
         match self.client {
             Client::OpenMpi5 | Client::Mpi4Py => {
-                // As root and for members nothing else is allowed, so that no other way can take KNEM's place.
+                // For root and members nothing else is allowed, so that no other transport can replace KNEM.
                 let mut only = if self.over_knem { "--mca smsc knem" } else { "" }.to_owned();
                 if self.setting == Setting::LeavePinned {
                     only.push_str(" --mca opal_leave_pinned 1");

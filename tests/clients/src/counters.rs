@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 
-/// What was counted up to a moment, or between two.
+/// Counts up to a moment, or between two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counters {
     /// Requests that were submitted.
@@ -20,7 +20,7 @@ impl Counters {
     /// Reads the text.
     ///
     /// # Errors
-    /// When a counter is missing.
+    /// If a counter is missing.
     pub fn parse(text: &str) -> Result<Self> {
         let all = |matches: &dyn Fn(&[&str]) -> bool| -> Result<u64> {
             text.lines()
@@ -40,7 +40,7 @@ impl Counters {
         })
     }
 
-    /// What was counted since `before`; what is pinned is what is pinned now.
+    /// Returns what was counted since `before`; `pinned` is the present value.
     pub fn since(self, before: Self) -> Self {
         Self {
             submitted: self.submitted.saturating_sub(before.submitted),

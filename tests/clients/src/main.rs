@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! `make clients`: runs unmodified MPI libraries, UCX and NetPIPE over `/dev/knem`, and prints a table of what they moved.
+//! `make clients`: runs unmodified MPI libraries, UCX and NetPIPE over `/dev/knem`, and prints a table of the data that
+//! they moved.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

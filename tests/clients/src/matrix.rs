@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: CECILL-B
-//! What runs: all, and the short form of `make check`.
+//! The runs: all, and the short form of `make check`.
 
 use crate::case::{Case, Client, Setting, User};
 
-/// Everything but what takes a large machine: messages between pages and of some MiB.
+/// All checks except those that need a large machine: messages from pages to some MiB.
 const ALL: &str = "point-to-point vectors alltoallv one-sided heap";
 
-/// The same for Open MPI over UCX: it emulates one-sided communication by messages without KNEM, and its `get` returns wrong data now and then
-/// with four ranks, also where KNEM is not used (docs/mpi.md).
+/// The same for Open MPI over UCX: it emulates one-sided communication by messages without KNEM, and its `get`
+/// sometimes returns wrong data with four ranks, even if KNEM is not used (docs/mpi.md).
 const WITHOUT_ONE_SIDED: &str = "point-to-point vectors alltoallv heap";
 
 /// Limits of locked memory.
@@ -27,7 +27,8 @@ fn case(client: Client, checks: &'static str, ranks: u32, rounds: u32) -> Case {
     }
 }
 
-/// One client set on one kernel, in minutes: Open MPI and MPICH over UCX as a member, a user who is none, and a check of the checks.
+/// Returns the short form, which takes minutes on one kernel: Open MPI and MPICH over UCX as a member, a user that is
+/// none, and a check of the checks.
 pub fn short() -> Vec<Case> {
     let member = |client, checks, ranks, rounds| Case { user: User::Member, ..case(client, checks, ranks, rounds) };
     vec![
@@ -38,7 +39,7 @@ pub fn short() -> Vec<Case> {
     ]
 }
 
-/// Every client, with every program, user and limit.
+/// Returns every client, with every program, user and limit.
 pub fn full() -> Vec<Case> {
     let mut cases = Vec::new();
     for client in [Client::OpenMpi5, Client::OpenMpi4, Client::OpenMpi4Ucx, Client::Mpich] {
@@ -48,7 +49,7 @@ pub fn full() -> Vec<Case> {
         cases.push(Case { user: User::Member, ..case(client, "threads children", 2, 10) });
         cases.push(Case { user: User::Stranger, over_knem: false, ..case(client, all, 2, 6) });
         for limit in LIMITS {
-            // What does not fit is pinned while it is copied.
+            // Memory beyond the limit is pinned only while it is copied.
             cases.push(Case {
                 user: User::Member,
                 memlock: Some(limit),
@@ -74,14 +75,14 @@ pub fn full() -> Vec<Case> {
             cases.push(Case { user, ..case(client, "no-cma point-to-point vectors", 2, 10) });
         }
     }
-    // Its tests of put and get do not use the driver with this version.
+    // Its tests of put and get do not use the driver in this version.
     cases.push(Case { user: User::Member, ..case(Client::UcxPerftest, "-t tag_bw -s 1048576 -n 50 -w 5", 2, 1) });
     cases.push(Case { user: User::Member, ..case(Client::Nemesis, "status array, asynchronous copies", 2, 20) });
     cases.push(Case { user: User::Member, ..case(Client::NetPipe, "-i -l 5 -u 1048576 -n 5", 2, 1) });
     cases
 }
 
-/// One message of more than 2 GiB: with Open MPI's ob1 it is pinned on both sides.
+/// Returns one message of more than 2 GiB: with Open MPI's ob1 it is pinned on both sides.
 pub fn large() -> Vec<Case> {
     [Client::OpenMpi5, Client::Mpich].map(|client| case(client, "large", 2, 1)).into()
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! The trees that clients run in, and the machine that has them: Debian's packages of each distribution, our header and pkg-config
-//! file, the plug-ins of knem-mpi-plugins, and the programs that compare.
+//! The trees in which clients run, and the machine that has them: Debian's packages of each distribution, the KNEM
+//! header and pkg-config file, the plug-ins of knem-mpi-plugins, and the programs that compare.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +20,7 @@ use knem_lab::vm::image::Without;
 use knem_lab::vm::Image;
 use tempfile::TempDir;
 
-/// Part of the keys: to be raised when the way a tree is made changes.
+/// Part of the cache keys: must be raised when the recipe of a tree changes.
 const RECIPE: &str = "1";
 
 /// A distribution's clients.
@@ -28,7 +28,7 @@ const RECIPE: &str = "1";
 struct Flavour {
     distribution: &'static str,
     packages: &'static [&'static str],
-    /// Whose plug-ins are built.
+    /// The libraries whose plug-ins are built.
     plugins: &'static [&'static str],
     /// MPI libraries that the programs are compiled for, by the endings of their commands.
     libraries: &'static [&'static str],
@@ -53,20 +53,21 @@ const FLAVOURS: [Flavour; 2] = [
     },
 ];
 
-/// Programs in C for MPI libraries, and one that does what an old MPICH did.
+/// Programs in C for MPI libraries, and one that uses the driver as an old MPICH did.
 const PROGRAMS: &str = "tests/clients/programs";
 const NEMESIS: &str = "tests/clients/nemesis";
 
-/// What compiles in the trees.
+/// The packages for compilation in the trees.
 const COMPILING: &[&str] = &["dpkg-dev", "gcc", "libc6-dev", "make", "pkgconf", "xz-utils"];
 
-/// NetPIPE's sources in the archive's pool, and their digest as Debian's signed lists of sources have it. Debian builds no NPknem.
+/// NetPIPE's sources in the archive's pool, and their digest in Debian's signed index of sources. Debian builds no
+/// NPknem.
 const NETPIPE: (&str, &str) = (
     "pool/main/n/netpipe/netpipe_3.7.2.orig.tar.gz",
     "13dac884ff52951636f651c421f5ff4a853218a95aa28a4a852402ee385a2ab8",
 );
 
-/// What running does without, left out of the machine.
+/// Files that are not needed at run time, and left out of the machine.
 const LEFT_OUT: &[&str] = &[
     "./boot",
     "./usr/include",
@@ -82,7 +83,8 @@ const LEFT_OUT: &[&str] = &[
     "./var/lib/apt",
 ];
 
-/// Makes a tree the root of a program, and not only of its path names: a chroot refuses user namespaces.
+/// Makes a tree the root of a program's mount namespace, and not only of its path names: user namespaces are refused in
+/// a chroot.
 const ENTER: &str = r#"#!/bin/sh
 # enter-tree TREE PROGRAM [ARGUMENT]...
 tree=$1
@@ -96,7 +98,7 @@ exec unshare --mount sh -c '
 ' sh "$tree" "$@"
 "#;
 
-/// What all runs share.
+/// The shared setup of all runs.
 #[derive(Debug)]
 pub struct Site {
     /// The laboratory.
@@ -105,20 +107,20 @@ pub struct Site {
 }
 
 impl Site {
-    /// Looks at the archive and builds the packages.
+    /// Reads the archive and builds the packages.
     ///
     /// # Errors
-    /// When the archive cannot be read or the packages cannot be built.
+    /// If the archive cannot be read or the packages cannot be built.
     pub fn open() -> Result<Self> {
         let lab = Lab::open()?;
         let packages = knem_packages::apt_repository(&lab.workspace)?;
         Ok(Self { lab, packages })
     }
 
-    /// A machine with a kernel, our packages and all trees. It ends with the directory.
+    /// Creates a machine with a kernel, the packages and all trees. It is removed with the directory.
     ///
     /// # Errors
-    /// When something of it cannot be made.
+    /// If any of it cannot be created.
     pub fn image(&self, kernel: &Kernel) -> Result<(Image, TempDir)> {
         let (below, installed) = self.lab.userlands().with_packages(kernel, &self.packages, None)?;
         installed.demand_module(&kernel.release)?;
@@ -128,15 +130,15 @@ impl Site {
         Ok((image, place))
     }
 
-    /// Our packages.
+    /// Returns the packages.
     pub fn packages(&self) -> &Packages {
         &self.packages
     }
 
-    /// A userland with all trees below `/srv`.
+    /// Creates a userland with all trees below `/srv`.
     ///
     /// # Errors
-    /// When a tree cannot be made.
+    /// If a tree cannot be created.
     pub fn with_trees(&self, below: &Stack, what: &str) -> Result<Stack> {
         let trees = FLAVOURS.iter().map(|flavour| self.tree(flavour)).collect::<Result<Vec<_>>>()?;
         let mut key = vec![RECIPE, ENTER];
@@ -149,7 +151,7 @@ impl Site {
         })
     }
 
-    /// The tree of a distribution, with everything that it is made with.
+    /// Creates the tree of a distribution, with everything that it needs.
     fn tree(&self, flavour: &Flavour) -> Result<Stack> {
         let userlands = self.lab.userlands();
         let workspace = &self.lab.workspace;
@@ -190,7 +192,7 @@ impl Site {
         })
     }
 
-    /// What our packages have for compiling, and nothing else of them.
+    /// Installs the packages' files for compilation, and no others.
     fn header(&self, tree: &Path) -> Result<()> {
         let workspace = &self.lab.workspace;
         fs::copy(workspace.file("include/knem_io.h"), tree.join("usr/include/knem_io.h"))?;
@@ -202,7 +204,8 @@ impl Site {
     }
 }
 
-/// Builds the plug-ins as a site does, from the sources that the distribution has for its packages. Once they are removed in between.
+/// Builds the plug-ins as a site does, from the sources of the distribution's packages. Once they are removed in
+/// between.
 fn plugins(tree: &Path, chroot: &Chroot, flavour: &Flavour, script: &Path) -> Result<()> {
     fs::copy(script, tree.join("usr/bin/knem-mpi-plugins")).context("cannot bring in knem-mpi-plugins")?;
     let (first, last) = (flavour.plugins.first().context("a flavour has plug-ins")?, flavour.plugins);
@@ -252,7 +255,7 @@ fn netpipe(tree: &Path, chroot: &Chroot) -> Result<()> {
     run::quiet(chroot.command("sh").args(["-c", line]))
 }
 
-/// Copies what runs of a tree.
+/// Copies the run-time files of a tree.
 fn copy(lab: &Lab, tree: &Stack, to: &Path) -> Result<()> {
     let scratch = lab.scratch("tree")?;
     let mounted = Mount::overlay(&tree.paths(), None, scratch.path())?;

@@ -4,7 +4,7 @@
 use crate::case::Case;
 use crate::verdict::Shown;
 
-/// Its first line.
+/// Returns its first line.
 pub fn head() -> String {
     format!(
         "{:<7} {:<15} {:<50} {:>5} {:<10} {:<10} {:<13} {:>9} {:>14} {:>9} {:>14}",
@@ -22,7 +22,7 @@ pub fn head() -> String {
     )
 }
 
-/// The line of a run; what failed has a word in the place of its numbers.
+/// Returns the line of a run; a failed run has a word instead of its numbers.
 pub fn line(kernel: &str, case: &Case, shown: Option<&Shown>) -> String {
     let start = format!(
         "{kernel:<7} {:<15} {:<50} {:>5} {:<10} {:<10} {:<13}",
@@ -39,7 +39,7 @@ pub fn line(kernel: &str, case: &Case, shown: Option<&Shown>) -> String {
     if case.must_fail {
         return format!("{start} the changed byte was found");
     }
-    // The client's own program does not say how much it compared.
+    // The client's own program does not report how much it compared.
     let number = |value: u64| if case.client.reports() { value.to_string() } else { "-".to_owned() };
     format!(
         "{start} {:>9} {:>14} {:>9} {:>14}",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! How long messages take with KNEM, with CMA, and with two copies: in User Mode Linux, in one boot, in turns.
+//! Times of messages with KNEM, with CMA, and with two copies: in User Mode Linux, in one boot, in turns.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,17 +12,17 @@ use knem_report::ratio::Quartiles;
 use crate::site::Site;
 use crate::uml::Machine;
 
-/// How often each library runs in each way.
+/// How often each library runs with each method.
 const TURNS: usize = 5;
 /// Rounds of a run.
 const ROUNDS: u32 = 5;
-/// Where a plot is drawn of.
+/// The kind of traffic that is plotted.
 const DRAWN: &str = "ping-pong";
 
-/// A way of moving messages.
+/// The methods to move messages.
 const WAYS: [&str; 3] = ["KNEM", "CMA", "two copies"];
 
-/// A library, and its words for each way.
+/// A library, and its options for each method.
 struct Library {
     name: &'static str,
     file: &'static str,
@@ -49,13 +49,13 @@ fn mpich(way: usize) -> String {
     )
 }
 
-/// Times of a library: by kind of traffic and size, for each way, in microseconds, turn by turn.
+/// Times of a library: by kind of traffic and size, for each method, in microseconds, turn by turn.
 type Times = BTreeMap<(String, u64), [Vec<f64>; 3]>;
 
 /// Measures, and writes the part of docs/performance.md and the plots.
 ///
 /// # Errors
-/// When a program fails, or has not used what it was to use.
+/// If a program fails, or has not used the required method.
 pub fn run(site: &Site) -> Result<()> {
     let machine = Machine::prepare(site)?;
     let mut commands = Vec::new();
@@ -91,7 +91,7 @@ pub fn run(site: &Site) -> Result<()> {
     page::replace(&site.lab.workspace.file("docs/performance.md"), "clients", &text)
 }
 
-/// Reads what a run printed.
+/// Parses the output of a run.
 fn read(said: &str, way: usize, status: i32, times: &mut Times) -> Result<()> {
     if status != 0 {
         bail!("it ended with status {status}");
@@ -118,7 +118,7 @@ fn median(values: &[f64]) -> Result<f64> {
     Ok(Quartiles::of(values).context("a time is missing")?.median)
 }
 
-/// Bytes in a microsecond as GB/s.
+/// Converts bytes in a microsecond to GB/s.
 fn speed(bytes: u64, microseconds: f64) -> f64 {
     bytes as f64 / microseconds / 1000.0
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The same trees in User Mode Linux: nearly as fast as the machine.
+//! The same trees in User Mode Linux, which is nearly as fast as the host.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::site::Site;
 /// The series whose source the kernel is built from, as for `xtask uml`.
 pub const SERIES: &str = "7.2";
 
-/// Memory in MiB: most that the kernel takes.
+/// Memory in MiB: the most that the kernel supports.
 const MEMORY: u32 = 2600;
 
 /// A kernel, the driver built for it, and the trees.
@@ -27,10 +27,10 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Makes what is not in the cache.
+    /// Builds what is not in the cache.
     ///
     /// # Errors
-    /// When something of it cannot be made.
+    /// If any of it cannot be built.
     pub fn prepare(site: &Site) -> Result<Self> {
         let kernel = UmlKernel::of(&site.lab, site.lab.kernel(Some(SERIES))?, Flavour::Plain)?;
         let driver = module::driver(&site.lab, &kernel)?;
@@ -42,7 +42,7 @@ impl Machine {
     /// Runs commands in one boot.
     ///
     /// # Errors
-    /// When the kernel does not come up or end as it should.
+    /// If the kernel does not boot or shut down properly.
     pub fn run(&self, site: &Site, commands: &[Vec<String>]) -> Result<Report> {
         let setup = Setup { kernel: &self.kernel, root: &self.root, driver: &self.driver, scan: false };
         let options =

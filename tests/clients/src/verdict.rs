@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What came of a run: what its program reported, and what the driver counted meanwhile.
+//! The result of a run: the report of its program, and what the driver counted meanwhile.
 
 use anyhow::{bail, Context, Result};
 use knem_lab::vm::Outcome;
@@ -10,7 +10,7 @@ use crate::counters::Counters;
 /// Separates a program's output from the counters before and after.
 const MARK: &str = "---- knem-clients ----";
 
-/// What a run showed.
+/// The results of a run.
 #[derive(Debug, Clone)]
 pub struct Shown {
     /// Messages that were compared.
@@ -21,17 +21,17 @@ pub struct Shown {
     pub counted: Counters,
 }
 
-/// The words that run a case in the machine, with the counters around it.
+/// Returns the command that runs a case in the machine, with the counters around it.
 pub fn command(case: &Case) -> Vec<String> {
     let read = "cat /proc/driver/knem/statistics";
     let line = format!("{read}; echo '{MARK}'; ({}); status=$?; echo '{MARK}'; {read}; exit $status", case.command());
     ["sh", "-c", &line].map(str::to_owned).into()
 }
 
-/// Judges a run.
+/// Checks a run.
 ///
 /// # Errors
-/// When the client failed, or did not use the driver as it has to.
+/// If the client failed, or did not use the driver as required.
 pub fn judge(case: &Case, outcome: &Outcome) -> Result<Shown> {
     let text = String::from_utf8_lossy(&outcome.stdout);
     let complaints = String::from_utf8_lossy(&outcome.stderr);
@@ -71,9 +71,9 @@ pub fn judge(case: &Case, outcome: &Outcome) -> Result<Shown> {
     Ok(Shown { messages, bytes, counted })
 }
 
-/// The numbers of "verified MESSAGES messages, BYTES bytes".
+/// Parses the numbers of "verified MESSAGES messages, BYTES bytes".
 fn verified(said: &str) -> Result<(u64, u64)> {
-    // A launcher may have put something before it.
+    // A launcher may print a prefix.
     let line = said.lines().find_map(|line| line.split_once("verified ")).map(|(_, rest)| rest);
     let line = line.with_context(|| format!("the program does not report what it verified:\n{said}"))?;
     let words: Vec<&str> = line.split_whitespace().collect();

@@ -697,18 +697,18 @@ static void another_process(void)
 
 	if (child == 0) {
 		int own = open(device, O_RDWR);
-		knem_cookie_t told = 0;
+		knem_cookie_t theirs = 0;
 		struct way write = { .write = 1, .index = GARBAGE };
 
-		if (own < 0 || read(cookies[0], &told, sizeof(told)) != sizeof(told))
+		if (own < 0 || read(cookies[0], &theirs, sizeof(theirs)) != sizeof(theirs))
 			_exit(10);
-		if (read_region(own, told, local, sizeof(local), 0, &result) || result != KNEM_STATUS_SUCCESS)
+		if (read_region(own, theirs, local, sizeof(local), 0, &result) || result != KNEM_STATUS_SUCCESS)
 			_exit(11);
 		for (size_t n = 0; n < sizeof(local); n++)
 			if (local[n] != 'p')
 				_exit(12);
 		memset(local, 'c', sizeof(local));
-		if (inline_copy(own, told, local, sizeof(local), write, &result) || result != KNEM_STATUS_SUCCESS)
+		if (inline_copy(own, theirs, local, sizeof(local), write, &result) || result != KNEM_STATUS_SUCCESS)
 			_exit(13);
 		_exit(0);
 	}

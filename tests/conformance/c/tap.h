@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: CECILL-B */
-/* The Test Anything Protocol, version 14: one line for each check that is named, and the counts in the end. */
+/* The Test Anything Protocol, version 14: one line for each check, and the counts at the end. */
 #ifndef TAP_H
 #define TAP_H
 
 #include <stdbool.h>
 
-/* The check that runs now: each one is a function of its own. */
+/* A check, which is a function of its own. */
 struct check {
 	const char *name;
 	void (*run)(void);
 };
 
-/* Notes what must be true in the running check; the first thing that is not is what the check failed at. */
+/* Checks a condition in the running check; the first one that is false is reported as the reason of the failure. */
 #define expect(condition) expect_at((condition), #condition, __LINE__)
 /* As expect, for results of commands: 0, or -1 and errno. */
 #define expect_ok(call) expect_errno_at((call), 0, #call, __LINE__)
@@ -20,10 +20,10 @@ struct check {
 void expect_at(bool holds, const char *what, int line);
 void expect_errno_at(int result, int number, const char *what, int line);
 
-/* The running check cannot be done here. */
+/* Skips the running check, which cannot run here. */
 void skip(const char *reason);
 
-/* Runs the checks; the program's exit status. */
+/* Runs the checks and returns the program's exit status. */
 int run_checks(const struct check *checks, unsigned int count);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Second processes: forked ones, ones of another user, and ones that run this program anew.
+//! Further processes: forked ones, ones of another user, and ones that run this program again.
 
 use std::os::unix::fs::MetadataExt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -14,7 +14,7 @@ use nix::unistd::{fork, setgroups, setresgid, setresuid, ForkResult, Gid, Pid, U
 
 use crate::device::{node, segment, set_node, Knem, SUCCESS};
 
-/// A user who is not root: nobody.
+/// A user that is not root: the account `nobody`.
 pub const STRANGER: u32 = 65534;
 
 /// Whether this process was forked by a test.
@@ -31,49 +31,50 @@ impl Child {
     /// Forks a process that runs `work` and ends.
     pub fn start(work: impl FnOnce()) -> Self {
         let_threads_end();
-        // SAFETY: tests run one at a time on the main thread, and the watchdog holds no lock while a test runs.
+        // SAFETY: The child has only this thread, which may use all locks: tests run one at a time on the main thread,
+        // and the watchdog holds no lock while a test runs.
         match unsafe { fork() }.expect("fork") {
             ForkResult::Parent { child } => Self(child),
             ForkResult::Child => {
                 CHILD.store(true, Ordering::Relaxed);
-                // It does not outlive a test program that is killed.
-                // SAFETY: sets a flag of this process.
+                // The child is killed with the test program.
+                // SAFETY: The call accesses no memory; it only sets a flag of this process.
                 unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
                 let good = catch_unwind(AssertUnwindSafe(work)).is_ok();
-                // SAFETY: ends the process without running the parent's destructors.
+                // SAFETY: The call ends the process at once, so that no destructor of the parent's values runs here.
                 unsafe { libc::_exit(if good { 0 } else { 101 }) }
             }
         }
     }
 
-    /// Its number.
+    /// Returns its pid.
     pub fn id(&self) -> Pid {
         self.0
     }
 
-    /// Whether it has not ended yet.
+    /// Whether it still runs.
     pub fn is_running(&self) -> bool {
         let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         waitid(Id::Pid(self.0), look).expect("waitid") == WaitStatus::StillAlive
     }
 
-    /// Waits for the end, in whatever way.
+    /// Waits for its end and returns how it ended.
     pub fn wait(self) -> WaitStatus {
         waitpid(self.0, None).expect("waitpid")
     }
 
-    /// Waits for a good end.
+    /// Waits for its end, and fails unless it succeeded.
     pub fn succeeds(self) {
         let ended = self.wait();
         assert!(matches!(ended, WaitStatus::Exited(_, 0)), "the child failed: {ended:?}");
     }
 }
 
-/// Waits for threads that are joined already, but have not ended: Rust's library takes a lock at each thread's start and end (its table of
-/// stacks), and a process that is forked meanwhile finds it held for ever by a thread that it does not have. Threads that a test keeps
-/// running are waited for in vain, so this is short.
+/// Waits for threads that are joined already but have not exited. Rust's library takes a lock at each thread's start
+/// and end (its table of stacks), and a process that is forked meanwhile finds it held forever by a thread that it does
+/// not have. Threads that a test keeps running do not exit, so the wait is short.
 fn let_threads_end() {
-    // This one and the watchdog.
+    // This thread and the watchdog.
     const USUAL: usize = 2;
     let tasks = || std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let own = || tasks().filter(|task| !comm(&task.path()).starts_with("knem-ctx")).count();
@@ -87,12 +88,12 @@ fn comm(task: &Path) -> String {
     std::fs::read_to_string(task.join("comm")).unwrap_or_default()
 }
 
-/// Runs `work` in a forked process, to its good end.
+/// Runs `work` in a forked process, and fails unless it succeeds.
 pub fn in_child(work: impl FnOnce()) {
     Child::start(work).succeeds();
 }
 
-/// Becomes another user, who may open the device and is dumpable as a process of its own.
+/// Makes the process that of another user, in the device's group, and dumpable.
 pub fn become_user(uid: u32) {
     let group = Gid::from_raw(std::fs::metadata(node()).expect("the node").gid());
     setgroups(&[group]).expect("setgroups");
@@ -100,13 +101,13 @@ pub fn become_user(uid: u32) {
     setresgid(plain, plain, plain).expect("setresgid");
     let uid = Uid::from_raw(uid);
     setresuid(uid, uid, uid).expect("setresuid");
-    // SAFETY: sets a flag of this process.
+    // SAFETY: The call accesses no memory; it only sets a flag of this process.
     let set = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) };
     assert_eq!(set, 0, "PR_SET_DUMPABLE");
 }
 
-/// What the tasks of this process and of its children are doing, as far as `/proc` tells.
-pub fn where_everybody_waits() -> String {
+/// Returns what the tasks of this process and of its children wait for, as far as `/proc` shows it.
+pub fn where_tasks_wait() -> String {
     let own = std::process::id().to_string();
     let mut text = String::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -130,7 +131,7 @@ pub fn where_everybody_waits() -> String {
     text
 }
 
-/// Lets the node's group use the device during `work`, whatever its mode is.
+/// Allows the node's group to use the device during `work`, regardless of its mode.
 pub fn with_open_node<R>(work: impl FnOnce() -> R) -> R {
     crate::machine::need_root();
     use std::os::unix::fs::PermissionsExt;
@@ -142,16 +143,16 @@ pub fn with_open_node<R>(work: impl FnOnce() -> R) -> R {
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// First argument of a process that has another role than testing.
+/// First argument of a process that has another role than to run tests.
 const ROLE: &str = "__role";
 
-/// Runs this program anew in another role.
+/// Runs this program again in another role.
 pub fn exec(arguments: &[String]) -> Output {
     let program = std::env::current_exe().expect("the program's path");
     Command::new(program).arg(ROLE).arg(node()).args(arguments).output().expect("the program runs")
 }
 
-/// The other roles; the exit status, if this process has one.
+/// Executes another role, and returns the exit status if this process has one.
 pub fn role() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [role, device, what, rest @ ..] = &arguments[..] else { return None };
@@ -161,7 +162,7 @@ pub fn role() -> Option<ExitCode> {
     set_node(device.into());
     let numbers: Vec<u64> = rest.iter().map(|word| word.parse().expect("a number")).collect();
     match (what.as_str(), &numbers[..]) {
-        // Reads a region of another process and writes its bytes out.
+        // Reads a region of another process and prints its bytes.
         ("read", [cookie, length]) => {
             let mut bytes = vec![0u8; usize::try_from(*length).expect("a length")];
             let local = segment(bytes.as_mut_ptr().expose_provenance() as u64, *length);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The driver's counters, before and after.
+//! Compares the driver's counters before and after an action.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,28 +9,28 @@ use nix::fcntl::OFlag;
 use crate::device::Knem;
 use crate::{skip, waiting};
 
-/// Requests that count.
+/// Requests that were submitted.
 pub const SUBMITTED: &str = "Requests submitted";
 /// Requests that were accepted.
 pub const PROCESSED: &str = "Requests processed (total)";
 /// Requests whose local memory was pinned.
 pub const PINNED: &str = "processed (with pinned local pages)";
-/// Requests given to the thread.
+/// Requests passed to the worker thread.
 pub const OFFLOADED: &str = "processed (offloaded to thread)";
-/// Refused for flags.
+/// Requests refused for their flags.
 pub const BAD_FLAGS: &str = "Requests rejected (invalid flags)";
-/// Refused for want of memory.
+/// Requests refused because there was no memory.
 pub const NO_MEMORY: &str = "rejected (not enough memory)";
-/// Refused for an unreadable list.
+/// Requests refused for an unreadable list.
 pub const BAD_ARGUMENT: &str = "rejected (invalid ioctl argument)";
-/// Refused by the region.
+/// Requests refused by the region.
 pub const NO_COOKIE: &str = "rejected (unexisting region cookie)";
-/// Refused because local memory could not be pinned.
+/// Requests refused because local memory could not be pinned.
 pub const NO_PIN: &str = "rejected (failed to pin local pages)";
-/// Failed in memory of the caller.
+/// Requests that failed on memory of the caller.
 pub const USER_COPY: &str = "Requests failed during memcpy from/to user";
 
-/// The device's text.
+/// Returns the text that the device prints.
 pub fn text() -> String {
     let file = Knem::open_as(OFlag::O_RDONLY).expect("opens for reading");
     let mut bytes = vec![0; 65536];
@@ -39,7 +39,7 @@ pub fn text() -> String {
     String::from_utf8(bytes).expect("text")
 }
 
-/// All counters by their labels.
+/// Returns all counters by their labels.
 pub fn counters() -> BTreeMap<String, i64> {
     let counter = |line: &str| {
         let (label, value) = line.split_once(':')?;
@@ -48,7 +48,7 @@ pub fn counters() -> BTreeMap<String, i64> {
     text().lines().filter_map(counter).collect()
 }
 
-/// Runs `action` and compares what it changes in the counters: these by so much, and no others.
+/// Runs `action` and checks that it changes exactly these counters, by these amounts.
 pub fn counts<R>(expected: &[(&str, i64)], action: impl FnOnce() -> R) -> R {
     let before = counters();
     let result = action();
@@ -66,16 +66,16 @@ pub fn counts<R>(expected: &[(&str, i64)], action: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Pages that somebody else had pinned when the program started.
+/// Number of pages that other programs had pinned when this one started.
 static BASELINE: AtomicI64 = AtomicI64::new(0);
 
-/// Remembers what others have pinned.
+/// Records the number of pages that other programs have pinned.
 pub fn note_what_is_pinned() {
     BASELINE.store(all_pinned_pages().unwrap_or_default(), Ordering::Relaxed);
 }
 
 fn all_pinned_pages() -> Option<i64> {
-    // Processors keep their own counts for up to a second, unless they are asked.
+    // CPUs keep local counts for up to a second, unless this file is written.
     let _ = std::fs::write("/proc/sys/vm/stat_refresh", "1");
     let text = std::fs::read_to_string("/proc/vmstat").expect("/proc/vmstat");
     let value =
@@ -83,13 +83,13 @@ fn all_pinned_pages() -> Option<i64> {
     Some(value("nr_foll_pin_acquired ")? - value("nr_foll_pin_released ")?)
 }
 
-/// The kernel's count of pages pinned and not unpinned, in the whole system. It may lag behind for a second.
+/// Returns the kernel's count of pages that are pinned in the whole system. It may lag behind by a second.
 pub fn pinned_pages() -> i64 {
     let all = all_pinned_pages().unwrap_or_else(|| skip("this kernel does not count pins"));
     all - BASELINE.load(Ordering::Relaxed)
 }
 
-/// Waits until so many pages are pinned: they are released soon after the last use.
+/// Waits until this number of pages is pinned: they are released soon after the last use.
 pub fn pinned_pages_become(pages: i64) {
     let settled = waiting::comes(|| pinned_pages() == pages);
     assert!(settled, "{} pages are pinned, not {pages}", pinned_pages());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The device, without a safety net: every command, with any argument.
+//! Raw access to the device: every command, with any argument.
 
 use std::ffi::{c_int, c_void};
 use std::fmt::Debug;
@@ -21,7 +21,7 @@ pub const WRITE: u32 = uapi::PROT_WRITE;
 pub const SUCCESS: u32 = uapi::STATUS_SUCCESS as u32;
 /// `current_status` of a request that has failed.
 pub const FAILED: u32 = uapi::STATUS_FAILED as u32;
-/// What fields hold that the driver must not look at, as in real clients.
+/// Content of fields that the driver must not read, as in real clients.
 pub const GARBAGE: u32 = 0xdead_beef;
 
 /// All commands.
@@ -41,17 +41,17 @@ pub const COMMANDS: [u32; 11] = [
 
 static NODE: OnceLock<PathBuf> = OnceLock::new();
 
-/// Which device is tested.
+/// Sets the device that is tested.
 pub fn set_node(path: PathBuf) {
     NODE.set(path).expect("set once");
 }
 
-/// The device that is tested.
+/// Returns the device that is tested.
 pub fn node() -> &'static Path {
     NODE.get().map_or(Path::new(uapi::DEVICE_FILENAME), PathBuf::as_path)
 }
 
-/// An open file of the device.
+/// An open file descriptor of the device.
 #[derive(Debug)]
 pub struct Knem(OwnedFd);
 
@@ -61,41 +61,41 @@ impl Knem {
         Self::open_as(OFlag::O_RDWR).expect("the device opens")
     }
 
-    /// Opens the device in any way.
+    /// Opens the device with any flags.
     pub fn open_as(flags: OFlag) -> Result<Self, Errno> {
         open(node(), flags | OFlag::O_CLOEXEC, Mode::empty()).map(Self)
     }
 
-    /// A second descriptor of the same file.
+    /// Returns a second descriptor of the same open file.
     pub fn duplicate(&self) -> Self {
         Self(self.0.try_clone().expect("dup"))
     }
 
-    /// The file.
+    /// Returns the descriptor.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
-    /// Any command with any address.
+    /// Issues any command with any address.
     pub fn command_at(&self, command: u32, address: u64) -> Result<(), Errno> {
-        // SAFETY: the driver checks the address; where it is valid, the caller has memory for the command.
+        // SAFETY: The driver checks the address. Where it is valid, the caller has memory for the command's structure.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), command.into(), address as usize as *mut c_void) };
         Errno::result(result).map(drop)
     }
 
-    /// Any command with any structure.
+    /// Issues any command with any structure.
     pub fn command<T>(&self, command: u32, argument: &mut T) -> Result<(), Errno> {
         self.command_at(command, (&raw mut *argument).expose_provenance() as u64)
     }
 
-    /// What the driver says about itself.
+    /// Returns what the driver reports about itself.
     pub fn info(&self) -> CmdInfo {
         let mut info = CmdInfo { abi: GARBAGE, features: GARBAGE, ignored_flags: GARBAGE, forced_flags: GARBAGE };
         self.command(uapi::CMD_GET_INFO, &mut info).expect("GET_INFO");
         info
     }
 
-    /// Creates a region and gives its cookie.
+    /// Creates a region and returns its cookie.
     pub fn create(&self, segments: &[ParamIovec], protection: u32, flags: u32) -> Result<u64, Errno> {
         let mut argument = CmdCreateRegion {
             iovec_array: list_address(segments),
@@ -116,22 +116,22 @@ impl Knem {
         self.command(uapi::CMD_DESTROY_REGION, &mut cookie)
     }
 
-    /// Copies from a region to segments; gives the status.
+    /// Copies from a region to segments, and returns the status.
     pub fn read(&self, cookie: u64, offset: u64, segments: &[ParamIovec], flags: u32) -> Result<u32, Errno> {
         self.inline(Inline { cookie, offset, segments, flags, ..Inline::default() })
     }
 
-    /// Copies from segments to a region; gives the status.
+    /// Copies from segments to a region, and returns the status.
     pub fn write(&self, cookie: u64, offset: u64, segments: &[ParamIovec], flags: u32) -> Result<u32, Errno> {
         self.inline(Inline { cookie, offset, segments, flags, write: 1, ..Inline::default() })
     }
 
-    /// An inline copy; gives the status.
+    /// Makes an inline copy, and returns the status.
     pub fn inline(&self, request: Inline<'_>) -> Result<u32, Errno> {
         self.inline_at(request, GARBAGE)
     }
 
-    /// An inline copy with a slot for its result; gives the status.
+    /// Makes an inline copy with a slot for its result, and returns the status.
     pub fn inline_at(&self, request: Inline<'_>, index: u32) -> Result<u32, Errno> {
         let argument = CmdInlineCopyBounded {
             local_iovec_array: list_address(request.segments),
@@ -162,7 +162,7 @@ impl Knem {
         self.submit(uapi::CMD_INLINE_COPY, plain, |argument| &mut argument.current_status)
     }
 
-    /// A copy between regions; gives the status.
+    /// Copies between regions, and returns the status.
     pub fn copy(
         &self,
         source: (u64, u64),
@@ -173,7 +173,7 @@ impl Knem {
         self.copy_at(source, destination, bound, flags, GARBAGE)
     }
 
-    /// A copy between regions with a slot for its result; gives the status.
+    /// Copies between regions with a slot for the result, and returns the status.
     pub fn copy_at(
         &self,
         source: (u64, u64),
@@ -210,7 +210,8 @@ impl Knem {
         self.submit(uapi::CMD_COPY, argument, |argument| &mut argument.current_status)
     }
 
-    /// A request to copy; gives the status, which is all that the driver writes. On an error nothing is written back.
+    /// Submits a copy and returns the status, the only field that the driver writes. On an error nothing is written
+    /// back.
     fn submit<T: Copy + Debug + PartialEq>(
         &self,
         command: u32,
@@ -228,7 +229,7 @@ impl Knem {
     }
 }
 
-/// A file that came in another way.
+/// A descriptor that was received from another process.
 impl From<OwnedFd> for Knem {
     fn from(fd: OwnedFd) -> Self {
         Self(fd)
@@ -236,9 +237,9 @@ impl From<OwnedFd> for Knem {
 }
 
 impl Knem {
-    /// The file with a number that was inherited.
+    /// Takes over an inherited descriptor.
     pub fn inherited(number: c_int) -> Self {
-        // SAFETY: the parent left it open for this process alone.
+        // SAFETY: The parent left the descriptor open for this process, and nothing else here uses it.
         Self(unsafe { OwnedFd::from_raw_fd(number) })
     }
 }
@@ -250,11 +251,11 @@ pub struct Inline<'a> {
     pub cookie: u64,
     /// First byte of the region.
     pub offset: u64,
-    /// The other side.
+    /// Segments of the other side.
     pub segments: &'a [ParamIovec],
     /// 0 reads from the region.
     pub write: u32,
-    /// Most bytes, or no bound.
+    /// Most bytes, or `None` for no bound.
     pub bound: Option<u64>,
     /// Flags.
     pub flags: u32,
@@ -267,7 +268,7 @@ pub fn segment(base: u64, len: u64) -> ParamIovec {
 
 fn list_address(segments: &[ParamIovec]) -> u64 {
     if segments.is_empty() {
-        // Never looked at.
+        // Never read.
         return 0xbad0_bad0_bad0_bad0;
     }
     segments.as_ptr().expose_provenance() as u64

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
-//! What tests of a KNEM device are made with: a runner that speaks TAP, raw commands, memory of many kinds, second
-//! processes, counters, and what the machine can do.
+//! Library for tests of a KNEM device: a runner that prints TAP, raw commands, memory of many kinds, further processes,
+//! counters, and what the machine supports.
 //!
-//! The tests themselves are in the program `knem-conformance`, and in `knem-vm-tests` those that load and unload the module.
+//! The tests are in the program `knem-conformance`, and those that load and unload the module in `knem-vm-tests`.
 
 pub mod children;
 pub mod counters;

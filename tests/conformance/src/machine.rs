@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What this machine can do; tests that need more are skipped, and say so.
+//! What this machine supports; tests that need more are skipped.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub fn kernel() -> (u32, u32) {
     (major, minor)
 }
 
-/// Skips the test on kernels before this one, for what they do otherwise.
+/// Skips the test on kernels before this one, which behave differently.
 pub fn need_kernel(since: (u32, u32), why: &str) {
     let (major, minor) = kernel();
     if (major, minor) < since {
@@ -25,7 +25,8 @@ pub fn need_kernel(since: (u32, u32), why: &str) {
     }
 }
 
-/// Skips the test where the driver's thread is one of the kernel's: before Linux 6.10, and in a kernel without `CONFIG_VHOST_TASK`.
+/// Skips the test where the worker thread is a kernel thread: before Linux 6.10, and in a kernel without
+/// `CONFIG_VHOST_TASK`.
 pub fn need_threads_of_processes() {
     need_kernel((6, 10), "the thread is one of the kernel's");
     let symbols = fs::read_to_string("/proc/kallsyms").expect("/proc/kallsyms");
@@ -41,13 +42,13 @@ pub fn need_root() {
     }
 }
 
-/// The processors the calling thread may use.
+/// Returns the CPUs that the calling thread may use.
 pub fn processors() -> Vec<usize> {
     let set = sched_getaffinity(Pid::from_raw(0)).expect("sched_getaffinity");
     (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect()
 }
 
-/// Skips the test unless there are several processors.
+/// Skips the test unless there are several CPUs.
 pub fn need_processors() -> Vec<usize> {
     let all = processors();
     if all.len() < 2 {
@@ -56,7 +57,7 @@ pub fn need_processors() -> Vec<usize> {
     all
 }
 
-/// Confines the calling thread to some processors during `work`.
+/// Confines the calling thread to some CPUs during `work`.
 pub fn on_processors<R>(cpus: &[usize], work: impl FnOnce() -> R) -> R {
     let before = sched_getaffinity(Pid::from_raw(0)).expect("sched_getaffinity");
     let mut set = CpuSet::new();
@@ -67,7 +68,7 @@ pub fn on_processors<R>(cpus: &[usize], work: impl FnOnce() -> R) -> R {
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// A control group of its own, removed in the end.
+/// A control group, removed when this is dropped.
 pub struct ControlGroup {
     path: PathBuf,
     /// Controllers that were not enabled before.
@@ -75,7 +76,8 @@ pub struct ControlGroup {
 }
 
 impl ControlGroup {
-    /// Makes one below the root of the hierarchy with these controllers. Skips the test where that is not possible.
+    /// Creates a group below the root of the hierarchy with these controllers. Skips the test where that is not
+    /// possible.
     pub fn new(controllers: &[&str]) -> Self {
         need_root();
         let root = Path::new("/sys/fs/cgroup");
@@ -106,13 +108,13 @@ impl ControlGroup {
         fs::write(&path, value).unwrap_or_else(|error| panic!("{} = {value}: {error}", path.display()));
     }
 
-    /// A value of the group.
+    /// Returns a value of the group.
     pub fn get(&self, file: &str) -> String {
         let path = self.path.join(file);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// The calling process joins.
+    /// Moves the calling process into the group.
     pub fn join(&self) {
         self.set("cgroup.procs", "0");
     }
@@ -125,12 +127,12 @@ impl ControlGroup {
 
 impl Drop for ControlGroup {
     fn drop(&mut self) {
-        // Its last member may not be gone yet.
+        // Its last member may still be exiting.
         let removed = crate::waiting::comes(|| fs::remove_dir(&self.path).is_ok());
         if !removed {
             eprintln!("# {} cannot be removed", self.path.display());
         }
-        // The other tests' groups are as they were: with a cpuset of their own, threads of 5.10 would keep to fewer CPUs.
+        // Restores the groups for other tests: with a cpuset of their own, threads of 5.10 would use fewer CPUs.
         for controller in &self.enabled {
             if let Err(error) = fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("-{controller}")) {
                 eprintln!("# the cgroup controller {controller} cannot be disabled: {error}");

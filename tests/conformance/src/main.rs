@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: CECILL-B
 //! Tests of a KNEM device, one for each rule of the interface.
 //!
-//! An ordinary program: it needs nothing but the device, which nobody else should use meanwhile, and does most as root.
-//! Behind each name stands in parentheses what it is for: a section of the interface's specification, a requirement (R),
-//! a weakness of the original driver (W). The tests speak to the driver with raw commands, because most of them ask for
-//! what a library would refuse.
+//! This is an ordinary program. It needs nothing but the device, which no other program may use meanwhile, and runs
+//! most tests as root. The name of a test is followed in parentheses by what it tests: a section of the interface's
+//! specification, a requirement (R), a weakness of the original driver (W). The tests use raw commands, because most of
+//! them make requests that a library would refuse.
 
 mod rules;
 

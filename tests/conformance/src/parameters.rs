@@ -10,12 +10,12 @@ fn path(name: &str) -> PathBuf {
     PathBuf::from("/sys/module/knem/parameters").join(name)
 }
 
-/// A parameter's value.
+/// Returns a parameter's value.
 pub fn get(name: &str) -> Option<String> {
     std::fs::read_to_string(path(name)).ok().map(|text| text.trim().to_owned())
 }
 
-/// A parameter's value during `work`. Skips the test where it cannot be changed.
+/// Sets a parameter during `work`. Skips the test where it cannot be changed.
 pub fn with_parameter<R>(name: &str, value: &str, work: impl FnOnce() -> R) -> R {
     let Some(before) = get(name) else { skip(format!("this driver has no parameter {name}")) };
     if let Err(error) = std::fs::write(path(name), value) {

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: CECILL-B
-//! Numbers that look random and can be repeated.
+//! Reproducible pseudo-random numbers.
 
 /// A generator (xorshift*).
 pub struct Random(u64);
 
 impl Random {
-    /// A generator that repeats itself for a seed.
+    /// Creates a generator that is reproducible for a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed | 1)
     }
 
-    /// 64 bits.
+    /// Returns 64 bits.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
@@ -19,24 +19,24 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() >> 16).unwrap_or(0) % end
     }
 
-    /// Whether it happens this time, one time of `n`.
+    /// Returns true one time in `n`.
     pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
-    /// Bytes.
+    /// Returns random bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         self.fill(&mut bytes);
         bytes
     }
 
-    /// Fills bytes.
+    /// Fills a slice with random bytes.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
             let word = self.next().to_le_bytes();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The Test Anything Protocol, version 14, on standard output; and what panics said.
+//! Prints the Test Anything Protocol, version 14, on standard output, and collects the messages of panics.
 
 use std::panic::PanicHookInfo;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,13 +11,13 @@ use crate::children;
 pub enum Outcome {
     /// The rule holds.
     Passed,
-    /// It does not; what was seen.
+    /// The rule does not hold; the messages.
     Failed(Vec<String>),
-    /// It could not be tested here, and why.
+    /// The test could not run here; the reason.
     Skipped(String),
 }
 
-/// How many tests ended how.
+/// Numbers of tests by their outcome.
 #[derive(Debug, Default)]
 pub struct Totals {
     passed: usize,
@@ -27,7 +27,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Counts one more.
+    /// Counts an outcome.
     pub fn add(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Passed => self.passed += 1,
@@ -37,12 +37,12 @@ impl Totals {
     }
 }
 
-/// The beginning.
+/// Prints the plan.
 pub fn plan(count: usize) {
     println!("TAP version 14\n1..{count}");
 }
 
-/// One test's line, and why it failed.
+/// Prints the line of a test, and why it failed.
 pub fn result(number: usize, name: &str, outcome: &Outcome) {
     match outcome {
         Outcome::Passed => println!("ok {number} - {name}"),
@@ -51,18 +51,18 @@ pub fn result(number: usize, name: &str, outcome: &Outcome) {
     }
 }
 
-/// A block of YAML with the texts as they are.
+/// Formats a YAML block with the texts as they are.
 fn diagnostics(seen: &[String]) -> String {
     let lines = seen.iter().flat_map(|text| text.lines()).map(|line| format!("    {line}\n"));
     format!("  ---\n  message: |\n{}  ...", lines.collect::<String>())
 }
 
-/// The end, with the counts.
+/// Prints the counts at the end.
 pub fn totals(totals: &Totals) {
     println!("# {} passed, {} failed, {} skipped", totals.passed, totals.failed, totals.skipped);
 }
 
-/// An end before the end.
+/// Prints that the program ends early.
 pub fn bail_out(reason: &str) {
     println!("Bail out! {reason}");
 }
@@ -73,7 +73,7 @@ fn seen() -> MutexGuard<'static, Vec<String>> {
     SEEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on panics are kept for the report; those of other processes are printed at once.
+/// Collects panics for the report from now on; those of other processes are printed at once.
 pub fn catch_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let text = describe(panic);
@@ -92,12 +92,12 @@ fn describe(panic: &PanicHookInfo<'_>) -> String {
     format!("{place}{}", text.unwrap_or("a panic without a text"))
 }
 
-/// A new test begins.
+/// Discards the collected panics, before a new test.
 pub fn forget_panics() {
     seen().clear();
 }
 
-/// What the panics since then said, of all threads.
+/// Returns the messages of the panics since then, of all threads.
 pub fn panics() -> Vec<String> {
     std::mem::take(&mut *seen())
 }

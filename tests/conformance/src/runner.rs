@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
 //! Runs tests one after the other and reports them as TAP, version 14.
 //!
-//! One at a time, because they compare the driver's counters, and fork. A test ends by returning, by a panic, or by
-//! [`skip`]; one that does neither in time is named, with what its tasks are waiting for, and ends the program.
+//! Tests run one at a time, because they compare the driver's counters, and fork. A test ends by returning, by a panic,
+//! or by [`skip`]. If it does none of these in time, its name and what its tasks wait for are printed, and the program
+//! ends.
 
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
@@ -23,7 +24,8 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// A test of a module; `section` is what it stands for: a section of the specification, a requirement (R), a weakness (W).
+    /// Creates a test of a module. `section` is what it tests: a section of the specification, a requirement (R), a
+    /// weakness (W).
     pub fn new(module: &str, rule: &str, section: &str, test: fn()) -> Self {
         let module = module.rsplit("::").next().unwrap_or(module);
         let section = if section.is_empty() { String::new() } else { format!(" ({section})") };
@@ -31,8 +33,8 @@ impl Trial {
     }
 }
 
-/// The tests of a module, named after it and after the rule that each of them checks. Those of a module that is only a
-/// part of what it tests are named after the whole: `trials![of "whole"; …]`.
+/// Lists the tests of a module, named after the module and the rule that each of them checks. The tests of a module
+/// that is only a part of another one are named after the other: `trials![of "whole"; …]`.
 #[macro_export]
 macro_rules! trials {
     (of $module:expr; $($section:literal $test:ident),* $(,)?) => {
@@ -65,15 +67,15 @@ struct Options {
     limit: u64,
 }
 
-/// Why a test cannot be done here; what [`skip`] unwinds with.
+/// The reason why a test cannot run here; [`skip`] unwinds with it.
 struct Skip(String);
 
-/// Ends the calling test, which cannot be done here. To be called on the test's own thread, not in a child.
+/// Ends the calling test, which cannot run here. Must be called on the test's own thread, not in a child.
 pub fn skip(reason: impl Into<String>) -> ! {
     resume_unwind(Box::new(Skip(reason.into())))
 }
 
-/// The whole of a test program.
+/// The main function of a test program.
 pub fn main(trials: Vec<Trial>) -> ExitCode {
     if let Some(code) = children::role() {
         return code;
@@ -131,9 +133,9 @@ fn attempt(number: usize, test: fn()) -> Outcome {
     }
 }
 
-/// The test that runs now, counted from 1; 0 in between.
+/// Number of the running test, counted from 1; 0 between tests.
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
-/// When it started, in milliseconds.
+/// Time of its start, in milliseconds.
 static STARTED: AtomicU64 = AtomicU64::new(0);
 
 fn now() -> u64 {
@@ -142,7 +144,7 @@ fn now() -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A thread that never holds a lock, so that the tests may fork.
+/// Starts the watchdog, a thread that holds no lock while a test runs, so that tests may fork.
 fn start_watchdog(names: Vec<String>, limit: Duration) {
     let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     now();
@@ -153,9 +155,9 @@ fn start_watchdog(names: Vec<String>, limit: Duration) {
         let Some(name) = name else { continue };
         if now().saturating_sub(STARTED.load(Ordering::Relaxed)) > limit {
             let message = format!("no end after {} s", limit / 1000);
-            report::result(number, name, &Outcome::Failed(vec![message, children::where_everybody_waits()]));
+            report::result(number, name, &Outcome::Failed(vec![message, children::where_tasks_wait()]));
             report::bail_out("a test hangs");
-            // SAFETY: ends the program, whatever the test's thread is in.
+            // SAFETY: The call ends the program at once, regardless of what the test's thread is doing.
             unsafe { nix::libc::_exit(1) };
         }
     });

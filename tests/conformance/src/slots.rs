@@ -12,7 +12,7 @@ use crate::device::{Inline, Knem, READ, WRITE};
 use crate::memory::{both, Mapping, PAGE};
 use crate::waiting;
 
-/// A request that the thread does.
+/// A request for the worker thread.
 pub const THREAD: u32 = uapi::FLAG_MEMCPYTHREAD;
 /// The same, with an event.
 pub const NOTIFY: u32 = uapi::FLAG_MEMCPYTHREAD | uapi::FLAG_NOTIFY_FD;
@@ -20,7 +20,7 @@ pub const NOTIFY: u32 = uapi::FLAG_MEMCPYTHREAD | uapi::FLAG_NOTIFY_FD;
 pub const PENDING: u8 = uapi::STATUS_PENDING;
 /// State of a slot whose request has succeeded.
 pub const DONE: u8 = uapi::STATUS_SUCCESS;
-/// What no driver stores.
+/// A status that no driver stores.
 pub const POISON: u8 = 0xee;
 
 /// A mapped status array.
@@ -28,12 +28,12 @@ pub const POISON: u8 = 0xee;
 pub struct Slots(Mapping);
 
 impl Slots {
-    /// Maps at least so many slots, as clients do.
+    /// Maps at least this number of slots, as clients do.
     pub fn map(knem: &Knem, slots: usize) -> Result<Self, Errno> {
         Mapping::try_of_file(knem.fd(), slots, both(), MapFlags::MAP_SHARED, 0).map(Self)
     }
 
-    /// Number of slots.
+    /// Returns the number of slots.
     pub fn count(&self) -> usize {
         self.0.len().next_multiple_of(PAGE)
     }
@@ -42,11 +42,12 @@ impl Slots {
         let index = index as usize;
         assert!(index < self.count());
         let place = std::ptr::with_exposed_provenance_mut::<u8>(self.0.address() as usize + index);
-        // SAFETY: inside the mapping, which is a whole number of pages; both sides access it atomically.
+        // SAFETY: The slot is inside the mapping, which is a whole number of pages, and both sides access it
+        // atomically.
         unsafe { AtomicU8::from_ptr(place) }
     }
 
-    /// A slot's state.
+    /// Returns a slot's state.
     pub fn get(&self, index: u32) -> u8 {
         self.slot(index).load(Ordering::Acquire)
     }
@@ -56,13 +57,13 @@ impl Slots {
         self.slot(index).store(status, Ordering::Release);
     }
 
-    /// Waits for a slot's final state.
+    /// Waits for a slot's final state, and returns it.
     pub fn wait(&self, index: u32) -> u8 {
         waiting::until(&format!("slot {index} is final"), || self.get(index) != PENDING);
         self.get(index)
     }
 
-    /// The memory of the array.
+    /// Returns the memory of the array.
     pub fn memory(&self) -> &Mapping {
         &self.0
     }
@@ -73,10 +74,10 @@ impl Slots {
     }
 }
 
-/// A file with a status array, and a region to copy from and to.
+/// A context with a status array, and a region to copy from and to.
 #[derive(Debug)]
 pub struct Asynchronous {
-    /// The file.
+    /// The open file descriptor.
     pub knem: Knem,
     /// Its status array.
     pub slots: Slots,
@@ -89,7 +90,7 @@ pub struct Asynchronous {
 }
 
 impl Asynchronous {
-    /// A file with so many slots, and a region that holds these bytes.
+    /// Creates a context with this number of slots, and a region that holds these bytes.
     pub fn new(slots: usize, bytes: &[u8]) -> Self {
         let knem = Knem::open();
         let slots = Slots::map(&knem, slots).expect("the status array can be mapped");
@@ -98,30 +99,30 @@ impl Asynchronous {
         Self { knem, slots, memory, region, local }
     }
 
-    /// Asks for an asynchronous read of the whole region; gives `current_status`.
+    /// Requests an asynchronous read of the whole region, and returns `current_status`.
     pub fn read(&self, index: u32, flags: u32) -> Result<u32, Errno> {
         self.read_into(&[self.local.segment()], index, flags)
     }
 
-    /// Asks for an asynchronous read into these segments; gives `current_status`.
+    /// Requests an asynchronous read into these segments, and returns `current_status`.
     pub fn read_into(&self, segments: &[ParamIovec], index: u32, flags: u32) -> Result<u32, Errno> {
         let request = Inline { cookie: self.region, segments, flags, ..Inline::default() };
         self.knem.inline_at(request, index)
     }
 
-    /// Asks for an asynchronous write of the local memory; gives `current_status`.
+    /// Requests an asynchronous write of the local memory, and returns `current_status`.
     pub fn write(&self, index: u32, flags: u32) -> Result<u32, Errno> {
         let segments = &[self.local.segment()];
         self.knem.inline_at(Inline { cookie: self.region, segments, flags, write: 1, ..Inline::default() }, index)
     }
 
-    /// Fills the slots' local memory with a byte that the region does not hold.
+    /// Fills the local memory with a byte that the region does not hold.
     pub fn blank(&mut self) {
         self.local.bytes_mut().fill(POISON);
     }
 }
 
-/// Work that keeps the thread of a file busy for a while, so that what is asked for next has to wait.
+/// Work that keeps the worker thread of a context busy for a while, so that later requests have to wait.
 #[derive(Debug)]
 pub struct Plug {
     source: u64,
@@ -132,7 +133,7 @@ pub struct Plug {
 impl Plug {
     const LENGTH: usize = 8 << 20;
 
-    /// Prepares it.
+    /// Prepares the regions.
     pub fn new(knem: &Knem) -> Self {
         let memory = Mapping::holding(&vec![1; 2 * Self::LENGTH]);
         let source = knem.create(&[memory.part(0, Self::LENGTH)], READ, 0).expect("created");
@@ -140,7 +141,7 @@ impl Plug {
         Self { source, destination, _memory: memory }
     }
 
-    /// Has the thread copy `times` 8 MiB, reporting to slot `index`.
+    /// Requests `times` copies of 8 MiB from the worker thread, which report to slot `index`.
     pub fn insert(&self, knem: &Knem, index: u32, times: usize) {
         for _ in 0..times {
             let (source, destination) = ((self.source, 0), (self.destination, 0));
@@ -154,7 +155,7 @@ impl Plug {
     }
 }
 
-/// Reads events into a buffer of so many bytes; gives those that came.
+/// Reads events into a buffer of this number of bytes, and returns them.
 pub fn events(knem: &Knem, bytes: usize) -> Result<Vec<u32>, Errno> {
     let mut buffer = vec![0; bytes];
     let length = nix::unistd::read(knem.fd(), &mut buffer)?;
@@ -169,19 +170,19 @@ pub fn wait_events(knem: &Knem, count: usize) -> Vec<u32> {
     read
 }
 
-/// What poll says at once.
+/// Returns what poll() reports at once.
 pub fn poll_now(knem: &Knem) -> PollFlags {
     poll_for(knem, PollTimeout::ZERO)
 }
 
-/// What poll says, after waiting for it.
+/// Returns what poll() reports within a timeout.
 pub fn poll_for(knem: &Knem, timeout: PollTimeout) -> PollFlags {
     let mut list = [PollFd::new(knem.fd(), PollFlags::POLLIN | PollFlags::POLLOUT | PollFlags::POLLRDNORM)];
     poll(&mut list, timeout).expect("poll");
     list[0].revents().expect("known events")
 }
 
-/// A list's address, as the commands want it.
+/// Returns a list's address, as the commands expect it.
 pub fn address(list: &[ParamIovec]) -> u64 {
     list.as_ptr().expose_provenance() as u64
 }

@@ -13,7 +13,7 @@ use crate::waiting;
 pub struct Thread(u32);
 
 impl Thread {
-    /// All there are now: threads of processes, or kernel threads.
+    /// Returns all that exist now: threads of processes, or kernel threads.
     pub fn all() -> BTreeSet<Self> {
         let entries = fs::read_dir("/proc").expect("/proc");
         entries
@@ -25,7 +25,7 @@ impl Thread {
             .collect()
     }
 
-    /// Maps the status array of a context, makes a request without bytes, and finds the thread that this starts.
+    /// Maps the status array of a context, makes a request without bytes, and finds the worker thread that this starts.
     pub fn of(knem: &Knem, slots: usize) -> (Self, Slots) {
         let before = Self::all();
         let slots = Slots::map(knem, slots).expect("mapped");
@@ -38,26 +38,26 @@ impl Thread {
         (found.expect("found"), slots)
     }
 
-    /// A file of it below `/proc`.
+    /// Reads a file of the thread below `/proc`.
     pub fn read(self, file: &str) -> Option<String> {
         fs::read_to_string(format!("/proc/{}/{file}", self.0)).ok()
     }
 
-    /// The processors it may use, such as `0-1`.
+    /// Returns the CPUs that it may use, such as `0-1`.
     pub fn processors(self) -> String {
         let status = self.read("status").unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
         line.unwrap_or_default().trim().to_owned()
     }
 
-    /// Number of the process that it is a thread of; its own for a kernel thread.
+    /// Returns the pid of its process; its own for a kernel thread.
     pub fn process(self) -> u32 {
         let status = self.read("status").unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
         line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
     }
 
-    /// Its nice value and its policy.
+    /// Returns its nice value and its policy.
     pub fn scheduling(self) -> (i64, i64) {
         let stat = self.read("stat").unwrap_or_default();
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -65,13 +65,13 @@ impl Thread {
         (field(19), field(41))
     }
 
-    /// Whether it has not ended.
+    /// Whether it still exists.
     pub fn exists(self) -> bool {
         self.read("comm").is_some_and(|name| name.starts_with("knem-ctx-"))
     }
 }
 
-/// Makes a request without bytes to slot 0, which starts the thread.
+/// Makes a request without bytes to slot 0, which starts the worker thread.
 pub fn start(knem: &Knem, slots: &Slots) {
     let region = knem.create(&[], READ, 0).expect("created");
     let request = Inline { cookie: region, flags: THREAD, ..Inline::default() };
@@ -81,7 +81,7 @@ pub fn start(knem: &Knem, slots: &Slots) {
     assert_eq!(knem.destroy(region), Ok(()));
 }
 
-/// A list of processors as `/proc` writes it.
+/// Formats a list of CPUs as `/proc` does.
 pub fn list(cpus: &[usize]) -> String {
     let mut parts: Vec<(usize, usize)> = Vec::new();
     for cpu in cpus {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: CECILL-B
-//! Waiting for a state, never for a time.
+//! Waits for a state, never for a fixed time.
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take, on the slowest emulated machine.
+/// The longest time for any wait, on the slowest emulated machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Waits until `condition` holds, and says whether it did.
+/// Waits until `condition` holds, and returns whether it did.
 pub fn comes(mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     let mut pause = Duration::from_micros(50);
@@ -24,7 +24,7 @@ pub fn comes(mut condition: impl FnMut() -> bool) -> bool {
 ///
 /// # Panics
 ///
-/// If it never does.
+/// If it does not hold in time.
 pub fn until(what: &str, condition: impl FnMut() -> bool) {
     assert!(comes(condition), "{what}: not after {} s", PATIENCE.as_secs());
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: CECILL-B
-//! A machine on which packages come by dnf: Debian's own rpm and dnf in a Debian tree, as there is no other archive here.
+//! A machine on which dnf installs packages: Debian's own rpm and dnf in a Debian tree, as there is no other archive
+//! here.
 //!
-//! rpm knows nothing of what dpkg has installed. So it is told by a package without files, the bridge: it provides each of Debian's
-//! packages by its name and version, the symbols of the C library as rpm itself reads them from the files, and the shell. It stands
-//! for the distribution: what our packages require is then there if, and only if, it is really installed.
+//! rpm does not know which packages dpkg has installed. A package without files, the bridge, declares them: it provides
+//! each of Debian's packages by its name and version, the symbols of the C library as rpm itself reads them from the
+//! files, and the shell. It replaces the distribution: the requirements of the packages are met if, and only if, they
+//! are really installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,13 +20,13 @@ use crate::said::Said;
 use crate::shell::Shell;
 use crate::site::Site;
 
-/// What Debian's archive has for it.
+/// The tools, from Debian's archive.
 const TOOLS: &[&str] = &["dnf", "gnupg", "rpm"];
 
-/// Where the repository is in the tree.
+/// Path of the repository in the tree.
 const REPOSITORY: &str = "opt/knem-rpm";
 
-/// dnf's own settings: what is offered is looked at anew each time.
+/// dnf's own settings: the repository is read again each time.
 const SETTINGS: &str =
     "[main]\nbest=True\nskip_if_unavailable=False\nmetadata_expire=0\nclean_requirements_on_remove=True\n";
 
@@ -33,10 +35,11 @@ const DIRECTORIES: &str =
     "/usr/lib/modules-load.d /usr/lib/systemd/system /usr/share/fish/vendor_completions.d /usr/share/licenses \
                            /usr/share/man/man4 /usr/share/pkgconfig";
 
-/// Libraries that programs of ours are linked to.
+/// Libraries that the packages' programs are linked with.
 const LIBRARIES: &[&str] = &["libc.so.6", "libgcc_s.so.1", "libm.so.6", "ld-linux-x86-64.so.2"];
 
-/// Writes the bridge's description: names and versions of Debian's packages in the form RPM has, epochs and revisions left out.
+/// Writes the bridge's description: names and versions of Debian's packages in the form RPM has, epochs and revisions
+/// left out.
 const BRIDGE: &str = r#"
 set -e
 {
@@ -54,10 +57,10 @@ rpmbuild --quiet --define '_rpmdir /opt' -bb /opt/debian-bridge.spec
 rpm -i /opt/*/debian-bridge-1-1.*.rpm
 "#;
 
-/// A machine with a kernel, or without one, where dnf knows this version's packages.
+/// Creates a machine, with or without a kernel, whose dnf knows this version's packages.
 ///
 /// # Errors
-/// When it cannot be made.
+/// If it cannot be created.
 pub fn machine(site: &Site, kernel: Option<&Kernel>, repository: &Path) -> Result<Machine> {
     let below = match kernel {
         Some(kernel) => site.with_kernel(kernel)?,
@@ -74,15 +77,15 @@ pub fn machine(site: &Site, kernel: Option<&Kernel>, repository: &Path) -> Resul
     Ok(machine)
 }
 
-/// Makes a repository known to dnf, as its own sample file says, and no other.
+/// Configures a repository for dnf, as its own sample file does, and no other.
 ///
 /// # Errors
-/// When it cannot be copied.
+/// If it cannot be copied.
 pub fn offer(shell: &Shell<'_>, repository: &Path) -> Result<()> {
     let place = shell.path(REPOSITORY);
     run::quiet(Command::new("rm").arg("-rf").arg(&place))?;
     run::quiet(Command::new("cp").args(["-r", "-T"]).arg(repository).arg(&place))?;
-    // dnf takes what it read within the same second for new, whatever its settings say.
+    // dnf considers what it read within the same second as new, regardless of its settings.
     shell.output("rm -rf /var/cache/dnf/*")?;
     let sample = shell.read(&format!("{REPOSITORY}/knem.repo"))?;
     shell.write("etc/yum.repos.d/knem.repo", &sample.replace("@URL@", &format!("file:///{REPOSITORY}")))
@@ -91,15 +94,15 @@ pub fn offer(shell: &Shell<'_>, repository: &Path) -> Result<()> {
 /// Runs dnf; questions are answered with yes.
 ///
 /// # Errors
-/// When it cannot be started. How it ended is for the caller to judge.
+/// If it cannot be started. The caller checks the exit status.
 pub fn dnf(shell: &Shell<'_>, arguments: &str) -> Result<Said> {
     shell.sh(&format!("dnf -y --releasever=1 {arguments}"))
 }
 
-/// Fails unless both our packages are installed, of this version, and rpm finds all their files as they were packed.
+/// Fails unless both packages are installed, in this version, and rpm finds all their files as they were packed.
 ///
 /// # Errors
-/// When one is not.
+/// If one of that does not hold.
 pub fn demand_installed(shell: &Shell<'_>, version: &str) -> Result<()> {
     let said = shell.sh("rpm -q knem-tools knem2-dkms")?;
     said.demand(0)?.must_be(&format!("knem-tools-{version}-1.x86_64\nknem2-dkms-{version}-1.noarch"))?;
@@ -111,10 +114,10 @@ pub fn demand_installed(shell: &Shell<'_>, version: &str) -> Result<()> {
     Ok(())
 }
 
-/// The packages of a repository: the one whose name begins so.
+/// Returns the package of a repository whose name begins with `begin`.
 ///
 /// # Errors
-/// When there is none.
+/// If there is none.
 pub fn package(repository: &Path, begin: &str) -> Result<PathBuf> {
     let found = fs::read_dir(repository)?
         .flatten()

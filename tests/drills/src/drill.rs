@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! A drill, and the running of many: a failed one does not keep the others from running, and a table tells how they ended.
+//! A drill, and the run of many: a failed one does not prevent the others from running, and a table prints the results.
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;
@@ -20,18 +20,18 @@ pub struct Drill {
     pub id: &'static str,
     /// Its name, in small letters and dashes.
     pub name: &'static str,
-    /// What it shows, in a line.
+    /// What it shows, in one line.
     pub claim: &'static str,
     /// Whether it is one of the few that run with every change.
     pub fast: bool,
-    /// Fails when the claim does not hold.
+    /// Fails if the claim does not hold.
     pub run: fn(&Site) -> Result<()>,
 }
 
-/// How a drill ended.
+/// The result of a drill.
 #[derive(Debug)]
 pub struct Verdict {
-    /// Which one.
+    /// The drill.
     pub drill: Drill,
     /// How long it took.
     pub time: Duration,
@@ -40,7 +40,7 @@ pub struct Verdict {
 }
 
 impl Drill {
-    /// Whether `wanted` means this one: its id, or a part of its name.
+    /// Whether `wanted` selects this one: by its id, or a part of its name.
     pub fn is(&self, wanted: &str) -> bool {
         self.id.eq_ignore_ascii_case(wanted) || self.name.contains(wanted)
     }
@@ -48,14 +48,14 @@ impl Drill {
     /// Runs it, with its log in `logs`.
     ///
     /// # Errors
-    /// When the log cannot be written. That the claim does not hold is a verdict.
+    /// If the log cannot be written. A claim that does not hold is a verdict.
     pub fn judge(&self, site: &Site, logs: &Path) -> Result<Verdict> {
         eprintln!("==> {} {}: {}", self.id, self.name, self.claim);
         let log = Log::fresh(&logs.join(format!("{}.log", self.name)))?;
         log.line(&format!("{} {}: {}", self.id, self.name, self.claim))?;
         let start = Instant::now();
         let site = site.with_log(log.clone());
-        // A drill that panics has failed like another.
+        // A drill that panics has failed.
         let result = catch_unwind(AssertUnwindSafe(|| (self.run)(&site)))
             .unwrap_or_else(|_| Err(anyhow!("the drill itself has a bug: it panicked")));
         let verdict = Verdict { drill: *self, time: start.elapsed(), error: result.err() };
@@ -70,10 +70,10 @@ impl Drill {
     }
 }
 
-/// Judges drills, `jobs` at a time; the verdicts are in the order of the drills.
+/// Runs drills, `jobs` at a time; the verdicts are in the order of the drills.
 ///
 /// # Errors
-/// When a log cannot be written.
+/// If a log cannot be written.
 pub fn judge_all(drills: &[Drill], site: &Site, logs: &Path, jobs: usize) -> Result<Vec<Verdict>> {
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, Verdict)>> {
@@ -100,7 +100,7 @@ pub fn judge_all(drills: &[Drill], site: &Site, logs: &Path, jobs: usize) -> Res
 }
 
 impl Verdict {
-    /// A line of the table.
+    /// Returns a line of the table.
     pub fn line(&self) -> String {
         let word = if self.error.is_none() { "ok    " } else { "FAILED" };
         let Drill { id, name, claim, .. } = self.drill;

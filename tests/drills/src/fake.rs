@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Packages of other people, made for a drill: those that are in our way, broken, or not there yet.
+//! Foreign packages, built for a drill: those that conflict, are broken, or do not exist yet.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::shell::Shell;
 
-/// A package to be.
+/// The description of a package.
 #[derive(Debug, Clone, Copy)]
 pub struct Fake<'a> {
     /// Its name.
@@ -17,21 +17,21 @@ pub struct Fake<'a> {
     pub version: &'a str,
     /// More lines of its control file, such as `Depends: dkms`.
     pub fields: &'a [&'a str],
-    /// Its files, as paths without the first slash, and what is in them.
+    /// Its files: paths without the first slash, and contents.
     pub files: &'a [(&'a str, &'a str)],
     /// Its maintainer scripts: names and texts.
     pub scripts: &'a [(&'a str, &'a str)],
 }
 
 impl Fake<'_> {
-    /// Makes the package in the tree and returns its path there, as apt takes it.
+    /// Builds the package in the tree and returns its path there, as apt accepts it.
     ///
     /// # Errors
-    /// When dpkg-deb does not like it.
+    /// If dpkg-deb fails.
     pub fn make(&self, shell: &Shell<'_>) -> Result<String> {
         let place = format!("root/fake/{}_{}", self.name, self.version);
         let mut control = format!(
-            "Package: {}\nVersion: {}\nArchitecture: all\nMaintainer: Somebody else <nobody@packages.invalid>\n",
+            "Package: {}\nVersion: {}\nArchitecture: all\nMaintainer: Another maintainer <other@packages.invalid>\n",
             self.name, self.version
         );
         for field in self.fields {

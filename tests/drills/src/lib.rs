@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! Drills: what happens to our packages on machines of other people, tried on real Debian trees and stock kernels.
+//! Drills: the packages on users' machines, tested on real Debian trees and stock kernels.
 //!
-//! A [`Site`](site::Site) has the archive, the kernels and the packages; a [`Machine`](machine::Machine) is a throw-away tree above the
-//! laboratory's layers, in which a [`Shell`](shell::Shell) runs apt and looks at what came of it, and which can be booted. The drills
-//! themselves are in [`cells`].
+//! A [`Site`](site::Site) has the archive, the kernels and the packages. A [`Machine`](machine::Machine) is a
+//! throw-away tree above the laboratory's layers, in which a [`Shell`](shell::Shell) runs apt and checks the results,
+//! and which can be booted. The drills themselves are in [`cells`].
 
 pub mod cells;
 pub mod dnf;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The log of a drill: everything its commands printed, as they printed it, and what the drill did in between.
+//! The log of a drill: everything that its commands printed, and the drill's own steps.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -20,21 +20,21 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts the log at `path` anew.
+    /// Creates the log at `path`, empty.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn fresh(path: &Path) -> Result<Self> {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         }
         fs::write(path, "").with_context(|| format!("cannot write {}", path.display()))?;
-        // Appending: commands and we write by turns.
+        // Opened for appending, since commands and the drill write to it in turns.
         let file = File::options().read(true).append(true).open(path)?;
         Ok(Self { file: Arc::new(file), path: path.to_owned(), begin: Instant::now() })
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -42,13 +42,13 @@ impl Log {
     /// Writes a line of the drill itself, with the seconds since it began.
     ///
     /// # Errors
-    /// When the disk is full, as a rule.
+    /// If the disk is full, as a rule.
     pub fn line(&self, text: &str) -> Result<()> {
         let line = format!("==> {:7.1}  {text}\n", self.begin.elapsed().as_secs_f64());
         (&*self.file).write_all(line.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))
     }
 
-    /// Writes what something said.
+    /// Writes the output of something.
     ///
     /// # Errors
     /// As for [`line`](Self::line).
@@ -59,26 +59,26 @@ impl Log {
             .with_context(|| format!("cannot write {}", self.path.display()))
     }
 
-    /// An output of a command that goes to the log.
+    /// Returns an output for a command that writes to the log.
     ///
     /// # Errors
-    /// When there are too many open files.
+    /// If there are too many open files.
     pub fn output(&self) -> Result<Stdio> {
         Ok(self.file.try_clone()?.into())
     }
 
-    /// How long it is by now.
+    /// Returns its present length.
     ///
     /// # Errors
-    /// When the file cannot be looked at.
+    /// If the file's metadata cannot be read.
     pub fn length(&self) -> Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
-    /// What was written since it was `start` long.
+    /// Returns what was written after byte `start`.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub fn since(&self, start: u64) -> Result<String> {
         let length = usize::try_from(self.length()?.saturating_sub(start))?;
         let mut bytes = vec![0; length];

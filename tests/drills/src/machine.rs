@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! A machine of a drill: a throw-away tree above layers that stay as they are, entered any number of times, and booted as it is.
+//! A machine of a drill: a throw-away tree above layers that never change, which can be entered any number of times,
+//! and booted.
 
 use std::cell::RefCell;
 use std::fs;
@@ -20,18 +21,18 @@ use crate::said::Said;
 use crate::shell::{Shell, METADATA};
 use crate::site::Site;
 
-/// A machine; all of it goes when this does.
+/// A machine, removed when this is dropped.
 #[derive(Debug)]
 pub struct Machine {
     site: Site,
-    /// What it was made above, topmost first.
+    /// The layers below it, topmost first.
     layers: Vec<PathBuf>,
     home: TempDir,
-    /// Whether somebody is inside. Two overlays with one writable side would destroy each other.
+    /// Whether it is entered. Two overlays with one writable directory would destroy each other.
     busy: RefCell<()>,
 }
 
-/// What the commands said that ran in the booted machine.
+/// The output of the commands that ran in the booted machine.
 #[derive(Debug)]
 pub struct Report {
     /// One for each command.
@@ -39,10 +40,11 @@ pub struct Report {
 }
 
 impl Machine {
-    /// A machine with a kernel that is built with Rust, and all that building on its crate takes, the metadata of which was made before.
+    /// Creates a machine with a kernel that is built with Rust, and everything for a build on its crate, whose metadata
+    /// was generated before.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// If it cannot be created.
     pub fn with_rust(site: &Site, kernel: &Kernel) -> Result<Self> {
         let mut machine = Self::above(site, &site.with_rust(kernel)?)?;
         let place = machine.home.path().join("metadata");
@@ -56,25 +58,25 @@ impl Machine {
         Ok(machine)
     }
 
-    /// A machine above these layers. Apt knows our packages.
+    /// Creates a machine above these layers, whose apt knows the packages.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// If it cannot be created.
     pub fn above(site: &Site, stack: &Stack) -> Result<Self> {
         let machine = Self::of(site, stack.layers.clone())?;
         machine.inside(|shell| shell.offer(site.packages()))?;
         Ok(machine)
     }
 
-    /// Another machine that begins as this one is now. This one must not be changed as long as that lives.
+    /// Creates another machine with the present state of this one, which must not change as long as the other exists.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// If it cannot be created.
     pub fn branch(&self) -> Result<Self> {
         let mut layers = vec![self.home.path().join("upper")];
         layers.extend(self.layers.iter().cloned());
         let branch = Self::of(&self.site, layers)?;
-        // What its apt knows.
+        // apt's indexes.
         let lists = |machine: &Self| machine.home.path().join("lists");
         run::quiet(Command::new("cp").args(["-a", "-T"]).arg(lists(self)).arg(lists(&branch)))?;
         Ok(branch)
@@ -91,22 +93,22 @@ impl Machine {
     /// Enters the tree.
     ///
     /// # Errors
-    /// When that fails, or `work` does.
+    /// If that fails, or `work` does.
     pub fn inside<T>(&self, work: impl FnOnce(&Shell<'_>) -> Result<T>) -> Result<T> {
         let _alone = self.busy.try_borrow_mut().ok().context("the machine is entered already")?;
         let (upper, overlay, tree) =
             (self.home.path().join("upper"), self.home.path().join("work"), self.home.path().join("tree"));
         let layers: Vec<&Path> = self.layers.iter().map(PathBuf::as_path).collect();
         let _mounted = Mount::overlay(&layers, Some(Upper { upper: &upper, work: &overlay }), &tree)?;
-        // Left before it is unmounted.
+        // The shell is left before the tree is unmounted.
         let shell = Shell::enter(&self.site, &tree, &self.home.path().join("lists"))?;
         work(&shell)
     }
 
-    /// Looks at the tree from outside, with nothing mounted in it.
+    /// Inspects the tree from outside, with nothing mounted in it.
     ///
     /// # Errors
-    /// When `work` fails.
+    /// If `work` fails.
     pub fn outside<T>(&self, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
         let _alone = self.busy.try_borrow_mut().ok().context("the machine is entered")?;
         let (upper, tree) = (self.home.path().join("upper"), self.home.path().join("tree"));
@@ -116,10 +118,10 @@ impl Machine {
         work(&tree)
     }
 
-    /// A disk of the tree as it is now, in the machine's own directory; another replaces it.
+    /// Creates a disk image of the present tree, in the machine's own directory. It replaces the previous one.
     ///
     /// # Errors
-    /// When the tree has no such kernel.
+    /// If the tree has no such kernel.
     pub fn image(&self, kernel: &Kernel, without: Without) -> Result<Image> {
         let _alone = self.busy.try_borrow_mut().ok().context("the machine is entered")?;
         let place = self.home.path().join("image");
@@ -134,16 +136,18 @@ impl Machine {
         Image::once(&layers, kernel, &place, without)
     }
 
-    /// Boots the tree as it is now, what builds modules left out, and runs lines of shell in it. What happens there is forgotten.
+    /// Boots the present tree, without the packages that build modules, and runs lines of shell in it. Changes in the
+    /// booted machine are discarded.
     ///
     /// # Errors
-    /// When it does not boot, or its kernel or our driver have problems. How the commands ended is for the caller to judge.
+    /// If it does not boot, or the kernel or the driver has problems. The caller checks the exit status of the
+    /// commands.
     pub fn boot(&self, kernel: &Kernel, commands: &[&str]) -> Result<Report> {
         let image = self.image(kernel, Without::Building)?;
         self.boot_image(&image, commands, &options())
     }
 
-    /// As [`boot`](Self::boot), with a disk made before, and a machine to the caller's measure.
+    /// As [`boot`](Self::boot), with an existing disk image, and the caller's options.
     ///
     /// # Errors
     /// As for [`boot`](Self::boot).
@@ -165,11 +169,11 @@ impl Machine {
         Ok(Report { said })
     }
 
-    /// Boots a kernel and demands a driver of this version that works: the node has its mode and group, it is the right module,
-    /// and two processes exchange data, every byte compared.
+    /// Boots a kernel and requires a working driver of this version: the node has its mode and group, it is the right
+    /// module, and two processes exchange data, every byte compared.
     ///
     /// # Errors
-    /// When something of that is not so.
+    /// If any of that does not hold.
     pub fn boot_with_driver(&self, kernel: &Kernel, version: &str) -> Result<()> {
         let report = self.boot(
             kernel,
@@ -179,7 +183,7 @@ impl Machine {
                 "cat /sys/module/knem/version",
                 "knem info",
                 "knem bench --sizes 4K,64K,1M",
-                "setpriv --reuid=nobody --regid=nogroup --clear-groups knem info",
+                "setpriv --reuid=65534 --regid=65534 --clear-groups knem info",
             ],
         )?;
         let [name, node, loaded, info, bench, stranger] = report.said.as_slice() else {
@@ -201,13 +205,13 @@ impl Machine {
         Ok(())
     }
 
-    /// Boots a kernel that must come up without a driver: nothing has to be there, and nothing may be wrong.
+    /// Boots a kernel that must come up without a driver and without errors.
     ///
     /// # Errors
-    /// When it does not, or a driver is there.
+    /// If it does not, or there is a driver.
     pub fn boot_without_driver(&self, kernel: &Kernel) -> Result<()> {
         let image = self.image(kernel, Without::Building)?;
-        // systemd-modules-load would fail, as it does on such a machine; that is looked at here instead of being a finding.
+        // systemd-modules-load would fail, as it does on such a machine; it is checked here instead of being a finding.
         let report = self.boot_image(
             &image,
             &["uname -r", "modprobe knem", "test ! -e /dev/knem"],
@@ -223,7 +227,7 @@ impl Machine {
     }
 }
 
-/// The machine that drills boot.
+/// Returns the options of the machine that drills boot.
 pub fn options() -> Options {
     Options { timeout: Duration::from_secs(900), echo: false, ..Options::default() }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! `make drills`: runs drills and prints a table of how they ended.
+//! `make drills`: runs drills and prints a table of the results.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use knem_lab::cache::elapsed;
 use knem_lab::namespace;
 use knem_lab::workspace::Workspace;
 
-/// Install, upgrade, interrupt, break and remove the packages in throw-away Debian trees, and boot what comes of it.
+/// Install, upgrade, interrupt, break and remove the packages in throw-away Debian trees, and boot the result
 #[derive(Parser)]
 #[command(name = "knem-drills", max_term_width = 100)]
 struct Cli {
@@ -65,7 +65,7 @@ fn run(cli: &Cli) -> Result<bool> {
     Ok(failed == 0)
 }
 
-/// The drills that the command line means, in the order of the matrix.
+/// Returns the drills that the command line selects, in the order of the matrix.
 fn chosen(cli: &Cli) -> Result<Vec<Drill>> {
     let all = cells::all();
     for name in &cli.names {

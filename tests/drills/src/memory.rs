@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! A bound on the memory of commands, by the machine's control groups of either version.
+//! Limits the memory of commands, with the machine's control groups of either version.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,23 +9,23 @@ use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 
-/// A control group with a bound on memory; it ends with its owner.
+/// A control group with a memory limit, removed when this is dropped.
 #[derive(Debug)]
 pub struct Bound {
     group: PathBuf,
-    /// Where the kernel counts how often it had to kill.
+    /// The file in which the kernel counts how often it killed a process.
     kills: PathBuf,
 }
 
 impl Bound {
-    /// Makes one of so many MiB.
+    /// Creates one with this number of MiB.
     ///
     /// # Errors
-    /// When this machine has no control groups for memory, or does not let us make one.
+    /// If this machine has no control groups for memory, or they cannot be created.
     pub fn new(mib: u64) -> Result<Self> {
         let name = format!("knem-drills-{}", std::process::id());
         let (group, limit, kills) = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-            // Processes may not be in a group whose children have controllers: the top is the one that may.
+            // Processes must not be in a group whose children have controllers, except in the root group.
             let _ = fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
             (Path::new("/sys/fs/cgroup").join(name), "memory.max", "memory.events")
         } else {
@@ -35,12 +35,12 @@ impl Bound {
         let bound = Self { kills: group.join(kills), group };
         let path = bound.group.join(limit);
         fs::write(&path, (mib << 20).to_string()).with_context(|| format!("cannot set {}", path.display()))?;
-        // Without it, what is too much would go to swap. Machines without swap may lack the file.
+        // Without this, excess memory would be swapped. Machines without swap may lack the file.
         let _ = fs::write(bound.group.join("memory.swap.max"), "0");
         Ok(bound)
     }
 
-    /// The same command, bound.
+    /// Returns the same command with the limit.
     pub fn command(&self, command: &Command) -> Command {
         let mut bound = Command::new("sh");
         bound.args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""]).arg(&self.group);
@@ -55,23 +55,23 @@ impl Bound {
         bound
     }
 
-    /// How many processes were killed for want of memory.
+    /// Returns how many processes were killed for lack of memory.
     ///
     /// # Errors
-    /// When the kernel does not tell.
+    /// If the kernel does not report it.
     pub fn kills(&self) -> Result<u64> {
         let text = fs::read_to_string(&self.kills)?;
         let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
         match count.map(|count| count.trim().parse()) {
             Some(Ok(count)) => Ok(count),
-            _ => bail!("{} does not tell how many were killed: {text}", self.kills.display()),
+            _ => bail!("{} does not contain how many were killed: {text}", self.kills.display()),
         }
     }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        // The last process may be on its way out.
+        // The last process may still be exiting.
         for _ in 0..50 {
             if fs::remove_dir(&self.group).is_ok() {
                 break;

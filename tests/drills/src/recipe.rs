@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Recipes of the documents: the drills run what they show, word for word.
+//! Recipes of the documents, which the drills run word for word.
 
 use std::fs;
 
@@ -9,18 +9,19 @@ use knem_lab::archive;
 use crate::shell::Shell;
 use crate::site::Site;
 
-/// The documents; a recipe's name is in one of them.
+/// The documents, one of which has the recipe.
 const DOCUMENTS: [&str; 3] = ["docs/admin.md", "docs/deployment.md", "docs/secure-boot.md"];
 
-/// What stands before a block that a drill runs, with the recipe's name in it.
+/// Returns the mark before a block that a drill runs, with the recipe's name.
 fn mark(name: &str) -> String {
     format!("<!-- run by the drills: {name} -->")
 }
 
-/// A recipe as a text of shell that ends with the first command that fails. `variables` come first, such as `kernel=7.2`.
+/// Returns a recipe as a shell script that ends with the first command that fails. `variables` are set first, such as
+/// `kernel=7.2`.
 ///
 /// # Errors
-/// When no document has such a recipe.
+/// If no document has such a recipe.
 pub fn read(site: &Site, name: &str, variables: &str) -> Result<String> {
     for document in DOCUMENTS {
         let path = site.lab().workspace.file(document);
@@ -32,11 +33,11 @@ pub fn read(site: &Site, name: &str, variables: &str) -> Result<String> {
     bail!("no document has a recipe {name}")
 }
 
-/// The first block of code after the mark.
+/// Returns the first block of code after the mark.
 fn block(text: &str, name: &str) -> Option<String> {
     let (_, rest) = text.split_once(&mark(name))?;
     let (between, rest) = rest.split_once("```")?;
-    // Directly after it, or the mark is another block's.
+    // The block must follow directly, or the mark is another block's.
     if !between.trim().is_empty() {
         return None;
     }
@@ -45,12 +46,12 @@ fn block(text: &str, name: &str) -> Option<String> {
     Some(block.to_owned())
 }
 
-/// Lets programs that call apt themselves reach the network as this machine does.
+/// Configures the network for programs that call apt themselves, as this machine has it.
 ///
 /// # Errors
-/// When the tree cannot be written to.
+/// If the tree cannot be written to.
 pub fn configure_apt(shell: &Shell<'_>) -> Result<()> {
-    // The unprivileged user of apt may not look into the laboratory's directories.
+    // apt's unprivileged user may not read the laboratory's directories.
     let mut conf = String::from("APT::Sandbox::User \"root\";\nAPT::Keep-Downloaded-Packages \"true\";\n");
     for option in archive::proxy_options()? {
         let (name, value) = option.split_once('=').context("an option has a value")?;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! What a command said and how it ended, and what a drill demands of that.
+//! The output and exit status of a command, and a drill's requirements for them.
 
 use anyhow::{bail, Result};
 
-/// How many lines an error repeats.
+/// Number of lines that an error message repeats.
 const TAIL: usize = 30;
 
 /// A finished command.
@@ -13,7 +13,7 @@ pub struct Said {
     pub command: String,
     /// Its exit status; 128 and the signal's number if it was killed.
     pub status: i32,
-    /// Both its outputs, as they came.
+    /// Both its outputs, interleaved.
     pub text: String,
 }
 
@@ -21,7 +21,7 @@ impl Said {
     /// Fails unless it ended with `status`.
     ///
     /// # Errors
-    /// When it ended otherwise.
+    /// If it ended otherwise.
     pub fn demand(&self, status: i32) -> Result<&Self> {
         if self.status != status {
             bail!("`{}` ended with {} instead of {status}; it said:\n{}", self.command, self.status, self.tail());
@@ -29,10 +29,10 @@ impl Said {
         Ok(self)
     }
 
-    /// Fails unless it said `words` on one line.
+    /// Fails unless a line of its output has `words`.
     ///
     /// # Errors
-    /// When it did not.
+    /// If no line has them.
     pub fn must_say(&self, words: &str) -> Result<&Self> {
         if !self.says(words) {
             bail!("`{}` does not say `{words}`; it said:\n{}", self.command, self.tail());
@@ -40,10 +40,10 @@ impl Said {
         Ok(self)
     }
 
-    /// Fails if it said `words`.
+    /// Fails if a line of its output has `words`.
     ///
     /// # Errors
-    /// When it did.
+    /// If a line has them.
     pub fn must_not_say(&self, words: &str) -> Result<&Self> {
         if let Some(line) = self.text.lines().find(|line| line.contains(words)) {
             bail!("`{}` says `{words}`, which it should not: {line}", self.command);
@@ -51,20 +51,20 @@ impl Said {
         Ok(self)
     }
 
-    /// Whether a line of what it said has `words` in it.
+    /// Whether a line of its output has `words`.
     pub fn says(&self, words: &str) -> bool {
         self.text.lines().any(|line| line.contains(words))
     }
 
-    /// What it said, without blanks around it.
+    /// Returns its output, without surrounding whitespace.
     pub fn trimmed(&self) -> &str {
         self.text.trim()
     }
 
-    /// Fails unless it said exactly `text`, blanks around it aside.
+    /// Fails unless its output is exactly `text`, except for surrounding whitespace.
     ///
     /// # Errors
-    /// When it said something else.
+    /// If it is something else.
     pub fn must_be(&self, text: &str) -> Result<&Self> {
         if self.trimmed() != text {
             bail!("`{}` says `{}` instead of `{text}`", self.command, self.tail());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Commands in a machine's tree, as its administrator gives them, and what can be asked about its state.
+//! Commands in a machine's tree, as its administrator runs them, and queries of its state.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -22,17 +22,17 @@ use crate::memory::Bound;
 use crate::said::Said;
 use crate::site::Site;
 
-/// What is installed in each machine and has nothing to do with us: it must never suffer.
+/// Unrelated packages that are installed in each machine and must never be affected.
 const WITNESSES: &[&str] = &["dkms", "kmod", "udev"];
 
-/// A package that is installed together with ours, where the question is whether ours are in the way of others: small, and needing
-/// nothing.
+/// A small package without dependencies that is installed together with the driver's, to test whether these affect
+/// others.
 pub const WITNESS: &str = "hello";
 
-/// When a command is given up: making Rust metadata takes minutes on a busy machine.
+/// Time limit of a command: the generation of Rust metadata takes minutes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
-/// Where made Rust metadata is in the tree.
+/// Path of generated Rust metadata in the tree.
 pub const METADATA: &str = "var/cache/knem/rust-metadata";
 
 /// The tree of a machine, entered.
@@ -43,25 +43,25 @@ pub struct Shell<'a> {
     chroot: Chroot,
 }
 
-/// A kernel module as `modinfo` sees it.
+/// A kernel module as `modinfo` prints it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Module {
     /// Its file.
     pub path: String,
     /// Its version.
     pub version: String,
-    /// The kernel it was made for.
+    /// The kernel for which it was built.
     pub kernel: String,
-    /// How its Rust part was built, and why so: `object: kernel built without CONFIG_RUST`.
+    /// How its Rust part was built, and why: `object: kernel built without CONFIG_RUST`.
     pub rust: String,
 }
 
-/// What came of a command that was to be killed.
+/// The result of a command that was to be killed.
 #[derive(Debug)]
 pub enum Killed {
-    /// It was, with all its processes, and had said this.
+    /// It was killed, with all its processes; its output.
     Yes(Said),
-    /// It had ended before.
+    /// It had ended before; its output.
     TooLate(Said),
 }
 
@@ -71,15 +71,15 @@ impl<'a> Shell<'a> {
         Ok(Self { site, tree, chroot: site.lab().enter(tree, lists)? })
     }
 
-    /// Where a file of the tree is for us: `path` without the first slash.
+    /// Returns the path of a tree's file on this machine; `path` is without the first slash.
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         self.tree.join(path)
     }
 
-    /// Writes a file of the tree; what is above it is made.
+    /// Writes a file of the tree, and creates the directories above it.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn write(&self, path: &str, text: &str) -> Result<()> {
         let path = self.path(path);
         if let Some(parent) = path.parent() {
@@ -91,7 +91,7 @@ impl<'a> Shell<'a> {
     /// Reads a file of the tree.
     ///
     /// # Errors
-    /// When it is not there.
+    /// If it does not exist.
     pub fn read(&self, path: &str) -> Result<String> {
         let path = self.path(path);
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -102,10 +102,10 @@ impl<'a> Shell<'a> {
         self.path(path).symlink_metadata().is_ok()
     }
 
-    /// A line in the log.
+    /// Writes a line to the log.
     ///
     /// # Errors
-    /// When the log cannot be written.
+    /// If the log cannot be written.
     pub fn note(&self, text: &str) -> Result<()> {
         self.site.log.line(text)
     }
@@ -113,17 +113,17 @@ impl<'a> Shell<'a> {
     /// Runs a line of shell.
     ///
     /// # Errors
-    /// When it cannot be started, or does not end. How it ended is for the caller to judge.
+    /// If it cannot be started, or does not end. The caller checks the exit status.
     pub fn sh(&self, line: &str) -> Result<Said> {
         let mut command = self.chroot.command("sh");
         command.args(["-c", line]);
         self.run(command, line)
     }
 
-    /// Runs a line of shell that has to succeed, and returns what it said.
+    /// Runs a line of shell that must succeed, and returns its output.
     ///
     /// # Errors
-    /// When it fails.
+    /// If it fails.
     pub fn output(&self, line: &str) -> Result<String> {
         let said = self.sh(line)?;
         Ok(said.demand(0)?.trimmed().to_owned())
@@ -132,7 +132,7 @@ impl<'a> Shell<'a> {
     /// Runs apt-get; questions are answered with yes.
     ///
     /// # Errors
-    /// When it cannot be started, or does not end. How it ended is for the caller to judge.
+    /// If it cannot be started, or does not end. The caller checks the exit status.
     pub fn apt(&self, arguments: &[&str]) -> Result<Said> {
         self.apt_with(&[], arguments)
     }
@@ -147,61 +147,61 @@ impl<'a> Shell<'a> {
         self.run(command, &format!("apt-get {}", arguments.join(" ")))
     }
 
-    /// apt-get, to be run by [`killed_after`](Self::killed_after) and its like.
+    /// Returns apt-get as a command for [`killed_after`](Self::killed_after) and its like.
     pub fn apt_command(&self, arguments: &[&str]) -> Command {
         let mut all = vec!["-y", "-q"];
         all.extend(arguments);
         self.chroot.apt_get(&all)
     }
 
-    /// A line of shell, to be run by [`killed_after`](Self::killed_after) and its like.
+    /// Returns a line of shell as a command for [`killed_after`](Self::killed_after) and its like.
     pub fn sh_command(&self, line: &str) -> Command {
         let mut command = self.chroot.command("sh");
         command.args(["-c", line]);
         command
     }
 
-    /// Makes a version of our packages known to apt, and no other.
+    /// Configures apt for a version of the packages, and no other.
     ///
     /// # Errors
-    /// When apt cannot read the repository.
+    /// If apt cannot read the repository.
     pub fn offer(&self, packages: &Packages) -> Result<()> {
         userland::offer(self.tree, &self.chroot, packages)
     }
 
-    /// Installs our two packages without what they recommend, and demands that apt is content.
+    /// Installs the two packages without recommended ones, and requires that apt succeeds.
     ///
     /// # Errors
-    /// When apt is not.
+    /// If apt fails.
     pub fn install_knem(&self) -> Result<Said> {
         self.install(&["knem-dkms", "knem-tools"])
     }
 
-    /// The same together with a package that has nothing to do with us.
+    /// The same together with an unrelated package.
     ///
     /// # Errors
-    /// When apt is not content.
+    /// If apt fails.
     pub fn install_knem_and_witness(&self) -> Result<Said> {
         self.install(&["knem-dkms", "knem-tools", WITNESS])
     }
 
-    /// Installs packages without what they recommend, and demands that apt is content.
+    /// Installs packages without recommended ones, and requires that apt succeeds.
     ///
     /// # Errors
-    /// When apt is not.
+    /// If apt fails.
     pub fn install(&self, packages: &[&str]) -> Result<Said> {
         let said = self.apt(&[&["install", "--no-install-recommends"], packages].concat())?;
         said.demand(0)?;
         Ok(said)
     }
 
-    /// Installs some of a kernel's packages, such as `&kernel.headers`, and demands that apt is content.
+    /// Installs some of a kernel's packages, such as `&kernel.headers`, and requires that apt succeeds.
     ///
     /// # Errors
-    /// When apt is not.
+    /// If apt fails.
     pub fn install_kernel(&self, kernel: &Kernel, packages: &[String]) -> Result<Said> {
         let mut arguments = vec!["install", "--no-install-recommends"];
-        // What such a kernel needs newer comes from backports with it.
+        // Newer packages that such a kernel needs are installed from backports with it.
         arguments.extend(kernel.backports().into_iter().flat_map(|suite| ["-t", suite]));
         arguments.extend(packages.iter().map(String::as_str));
         let said = self.apt(&arguments)?;
@@ -209,11 +209,12 @@ impl<'a> Shell<'a> {
         Ok(said)
     }
 
-    /// Lets the tree have a kernel's Rust metadata, made before: what it takes minutes to make. It must be there before the module
-    /// is built, and after the kernel's first package is: metadata of kernels that are not there is removed.
+    /// Copies a kernel's Rust metadata, generated before because that takes minutes, into the tree. This must be done
+    /// before the module is built and after the kernel's first package is installed, since metadata of other kernels is
+    /// removed.
     ///
     /// # Errors
-    /// When it cannot be copied.
+    /// If it cannot be copied.
     pub fn show_metadata(&self, kernel: &Kernel) -> Result<()> {
         let from = self.site.metadata(kernel)?.join(&kernel.release);
         let to = self.path(METADATA).join(&kernel.release);
@@ -221,18 +222,18 @@ impl<'a> Shell<'a> {
         run::quiet(Command::new("cp").args(["-a", "-T"]).arg(from).arg(to))
     }
 
-    /// Runs a command of [`apt_command`](Self::apt_command) or [`sh_command`](Self::sh_command) with no more memory than that.
+    /// Runs a command of [`apt_command`](Self::apt_command) or [`sh_command`](Self::sh_command) with a memory limit.
     ///
     /// # Errors
-    /// When it cannot be started, or does not end.
+    /// If it cannot be started, or does not end.
     pub fn bound(&self, command: &Command, memory: &Bound) -> Result<Said> {
         self.run(memory.command(command), &run::shown(command))
     }
 
-    /// Runs a command that is killed after a time, with all its processes, by a signal that cannot be caught.
+    /// Runs a command and kills it after a time, with all its processes, by a signal that cannot be caught.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn killed_after(&self, command: Command, time: Duration) -> Result<Killed> {
         let shown = format!("{} (to be killed)", run::shown(&command));
         let (mut child, start) = self.start(command, &shown)?;
@@ -244,10 +245,10 @@ impl<'a> Shell<'a> {
         Ok(Killed::Yes(self.said(&shown, status, start)?))
     }
 
-    /// Runs a command that is killed, with all its processes, as soon as `when` says so.
+    /// Runs a command and kills it, with all its processes, as soon as `when` returns true.
     ///
     /// # Errors
-    /// When it cannot be started, or ends before.
+    /// If it cannot be started, or ends before.
     pub fn killed_when(&self, command: Command, when: impl Fn(&str) -> bool) -> Result<Said> {
         let shown = format!("{} (to be killed)", run::shown(&command));
         let (mut child, start) = self.start(command, &shown)?;
@@ -296,10 +297,10 @@ impl<'a> Shell<'a> {
         Ok(Said { command: shown.to_owned(), status, text })
     }
 
-    /// Fails unless dpkg and apt find nothing half-done, and every package is either installed or removed.
+    /// Fails unless dpkg and apt find nothing incomplete, and every package is either installed or removed.
     ///
     /// # Errors
-    /// When something is not as it should be.
+    /// If any of that does not hold.
     pub fn healthy(&self) -> Result<()> {
         self.sh("dpkg --audit")?.demand(0)?.must_be("")?;
         let states = "dpkg-query -W -f '${db:Status-Abbrev}|${Package}\n'";
@@ -314,20 +315,20 @@ impl<'a> Shell<'a> {
         Ok(())
     }
 
-    /// The version of a package, if it is installed.
+    /// Returns the version of a package, if it is installed.
     ///
     /// # Errors
-    /// When dpkg cannot be asked.
+    /// If dpkg cannot be run.
     pub fn version_of(&self, package: &str) -> Result<Option<String>> {
         let said =
             self.sh(&format!("dpkg-query -W -f '${{db:Status-Abbrev}}|${{Version}}\\n' {package} 2>/dev/null"))?;
         Ok(said.text.lines().find_map(|line| line.strip_prefix("ii |")).map(str::to_owned))
     }
 
-    /// The module that `modprobe knem` would load on a kernel.
+    /// Returns the module that `modprobe knem` would load on a kernel.
     ///
     /// # Errors
-    /// When modinfo cannot be asked.
+    /// If modinfo cannot be run.
     pub fn module(&self, release: &str) -> Result<Option<Module>> {
         let said = self.sh(&format!("modinfo -k {release} knem"))?;
         if said.status != 0 {
@@ -341,10 +342,10 @@ impl<'a> Shell<'a> {
         Ok(Some(Module { path: field("filename")?, version: field("version")?, kernel, rust: field("rust")? }))
     }
 
-    /// Fails unless the module for a kernel is there, of this version, from DKMS, and DKMS says so.
+    /// Fails unless there is a module for a kernel, of this version, from DKMS, and DKMS reports it.
     ///
     /// # Errors
-    /// When it is not.
+    /// If there is not.
     pub fn demand_module(&self, release: &str, version: &str) -> Result<Module> {
         let module = self.module(release)?.with_context(|| format!("there is no module for kernel {release}"))?;
         if module.version != version || module.kernel != release || !module.path.contains("/updates/dkms/") {
@@ -358,10 +359,11 @@ impl<'a> Shell<'a> {
         Ok(module)
     }
 
-    /// The same, and demands that the module was built in this way and for this reason, such as `object: rustc is not installed`.
+    /// The same, and requires that the module was built in this way and for this reason, such as `object: rustc is not
+    /// installed`.
     ///
     /// # Errors
-    /// When it is not.
+    /// If there is not.
     pub fn demand_built(&self, release: &str, way: &str) -> Result<()> {
         let module = self.demand_module(release, self.site.version())?;
         if !module.rust.starts_with(way) {
@@ -370,10 +372,10 @@ impl<'a> Shell<'a> {
         Ok(())
     }
 
-    /// Fails if there is a module for a kernel, or DKMS thinks so.
+    /// Fails if there is a module for a kernel, or DKMS reports one.
     ///
     /// # Errors
-    /// When there is.
+    /// If there is.
     pub fn demand_no_module(&self, release: &str) -> Result<()> {
         if let Some(module) = self.module(release)? {
             bail!("there is a module for kernel {release}: {module:?}");
@@ -385,20 +387,20 @@ impl<'a> Shell<'a> {
         Ok(())
     }
 
-    /// `dkms status`.
+    /// Runs `dkms status`.
     ///
     /// # Errors
-    /// When it cannot be run.
+    /// If it cannot be run.
     pub fn dkms_status(&self) -> Result<Said> {
         let said = self.sh("dkms status")?;
         said.demand(0)?;
         Ok(said)
     }
 
-    /// What way.sh says about a kernel.
+    /// Runs way.sh for a kernel.
     ///
     /// # Errors
-    /// When it cannot be run.
+    /// If it cannot be run.
     pub fn way(&self, release: &str) -> Result<Said> {
         self.sh(&format!("sh /usr/src/knem-{}/way.sh {release}", self.site.version()))
     }
@@ -406,7 +408,7 @@ impl<'a> Shell<'a> {
     /// Builds the module for a kernel again.
     ///
     /// # Errors
-    /// When that fails.
+    /// If that fails.
     pub fn rebuild(&self, release: &str) -> Result<Said> {
         let version = self.site.version();
         let said =
@@ -430,7 +432,8 @@ fn wait(child: &mut Child, time: Duration) -> Result<Option<ExitStatus>> {
     }
 }
 
-/// Kills the first process of the command's namespace, and with it, by the kernel, all others; returns when the last is gone.
+/// Kills the first process of the command's namespace, and with it, by the kernel, all others. Returns when the last
+/// one is gone.
 fn end(child: &mut Child) -> Result<ExitStatus> {
     let id = child.id();
     let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What all drills share: the laboratory with its archive and kernels, and the packages that are drilled.
+//! What all drills share: the laboratory with its archive and kernels, and the packages under test.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -13,11 +13,11 @@ use knem_packages as packages;
 
 use crate::log::Log;
 
-/// A drill's view of what all share, with the drill's own log. Cheap to copy.
+/// A drill's view of the shared part, with the drill's own log. Cheap to copy.
 #[derive(Debug, Clone)]
 pub struct Site {
     shared: Arc<Shared>,
-    /// Where everything goes that is said.
+    /// The log for all output.
     pub log: Log,
 }
 
@@ -25,15 +25,15 @@ pub struct Site {
 struct Shared {
     lab: Lab,
     packages: Packages,
-    /// Made when the first drill wants it.
+    /// Built when the first drill needs it.
     next: Mutex<Option<Arc<Packages>>>,
 }
 
 impl Site {
-    /// Looks at the archive and builds the packages.
+    /// Reads the archive and builds the packages.
     ///
     /// # Errors
-    /// When the archive cannot be read or the packages cannot be built.
+    /// If the archive cannot be read or the packages cannot be built.
     pub fn open(log: Log) -> Result<Self> {
         let lab = Lab::open()?;
         let packages = packages::apt_repository(&lab.workspace)?;
@@ -45,25 +45,25 @@ impl Site {
         Self { shared: Arc::clone(&self.shared), log }
     }
 
-    /// The laboratory.
+    /// Returns the laboratory.
     pub fn lab(&self) -> &Lab {
         &self.shared.lab
     }
 
-    /// The packages of this version.
+    /// Returns the packages of this version.
     pub fn packages(&self) -> &Packages {
         &self.shared.packages
     }
 
-    /// This version.
+    /// Returns this version.
     pub fn version(&self) -> &str {
         &self.lab().workspace.version
     }
 
-    /// The same sources packaged as the [next version](Self::next_version).
+    /// Returns the same sources, packaged as the [next version](Self::next_version).
     ///
     /// # Errors
-    /// When they cannot be built.
+    /// If they cannot be built.
     pub fn next(&self) -> Result<Arc<Packages>> {
         let mut next = self.shared.next.lock().ok().context("another drill failed while it made the next version")?;
         if let Some(packages) = &*next {
@@ -74,60 +74,60 @@ impl Site {
         Ok(made)
     }
 
-    /// What the next version is called.
+    /// Returns the number of the next version.
     ///
     /// # Errors
-    /// When this version is none that can be counted on.
+    /// If this version cannot be incremented.
     pub fn next_version(&self) -> Result<String> {
         packages::next_version(self.version())
     }
 
-    /// The newest kernel of a series, or the one of this release.
+    /// Returns the newest kernel of a series, or the one of this release.
     ///
     /// # Errors
-    /// When the archive does not have it.
+    /// If the archive does not have it.
     pub fn kernel(&self, wanted: &str) -> Result<&Kernel> {
         self.lab().kernel(Some(wanted))
     }
 
-    /// The distribution without a kernel.
+    /// Returns the distribution without a kernel.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// If it cannot be created.
     pub fn bare(&self) -> Result<Stack> {
         self.lab().userlands().base()
     }
 
-    /// The kernel's distribution with it and its headers, and nothing of Rust.
+    /// Returns the kernel's distribution with it and its headers, and without Rust.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// If it cannot be created.
     pub fn with_kernel(&self, kernel: &Kernel) -> Result<Stack> {
         self.lab().userlands().with_kernel(kernel)
     }
 
-    /// The same with what builds on the kernel crate: Rust's toolchain and the kernel's source.
+    /// Returns the same with everything for a build on the kernel crate: Rust's toolchain and the kernel's source.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// If it cannot be created.
     pub fn with_rust(&self, kernel: &Kernel) -> Result<Stack> {
         self.lab().userlands().with_rust(kernel)
     }
 
-    /// A kernel without Rust with our packages installed and the module built.
+    /// Returns a kernel without Rust with the packages installed and the module built.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// If it cannot be created.
     pub fn installed(&self, kernel: &Kernel) -> Result<Stack> {
         let (stack, report) = self.lab().userlands().with_packages(kernel, self.packages(), None)?;
         report.demand_module(&kernel.release)?;
         Ok(stack)
     }
 
-    /// A kernel's Rust metadata as it was made before: a directory with one for the release.
+    /// Returns a kernel's generated Rust metadata: a directory with one for the release.
     ///
     /// # Errors
-    /// When it has to be made and cannot be.
+    /// If it must be generated and that fails.
     pub fn metadata(&self, kernel: &Kernel) -> Result<PathBuf> {
         self.lab().userlands().rust_metadata(kernel, self.packages())
     }

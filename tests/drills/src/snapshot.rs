@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! A tree's files as they are at one moment, so that what an installation and its undoing leave can be told.
+//! The files of a tree at one moment, to find what an installation and its removal leave behind.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,13 +10,14 @@ use anyhow::{bail, Context, Result};
 use knem_lab::cache::file_digest;
 use walkdir::WalkDir;
 
-/// Directories whose files are compared by what is in them, because they may be written anew without a change.
+/// Directories whose files are compared by content, because they may be rewritten without a change.
 const REWRITTEN: &[&str] = &["etc", "usr/lib/modules", "var/lib"];
 
-/// Files longer than this are not read: their size and date tell enough.
+/// Files longer than this are not read: their size and date suffice.
 const LONG: u64 = 8 << 20;
 
-/// Groups stay when what made them goes, by Debian's policy and RPM's custom: files may belong to them.
+/// Groups remain when the package that created them is removed, by Debian's policy and RPM's custom: files may belong
+/// to them.
 const GROUPS: &[&str] = &["etc/group", "etc/group-", "etc/gshadow", "etc/gshadow-", "etc/.pwd.lock"];
 
 /// All files of a tree.
@@ -26,10 +27,10 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Looks at the tree, file systems mounted in it left out.
+    /// Reads the tree, without file systems mounted in it.
     ///
     /// # Errors
-    /// When a file cannot be read.
+    /// If a file cannot be read.
     pub fn of(tree: &Path) -> Result<Self> {
         let mut files = BTreeMap::new();
         for entry in WalkDir::new(tree).same_file_system(true) {
@@ -52,10 +53,10 @@ impl Snapshot {
         Ok(Self { files })
     }
 
-    /// Fails if anything is different in `later` but what `allowed` and [`GROUPS`] name.
+    /// Fails if anything differs in `later` except what `allowed` and [`GROUPS`] name.
     ///
     /// # Errors
-    /// When something is: a line for each file.
+    /// If something does: a line for each file.
     pub fn demand_same(&self, later: &Self, allowed: &[&str]) -> Result<()> {
         let left = self.changes(later, &[GROUPS, allowed].concat());
         if !left.is_empty() {
@@ -64,8 +65,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// What is different in `later`, a line for each file; those that `allowed` names (a path, or the beginning of paths if it ends
-    /// with a star) left out.
+    /// Returns what differs in `later`, a line for each file, without those that `allowed` names (a path, or the
+    /// beginning of paths if it ends with a star).
     fn changes(&self, later: &Self, allowed: &[&str]) -> Vec<String> {
         let mut changes = Vec::new();
         for (path, what) in &self.files {

@@ -9,21 +9,21 @@ use nix::sys::resource::{setrlimit, Resource, RLIM_INFINITY};
 use crate::children::{become_user, Child, STRANGER};
 use crate::machine::{processors, ControlGroup};
 
-/// CPU time in each 100 ms: a quota that is there, and lets the tests end.
+/// CPU time in each 100 ms: a quota with which the tests end in time.
 const QUOTA: &str = "150000 100000";
-/// Tasks. The tests start some tens of threads at a time.
+/// Number of tasks. The tests start some tens of threads at a time.
 const TASKS: &str = "128";
-/// Bytes. The largest tests have a million regions and status arrays of 2^24 slots.
+/// Bytes of memory. The largest tests have a million regions and status arrays of 2^24 slots.
 const MEMORY: &str = "1610612736";
 
-/// The exit status is the command's.
+/// Runs the command, and returns its exit status.
 pub(crate) fn run(command: &[String]) -> ExitCode {
     let Some((program, arguments)) = command.split_first() else {
         eprintln!("knem-limits confine: which command?");
         return ExitCode::FAILURE;
     };
     let group = ControlGroup::new(&["cpuset", "cpu", "pids", "memory"]);
-    // The first processor is outside, so that the cpuset differs from the machine's.
+    // The first CPU is excluded, so that the cpuset differs from the machine's.
     let all = processors();
     let inside = if all.len() > 1 { &all[1..] } else { &all[..] };
     let list: Vec<String> = inside.iter().map(usize::to_string).collect();

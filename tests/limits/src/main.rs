@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: CECILL-B
-//! One member of the group against another: an attacker with limits, beside a victim of another user who must not notice.
+//! One member of the group against another: an attacker with limits, beside a victim of another user that must not be
+//! affected.
 //!
-//! `knem-limits` runs the tests, as root in a virtual machine. `knem-limits confine COMMAND...` runs a command as an ordinary
-//! member in a control group with cpuset, cpu.max, pids.max and memory.max: so every test of the interface is run there too.
+//! `knem-limits` runs the tests, as root in a virtual machine. `knem-limits confine COMMAND...` runs a command as an
+//! ordinary member in a control group with cpuset, cpu.max, pids.max and memory.max; all tests of the interface are
+//! also run that way.
 
 mod confine;
 mod memory;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Memory that the driver keeps for a user, outside of what the kernel charges to its processes.
+//! Memory that the driver keeps for a user, beyond what the kernel charges to the user's processes.
 
 use nix::errno::Errno;
 
@@ -15,7 +15,7 @@ crate::trials![
 
 /// Slots of the largest array.
 const SLOTS: usize = 1 << 24;
-/// Far more arrays than fit below the default cap, which is 1/64 of memory or 96 MiB.
+/// Far more arrays than fit below the default limit, which is 1/64 of memory or 96 MiB.
 const ARRAYS: usize = 64;
 
 /// Maps as many of the largest arrays as the driver allows.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Attackers and victims: processes of two users who are both members of the group.
+//! Attackers and victims: processes of two users that are both members of the group.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,7 +10,7 @@ use nix::sys::signal::{kill, Signal};
 use crate::children::{become_user, Child};
 use crate::machine::ControlGroup;
 
-/// Members of the group, with accounts of their own.
+/// Members of the group, each with its own account.
 pub(crate) const ATTACKER: u32 = 1001;
 pub(crate) const VICTIM: u32 = 1002;
 /// RLIMIT_MEMLOCK of an ordinary user, in bytes.
@@ -20,12 +20,12 @@ pub(crate) const LIMIT: u64 = 65536;
 pub(crate) struct Attacker(Option<Child>);
 
 impl Attacker {
-    /// Starts it, and waits until `work` calls its argument: the attack has begun.
+    /// Starts it, and waits until `work` calls its argument, which means that the attack has begun.
     pub(crate) fn start(work: impl FnOnce(&dyn Fn())) -> Self {
         Self::prepared(|| limit(LIMIT), work)
     }
 
-    /// The same in a control group, without a limit of locked memory.
+    /// Starts it in a control group, without a limit of locked memory.
     pub(crate) fn start_in(group: &ControlGroup, work: impl FnOnce(&dyn Fn())) -> Self {
         let prepare = || {
             limit(nix::sys::resource::RLIM_INFINITY);
@@ -49,7 +49,7 @@ impl Attacker {
         Self(Some(child))
     }
 
-    /// Its process.
+    /// Returns its process.
     pub(crate) fn id(&self) -> nix::unistd::Pid {
         self.0.as_ref().expect("it runs").id()
     }
@@ -64,7 +64,7 @@ impl Drop for Attacker {
     }
 }
 
-/// Runs `work` as the victim, to its good end.
+/// Runs `work` as the victim, and fails unless it succeeds.
 pub(crate) fn victim(work: impl FnOnce()) {
     crate::children::in_child(|| {
         limit(LIMIT);
@@ -85,9 +85,9 @@ impl Shared {
     pub(crate) fn new() -> Self {
         let length = std::num::NonZeroUsize::new(crate::mapping::PAGE).expect("a page");
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: the kernel chooses the place.
+        // SAFETY: The kernel chooses the address, so that no existing mapping is replaced.
         let page = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_SHARED) }.expect("mmap");
-        // SAFETY: a page of zeros that is never unmapped, accessed atomically by all.
+        // SAFETY: The page is zeroed, aligned and never unmapped, and all processes access the number atomically.
         Self(unsafe { page.cast::<AtomicU32>().as_ref() })
     }
 

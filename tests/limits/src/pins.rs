@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Limits of pinned memory: one user's never become another's.
+//! Limits of pinned memory: one user's use never causes another user's refusal.
 
 use knem_core::uapi;
 
@@ -21,10 +21,10 @@ crate::trials![
     "R29 B6" reader_of_another_user_fetches_its_own_pages,
 ];
 
-/// Regions of a page that the victim creates beside an attack. Each has to be there, pinned, at once.
+/// Regions of a page that the victim creates during an attack. Each must be created and pinned at once.
 const REGIONS: usize = 300;
 
-/// The victim's bound: not one creation refused, and each region pinned.
+/// Checks the victim: no creation may be refused, and each region must be pinned.
 fn victim_is_not_refused() {
     victim(|| {
         let (knem, memory) = (Knem::open(), Mapping::holding(&[1; PAGE]));
@@ -38,7 +38,7 @@ fn victim_is_not_refused() {
     });
 }
 
-/// Bytes of half the machine's memory, as the default ceiling, less some pages.
+/// Returns half the machine's memory in bytes, as the default ceiling, less some pages.
 fn half_of_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").expect("/proc/meminfo");
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).expect("MemTotal");
@@ -46,12 +46,12 @@ fn half_of_memory() -> u64 {
     kilobytes * 1024 / 2 - 16 * PAGE as u64
 }
 
-/// A segment of so many bytes where nothing is mapped.
+/// Returns a segment of this number of bytes where nothing is mapped.
 fn nothing(bytes: u64) -> uapi::ParamIovec {
     segment(0x10000, bytes)
 }
 
-/// A request that pins its local side.
+/// Returns a request that pins its local side.
 fn pinning(region: u64, segments: &[uapi::ParamIovec]) -> Inline<'_> {
     Inline { cookie: region, segments, write: 1, flags: uapi::FLAG_PINLOCAL, ..Inline::default() }
 }
@@ -109,7 +109,7 @@ fn request_that_never_ends_costs_others_nothing() {
     nothing_is_pinned();
 }
 
-/// Lets ordinary users stall the kernel's accesses to their memory, until this is dropped.
+/// Allows ordinary users to stall the kernel's accesses to their memory, until this is dropped.
 struct Stalls(String);
 
 const STALLS: &str = "/proc/sys/vm/unprivileged_userfaultfd";
@@ -126,19 +126,19 @@ impl Drop for Stalls {
     }
 }
 
-/// Bytes that a request may have pinned above the limit: what it needs to go on at all.
+/// KiB that a request may have pinned above the limit, which it needs for any progress.
 const FLOOR: i64 = 64;
 
 fn pins_of_a_request_are_bounded_and_shown() {
     with_open_node(|| {
         let stalls = stalls_for_all();
         let attacker = Attacker::start(|begun| {
-            // 64 MiB that are there, then a page that never comes.
+            // 64 MiB that are present, then a page that never becomes present.
             let (mut good, stalled) = (Mapping::new(64 << 20), Stalled::new(1));
             good.bytes_mut().fill(1);
             let knem = Knem::open();
             let memory = Mapping::new(good.len() + PAGE);
-            // Larger than the limit, and a region all the same.
+            // The region is larger than the limit, and is created nevertheless.
             let region = knem.create(&[memory.segment()], READ | WRITE, 0).expect("created");
             begun();
             let _ = knem.inline(pinning(region, &[good.segment(), stalled.memory().segment()]));
@@ -173,7 +173,7 @@ fn processes_of_a_user_share_its_limit() {
                     Child::start(|| {
                         let (knem, memory) = (Knem::open(), Mapping::holding(&[1; 12 * PAGE]));
                         waiting::until("its turn", || ready.get() == n);
-                        // A region that may not be pinned is one all the same.
+                        // A region that must not be pinned is created nevertheless.
                         knem.create(&[memory.segment()], READ, 0).expect("created");
                         sum.set(sum.get() + u32::try_from(status_kilobytes("VmPin")).expect("kilobytes"));
                         ready.set(n + 1);
@@ -192,7 +192,7 @@ fn processes_of_a_user_share_its_limit() {
     nothing_is_pinned();
 }
 
-/// An owner's region for every user, and its cookie, which the owner gives to other processes.
+/// An owner's region for every user, and its cookie, which the owner passes to other processes.
 struct Offer {
     cookie: [Shared; 2],
     go: Shared,
@@ -203,7 +203,7 @@ impl Offer {
         Self { cookie: [Shared::new(), Shared::new()], go: Shared::new() }
     }
 
-    /// As the owner: creates the region, and keeps it until [`Offer::end`].
+    /// As the owner, creates the region and keeps it until [`Offer::end`].
     fn make(&self, memory: &Mapping, flags: u32) {
         limit(LIMIT);
         become_user(VICTIM);
@@ -215,7 +215,7 @@ impl Offer {
         waiting::until("the owner may end", || self.go.get() != 0);
     }
 
-    /// The cookie, once there is one.
+    /// Waits for the cookie and returns it.
     fn cookie(&self) -> u64 {
         waiting::until("the region is there", || self.cookie[0].get() != 0);
         u64::from(self.cookie[1].get()) << 32 | u64::from(self.cookie[0].get())
@@ -226,7 +226,7 @@ impl Offer {
     }
 }
 
-/// Seconds for which a request of another user may keep pages of an owner that has gone.
+/// Seconds for which a request of another user may keep pages of an owner that has exited.
 const GRACE: u64 = 20;
 
 fn stalled_reader_keeps_nothing_of_an_owner_that_has_gone() {
@@ -274,7 +274,7 @@ fn reader_of_another_user_fetches_its_own_pages() {
             let cookie = offer.cookie();
             in_child(|| {
                 become_user(ATTACKER);
-                // Untouched memory, in two pieces that are no pages.
+                // Memory without pages, in two pieces that are not page-aligned.
                 let (knem, local) = (Knem::open(), Mapping::new(BYTES + 2 * PAGE));
                 let segments = [local.part(17, 1 << 20), local.part((1 << 20) + PAGE, BYTES - (1 << 20))];
                 assert_eq!(knem.read(cookie, 0, &segments, flags), Ok(crate::device::SUCCESS));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The thread of a file lives by the limits of its process.
+//! The worker thread of a context is subject to the limits of its process.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ crate::trials![
     "A3" threads_move_no_task_between_groups,
 ];
 
-/// A file with a status array, and a request for its thread.
+/// Maps a context's status array, and makes a request for its worker thread.
 fn request(knem: &Knem) -> Result<Slots, Errno> {
     let slots = Slots::map(knem, 1).expect("mapped");
     let region = knem.create(&[], READ, 0).expect("created");
@@ -43,11 +43,11 @@ fn member_in_a_cpuset_has_a_thread() {
     });
 }
 
-/// Files, and the most that may have a thread: of 5 tasks one is the process itself.
+/// Number of contexts, and the most that may have a thread: of 5 tasks one is the process itself.
 const FILES: usize = 40;
 const TASKS: u64 = 5;
 
-/// Asks for a thread on each of many files, and returns for how many there was one.
+/// Requests a thread for each of many contexts, and returns for how many there was one.
 fn threads_for_many() -> usize {
     let mut kept = Vec::new();
     for _ in 0..FILES {
@@ -87,7 +87,7 @@ fn threads_count_among_a_groups_tasks() {
     });
 }
 
-/// Microseconds of CPU time that a group has used.
+/// Returns the microseconds of CPU time that a group has used.
 fn used(group: &Path) -> u64 {
     let text = fs::read_to_string(group.join("cpu.stat")).expect("cpu.stat");
     let line = text.lines().find_map(|line| line.strip_prefix("usage_usec ")).expect("usage_usec");
@@ -128,7 +128,7 @@ fn quota_holds_the_thread() {
     });
 }
 
-/// Where the kernel traces.
+/// The kernel's tracing directory.
 const TRACING: &str = "/sys/kernel/tracing";
 
 fn threads_move_no_task_between_groups() {
@@ -145,7 +145,7 @@ fn threads_move_no_task_between_groups() {
     assert_eq!(requested, 0, "moves while threads are started");
 }
 
-/// Runs `action` a hundred times as a member in a control group; returns how many tasks were moved between groups.
+/// Runs `action` a hundred times as a member in a control group, and returns how many tasks were moved between groups.
 fn moves(event: &str, action: impl Fn()) -> usize {
     with_open_node(|| {
         let group = ControlGroup::new(&["cpu"]);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! What sequences consist of.
+//! The commands of sequences.
 //!
-//! A command that was drawn names files, regions and offsets by *picks*: numbers that mean something once the
-//! state is known, so that a command keeps its meaning, more or less, when others before it are left out. The model
-//! turns it into a definite one of the same type (`Model::resolve`), and that is carried out.
+//! A generated command refers to files, regions and offsets by *picks*: numbers that are interpreted when the state is
+//! known, so that a command mostly keeps its meaning when others before it are removed. The model turns it into a
+//! definite command of the same type (`Model::resolve`), which is executed.
 
 use knem_core::uapi;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::memory::Segment;
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
-    /// `O_RDWR`: all there is.
+    /// `O_RDWR`: everything.
     ReadWrite,
     /// `O_WRONLY`: commands, but neither events nor a status array.
     WriteOnly,
@@ -24,29 +24,29 @@ pub enum Mode {
 /// The structure that a command's argument points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Argument {
-    /// An ordinary one.
+    /// An ordinary structure.
     Good,
-    /// Nothing can be written back to it.
+    /// A structure in read-only memory.
     ReadOnly,
-    /// There is nothing at its address.
+    /// An address where nothing is mapped.
     Absent,
 }
 
-/// A list of segments, as a command gives it.
+/// A list of segments, as a command passes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum List {
-    /// An array of them.
+    /// An array.
     Of(Vec<Segment>),
-    /// As many, at an address where nothing is.
+    /// This number of segments, at an address where nothing is mapped.
     Absent(u32),
-    /// One more than the driver takes.
+    /// One segment more than the driver accepts.
     TooLong,
 }
 
-/// A cookie to present.
+/// A cookie to pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cookie {
-    /// That of a region: a pick, counted from the newest; when definite, its number.
+    /// The cookie of a region: a pick, counted from the newest; in a definite command, its number.
     Region(usize),
     /// The same with one bit changed.
     Flipped(usize, u32),
@@ -55,7 +55,7 @@ pub enum Cookie {
 }
 
 impl Cookie {
-    /// The cookie itself, when definite; `known` are those of regions, by their numbers.
+    /// Returns the cookie of a definite command; `known` are those of regions, by their numbers.
     #[must_use]
     pub fn value(self, known: &[u64]) -> u64 {
         match self {
@@ -66,20 +66,20 @@ impl Cookie {
     }
 }
 
-/// A place in a region.
+/// An offset in a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Offset {
-    /// A number: what every other kind becomes.
+    /// A number, which every other kind becomes.
     At(u64),
-    /// Where a segment ends; a pick.
+    /// The end of a segment; a pick.
     Seam(usize),
-    /// As many 256ths of the length.
+    /// This number of 256ths of the length.
     Part(u8),
-    /// As many bytes after the end.
+    /// This number of bytes after the end.
     PastEnd(u64),
 }
 
-/// A region and a place in it.
+/// A region and an offset in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spot {
     /// The region's cookie.
@@ -88,12 +88,12 @@ pub struct Spot {
     pub offset: Offset,
 }
 
-/// A mapping of the status array to ask for.
+/// A mapping of the status array to request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
-    /// Bytes.
+    /// Length in bytes.
     pub length: u64,
-    /// Pages at which it starts in the file.
+    /// File offset in pages.
     pub offset: u32,
     /// `MAP_PRIVATE` rather than `MAP_SHARED`.
     pub private: bool,
@@ -101,16 +101,16 @@ pub struct Shape {
     pub read_only: bool,
 }
 
-/// What to ask of `BIND_OFFLOAD`.
+/// An argument of `BIND_OFFLOAD`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Bind {
-    /// The processors that the caller may use.
+    /// The CPUs that the caller may use.
     Current,
-    /// The other ones.
+    /// The other CPUs.
     Reversed,
-    /// A mask with every processor, of as many bytes (not 0).
+    /// A mask with every CPU, of this number of bytes (not 0).
     All(u32),
-    /// A mask where nothing is.
+    /// A mask at an address where nothing is mapped.
     AbsentMask,
     /// Flags that are none of the three.
     Flags(u32),
@@ -121,15 +121,15 @@ pub enum Bind {
 pub struct Request {
     /// Descriptor.
     pub fd: usize,
-    /// Who asks.
+    /// The calling user.
     pub user: usize,
-    /// Flags as given.
+    /// Flags as passed.
     pub flags: u32,
     /// `async_status_index`.
     pub slot: u32,
     /// Most bytes; without it, the command that has no bound is used.
     pub bound: Option<u64>,
-    /// Where the structure is.
+    /// The structure.
     pub argument: Argument,
 }
 
@@ -141,11 +141,11 @@ pub enum Command {
     Open { mode: Mode, user: usize },
     /// `dup`.
     Duplicate { fd: usize },
-    /// `close`. Requests in flight that this ends are waited for before, unless `abrupt`.
+    /// `close`. Requests in flight that this ends are waited for first, unless `abrupt`.
     Close { fd: usize, abrupt: bool },
     /// Maps the status array.
     Map { fd: usize, shape: Shape },
-    /// Unmaps that of a file.
+    /// Unmaps the status array of a file.
     Unmap { file: usize, abrupt: bool },
     /// `GET_INFO`.
     Info { fd: usize, argument: Argument },
@@ -163,11 +163,12 @@ pub enum Command {
     Inline { request: Request, local: List, write: u32, remote: Spot },
     /// `INIT_ASYNC_RECV`, or `SYNC_RECV` if `wait`.
     Receive { request: Request, local: List, cookie: Cookie, wait: bool },
-    /// As many one-byte copies by the thread, with notification; or of nothing at all, if `empty`.
+    /// This number of one-byte copies by the thread, with notification; or of no bytes, if `empty`.
     Burst { fd: usize, count: u32, empty: bool },
-    /// Reads events: `bytes` long, without `O_NONBLOCK` where that cannot last for ever, and to nowhere if `absent`.
+    /// Reads events: `bytes` bytes, without `O_NONBLOCK` if that cannot block forever, and to an unmapped address if
+    /// `absent`.
     Read { fd: usize, bytes: u32, blocking: bool, absent: bool },
-    /// Polls, until something happens if `wait` and something will.
+    /// Polls; with `wait`, until there is an event, if there will be one.
     Poll { fd: usize, wait: bool },
     /// Writes to the device, which clears the statistics.
     Clear { fd: usize },
@@ -175,7 +176,7 @@ pub enum Command {
     Store { start: usize, length: usize, seed: u8 },
     /// User space writes to a slot of its status array.
     Poke { file: usize, slot: usize, value: u8 },
-    /// Waits for everything that is in flight. Resolved to the next two.
+    /// Waits for everything in flight. Resolved to the next two.
     Settle,
     /// Waits for everything in flight on a file, behind one more request.
     Fence { fd: usize },

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! A sequence, carried out by a system and by the model side by side.
+//! Executes a sequence on a system and on the model side by side.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use crate::model::Model;
 use crate::outcome::Outcome;
 use crate::system::System;
 
-/// Where a system differed from the model.
+/// A difference between a system and the model.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// The definite commands, with what came of them.
+    /// The definite commands, with their outcomes.
     pub history: Vec<(Command, Outcome)>,
-    /// What is wrong after the last one.
+    /// The difference after the last one.
     pub what: String,
 }
 
@@ -27,7 +27,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What sequences amounted to.
+/// Statistics of sequences.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Definite commands.
@@ -39,7 +39,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Adds another to it.
+    /// Adds other statistics.
     pub fn add(&mut self, other: Self) {
         self.commands += other.commands;
         self.granted += other.granted;
@@ -47,24 +47,24 @@ impl Tally {
     }
 }
 
-/// Carries out a sequence; `told` hears of each definite command before it is carried out.
+/// Executes a sequence. `observe` is called with each definite command before it is executed.
 ///
 /// # Errors
 /// The first difference.
 pub fn compare<S: System>(
     mut system: S,
     sequence: &[Command],
-    mut told: impl FnMut(&Command),
+    mut observe: impl FnMut(&Command),
 ) -> Result<Tally, Difference> {
     let mut side = Side { model: Model::new(system.settings()), history: Vec::new(), seen: Vec::new() };
     for command in sequence {
         for definite in side.model.resolve(command) {
-            told(&definite);
+            observe(&definite);
             side.step(&mut system, &definite)?;
         }
     }
     for definite in side.model.settle() {
-        told(&definite);
+        observe(&definite);
         side.step(&mut system, &definite)?;
     }
     let tally = side.tally();
@@ -75,7 +75,7 @@ pub fn compare<S: System>(
 struct Side {
     model: Model,
     history: Vec<(Command, Outcome)>,
-    /// What was last copied out of the system.
+    /// Buffer for what is copied out of the system.
     seen: Vec<u8>,
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: CECILL-B
-//! A small reference model of what a KNEM driver does, and random sequences of commands that a system and the model
-//! carry out side by side.
+//! A small reference model of a KNEM driver, and random sequences of commands that a system and the model execute side
+//! by side.
 //!
-//! `command` is what sequences consist of, `strategy` draws them, `model` knows what must come of them, `compare` looks.
-//! There are two systems: `device`, the real `/dev/knem`, and `threads`, another driver in miniature that works with real
-//! threads and can be given bugs, to show that they are found.
+//! `command` defines the commands, `strategy` generates sequences, `model` computes the outcomes, `compare` compares
+//! them. There are two systems: `device`, the real `/dev/knem`, and `threads`, another driver in miniature that uses
+//! real threads and can be given bugs, to show that they are found.
 
 pub mod command;
 pub mod compare;

@@ -1,55 +1,55 @@
 // SPDX-License-Identifier: CECILL-B
-//! The memory that sequences play in: some ordinary arenas, one that cannot be written, and a hole.
+//! The memory of sequences: some ordinary arenas, one that cannot be written, and a hole.
 //!
-//! They lie one after the other, so that a byte has one number, its [`Byte`].
+//! They are contiguous, so that a byte has one number, its [`Byte`].
 
 use serde::{Deserialize, Serialize};
 
 /// Ordinary arenas.
 pub const ARENAS: usize = 4;
-/// Bytes of each arena: whole pages of any size up to 8 KiB.
+/// Size of each arena in bytes: whole pages of any size up to 8 KiB.
 pub const ARENA: usize = 24 << 10;
 /// First byte of the arena that cannot be written.
 pub const CONSTANT: usize = ARENAS * ARENA;
-/// Bytes of all arenas; the hole comes next.
+/// Size of all arenas in bytes; the hole follows.
 pub const TOTAL: usize = CONSTANT + ARENA;
 
-/// Number of a byte; [`HOLE`] where there is none.
+/// Number of a byte, or [`HOLE`].
 pub type Byte = u32;
 /// No byte.
 pub const HOLE: Byte = Byte::MAX;
 
-/// Where a segment is.
+/// The location of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// Memory; the number of its first byte.
     Memory(Byte),
-    /// Mapped to nothing.
+    /// An unmapped address.
     Hole,
-    /// The kernel's.
+    /// An address of the kernel.
     Kernel,
-    /// From here, its end would be before its start. Only its base is of any use.
+    /// An address from which the segment wraps around. Only its base matters.
     Wrapping,
 }
 
 /// A segment of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
-    /// Where.
+    /// Its location.
     pub place: Place,
-    /// Bytes.
+    /// Its length in bytes.
     pub length: u32,
 }
 
 impl Segment {
-    /// Whether it makes no sense to the driver, whatever is mapped.
+    /// Whether the driver refuses it, regardless of what is mapped.
     #[must_use]
     pub fn absurd(&self) -> bool {
         self.length != 0 && matches!(self.place, Place::Kernel | Place::Wrapping)
     }
 }
 
-/// The bytes of segments, in order.
+/// Returns the bytes of segments, in order.
 #[must_use]
 pub fn bytes(segments: &[Segment]) -> Vec<Byte> {
     let mut bytes = Vec::with_capacity(segments.iter().map(|segment| segment.length as usize).sum());
@@ -62,13 +62,13 @@ pub fn bytes(segments: &[Segment]) -> Vec<Byte> {
     bytes
 }
 
-/// What the memory holds when a sequence starts.
+/// Returns the contents of the memory at the start of a sequence.
 #[must_use]
 pub fn initial() -> Vec<u8> {
     (0..TOTAL as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
 
-/// What [`crate::command::Command::Store`] writes.
+/// Returns the byte that [`crate::command::Command::Store`] writes.
 #[must_use]
 pub fn pattern(seed: u8, n: usize) -> u8 {
     (n as u8).wrapping_mul(37).wrapping_add(seed)

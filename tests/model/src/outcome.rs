@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: CECILL-B
-//! What comes of a command.
+//! Outcomes of commands.
 
 use knem_core::uapi::CmdInfo;
 use nix::errno::Errno;
 
-/// What can be seen of a command's end.
+/// The visible outcome of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It succeeded, and there is nothing to tell.
+    /// It succeeded without a result.
     Done,
     /// It was refused.
     Refused(Errno),
     /// A request was accepted; its `current_status`.
     Status(u32),
-    /// What `GET_INFO` told.
+    /// The result of `GET_INFO`.
     Info(CmdInfo),
     /// The events that were read.
     Events(Vec<u32>),
@@ -21,9 +21,9 @@ pub enum Outcome {
     Text,
     /// What `poll` reported.
     Ready(i16),
-    /// So many requests of a burst were accepted, so many refused with EBUSY.
+    /// Numbers of requests of a burst that were accepted, and refused with EBUSY.
     Burst(u32, u32),
-    /// Something that must not happen at all, such as a changed input.
+    /// Something that must not happen, such as a changed input.
     Broken(String),
 }
 

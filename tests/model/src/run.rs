@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Runs of many sequences, drawn from one seed; the first that fails is made as short as can be.
+//! Runs many sequences, generated from one seed; the first that fails is shortened as far as possible.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -15,28 +15,28 @@ use crate::system::System;
 /// What to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// What everything is drawn from.
+    /// Seed of all sequences.
     pub seed: u64,
     /// Number of the first sequence.
     pub first: u64,
-    /// How many.
+    /// Number of sequences.
     pub cases: u64,
-    /// Commands in each, at most.
+    /// Most commands in each.
     pub length: usize,
 }
 
 /// A sequence that failed.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Seed, number and length say which one it was.
+    /// Seed, number and length identify it.
     pub seed: u64,
     /// See `seed`.
     pub case: u64,
     /// See `seed`.
     pub length: usize,
-    /// What is left of it when everything without which it fails too is left out.
+    /// The shortest sequence that still fails.
     pub shortest: Vec<Command>,
-    /// How the shortest one failed.
+    /// The difference at the end of the shortest one.
     pub difference: Difference,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The sequence with a number, of a seed: the same at any time and on any machine.
+/// Generates the sequence with a number, of a seed: the same at any time and on any machine.
 fn draw(plan: &Plan, case: u64) -> (TestRunner, impl ValueTree<Value = Vec<Command>>) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&plan.seed.to_le_bytes());
@@ -64,28 +64,28 @@ fn draw(plan: &Plan, case: u64) -> (TestRunner, impl ValueTree<Value = Vec<Comma
     (runner, tree.expect("nothing is rejected while a sequence is drawn"))
 }
 
-/// The sequence with a number, of a plan's seed.
+/// Returns the sequence with a number, of a plan's seed.
 #[must_use]
 pub fn sequence_of(plan: &Plan, case: u64) -> Vec<Command> {
     draw(plan, case).1.current()
 }
 
-/// Runs a plan, each sequence against a new system. `told` hears what is about to happen.
+/// Runs a plan, each sequence against a new system. `observe` is called before each sequence and each command.
 ///
 /// # Errors
 /// The first failure.
 pub fn run<S: System>(
     plan: &Plan,
     system: impl Fn() -> S,
-    told: impl Fn(u64, Option<&Command>),
+    observe: impl Fn(u64, Option<&Command>),
 ) -> Result<Tally, Box<Failure>> {
     let total = RefCell::new(Tally::default());
     for case in plan.first..plan.first + plan.cases {
-        told(case, None);
+        observe(case, None);
         let (mut runner, tree) = draw(plan, case);
         let last = RefCell::new(None);
-        let result =
-            runner.run_one(tree, |sequence| match compare(system(), &sequence, |command| told(case, Some(command))) {
+        let result = runner.run_one(tree, |sequence| {
+            match compare(system(), &sequence, |command| observe(case, Some(command))) {
                 Ok(tally) => {
                     total.borrow_mut().add(tally);
                     Ok(())
@@ -95,9 +95,10 @@ pub fn run<S: System>(
                     last.replace(Some((sequence, difference)));
                     Err(TestCaseError::fail(what))
                 }
-            });
+            }
+        });
         if let Err(error) = result {
-            // The last sequence that failed is the shortest: every further step that was tried passed.
+            // The last sequence that failed is the shortest: every further reduction passed.
             let failed = last.take();
             let (shortest, difference) = match (failed, error) {
                 (Some(failed), _) => failed,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! How sequences are drawn: the one generator, for cargo and for the device.
+//! The generator of sequences, for cargo and for the device.
 
 use knem_core::uapi::{
     FLAG_ANY_USER_ACCESS, FLAG_ASYNCDMACOMPLETE, FLAG_DMA, FLAG_DMATHREAD, FLAG_MEMCPYTHREAD, FLAG_NOTIFY_FD,
@@ -12,7 +12,7 @@ use proptest::strategy::BoxedStrategy;
 use crate::command::{Argument, Bind, Command, Cookie, List, Mode, Offset, Request, Shape, Spot, FENCE_SLOT};
 use crate::memory::{Place, Segment, ARENA, ARENAS, CONSTANT};
 
-/// Sequences of up to `length` commands, after a few that open files and map arrays.
+/// Generates sequences of up to `length` commands, after a few that open files and map arrays.
 pub fn sequence(length: usize) -> BoxedStrategy<Vec<Command>> {
     let start = (vec(prop_oneof![4 => open(), 3 => map()], 1..7), vec(create(), 0..4));
     (start, vec(command(), 0..=length))
@@ -71,7 +71,7 @@ fn command() -> BoxedStrategy<Command> {
     prop_oneof![60 => files, 80 => regions, 190 => requests, 50 => events, 20 => store, 3 => burst].boxed()
 }
 
-/// A number to choose one of several by; mostly of the first ones.
+/// Generates a number to choose one of several; mostly one of the first.
 fn pick() -> impl Strategy<Value = usize> {
     prop_oneof![3 => 0..3usize, 1 => 0..24usize]
 }
@@ -140,7 +140,7 @@ fn create() -> BoxedStrategy<Command> {
         .boxed()
 }
 
-/// Lists: most of them good, long ones of short segments.
+/// Generates lists, most of them valid, long ones of short segments.
 fn list() -> BoxedStrategy<List> {
     let good = prop_oneof![
         6 => (Just(0.0), 1..3usize, prop_oneof![Just(1u32), Just(100), Just(5000), Just(20_000)]),
@@ -157,7 +157,7 @@ fn list() -> BoxedStrategy<List> {
     .boxed()
 }
 
-/// A segment, bad with some probability.
+/// Generates a segment, bad with some probability.
 fn segment(bad: f64, longest: u32) -> BoxedStrategy<Segment> {
     let length = prop_oneof![8 => 1..=longest, 1 => Just(0)];
     let odd = prop_oneof![3 => Just(Place::Hole), 2 => Just(Place::Memory(CONSTANT as u32)), 1 => Just(Place::Kernel), 1 => Just(Place::Wrapping)];
@@ -218,7 +218,7 @@ fn request() -> BoxedStrategy<Request> {
         .boxed()
 }
 
-/// Lengths of reads.
+/// Generates lengths of reads.
 fn event_bytes() -> impl Strategy<Value = u32> {
     prop_oneof![
         5 => (1..5u32).prop_map(|events| 4 * events),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What is compared with the model.
+//! Systems that are compared with the model.
 
 use crate::counters::Counters;
 
@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 pub struct Settings {
     /// Flags added to every request.
     pub forced: u32,
-    /// Flags taken away from every request.
+    /// Flags removed from every request.
     pub ignored: u32,
     /// Parameter `pinlocalread`.
     pub pin_reads: bool,
@@ -19,11 +19,11 @@ pub struct Settings {
     pub max_slots: u64,
     /// Bytes of a page.
     pub page: u64,
-    /// Users to be: real and effective id. The first one is who the program runs as.
+    /// Users of the sequences: real and effective id. The first one is the user that the program runs as.
     pub users: Vec<User>,
 }
 
-/// Who somebody is to the driver.
+/// The user ids of a process, as the driver sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
     /// Real user id.
@@ -38,7 +38,7 @@ impl Default for Settings {
     }
 }
 
-/// All users, for a program that runs as root.
+/// Returns all users, for a program that runs as root.
 #[must_use]
 pub fn users() -> Vec<User> {
     [(0, 0), (1000, 1000), (1001, 1001), (0, 1000), (1000, 0)]
@@ -46,26 +46,27 @@ pub fn users() -> Vec<User> {
         .to_vec()
 }
 
-/// A driver of KNEM with memory to play in, fresh: no file is open.
+/// A driver of KNEM with memory for sequences, in its initial state: no file is open.
 ///
-/// Descriptors, files and regions are known by number, in the order in which opening, duplicating and creating
+/// Descriptors, files and regions are identified by number, in the order in which opening, duplicating and creating
 /// succeeded. A duplicate is a descriptor of the same file.
 pub trait System {
-    /// The settings, which stay.
+    /// Returns the settings, which do not change.
     fn settings(&self) -> Settings;
 
-    /// Carries out a definite command.
+    /// Executes a definite command.
     fn carry_out(&mut self, command: &Command) -> Outcome;
 
     /// Copies all memory out.
     fn memory(&mut self, into: &mut Vec<u8>);
 
-    /// Copies the status array of a file out, which is mapped.
+    /// Copies the status array of a file out, which must be mapped.
     fn slots(&mut self, file: usize, into: &mut Vec<u8>);
 
-    /// The driver's counters, since the system came to be or since the last clearing; none where others change them too.
+    /// Returns the driver's counters, since the system was created or since the last clearing; `None` if other processes
+    /// change them too.
     fn counters(&mut self) -> Option<Counters>;
 
-    /// Closes everything, and says what is left behind that should not be.
+    /// Closes everything, and reports what is left behind wrongly.
     fn finish(self) -> Result<(), String>;
 }

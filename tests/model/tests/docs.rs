@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The documentation agrees with what it documents: examples, parameters, the manual page.
+//! Compares the documentation with what it documents: examples, parameters, the manual page.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ fn text(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The part of a C file between its marks, without the indentation that all of it has.
+/// Returns the part of a C file between its marks, without the common indentation.
 fn part(file: &str, name: &str) -> String {
     let source = text(file);
     let inside = source
@@ -55,7 +55,7 @@ struct Parameter {
     writable: bool,
 }
 
-/// The parameters in the driver's C files.
+/// Returns the parameters in the driver's C files.
 fn parameters() -> BTreeMap<String, Parameter> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(repository("src-kmod")).expect("src-kmod") {
@@ -93,7 +93,7 @@ fn number(text: &str) -> u64 {
 fn modprobe_d_has_every_parameter_with_its_default() {
     let file = text("modprobe.d/knem.conf");
     let mut listed = BTreeMap::new();
-    // Paragraphs: the last lines are the parameters, the comment before them says whether they can be changed.
+    // Paragraphs: the last lines are the parameters, and the comment before them has a mark if they can be changed.
     for paragraph in file.split("\n\n") {
         let writable = paragraph.starts_with("# * ");
         for line in paragraph.lines() {

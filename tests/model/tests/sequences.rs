@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The generator against the model alone, against a driver in miniature, and against that with each of its bugs.
+//! Tests the generator with the model alone, with a driver in miniature, and with each of its bugs.
 
 use std::collections::VecDeque;
 
@@ -30,7 +30,7 @@ fn two_drivers_agree() {
     for settings in settings() {
         let plan = Plan { seed: SEED, first: 0, cases: 100, length: 150 };
         let tally = run(&plan, || Threads::new(settings.clone(), None), |_, _| {}).unwrap_or_else(|f| panic!("{f}"));
-        // Otherwise the sequences would show nothing.
+        // Otherwise the sequences would test nothing.
         assert!(tally.commands > 4000 && tally.granted * 3 > tally.commands, "{tally:?}");
         assert!(tally.events > 200 || settings.ignored != 0, "{tally:?}");
     }
@@ -58,7 +58,7 @@ fn a_seed_always_draws_the_same() {
 }
 
 #[test]
-fn a_sequence_can_be_kept_in_a_file() {
+fn sequences_survive_a_file() {
     let plan = Plan { seed: 3, first: 0, cases: 20, length: 150 };
     for case in 0..plan.cases {
         let sequence = sequence_of(&plan, case);
@@ -67,10 +67,10 @@ fn a_sequence_can_be_kept_in_a_file() {
     }
 }
 
-/// What must hold of any driver, judged from outside.
+/// Properties of any driver, checked from outside.
 #[derive(Default)]
 struct Witness {
-    /// By file: events that were promised and not read.
+    /// By file: events that were accepted and not read.
     promised: Vec<VecDeque<u32>>,
     /// By region: requests that were accepted.
     uses: Vec<u32>,
@@ -85,7 +85,7 @@ impl Witness {
         }
         self.uses.resize(model.regions(), 0);
 
-        // Nothing but the bytes of the destination changes, and nothing at all when a request is refused.
+        // Only the bytes of the destination change, and none if a request is refused.
         let changed: Vec<usize> =
             (0..memory::TOTAL).filter(|&byte| model.memory()[byte] != before.memory()[byte]).collect();
         let may_change = match command {
@@ -101,7 +101,7 @@ impl Witness {
             assert!(byte < memory::CONSTANT, "{command:?} changes what cannot be written");
         }
 
-        // A request that is accepted uses its regions; one that is refused does not.
+        // An accepted request uses its regions; a refused one does not.
         let (fd, cookies, argument) = match command {
             Command::Copy { request, source, destination } => {
                 (request.fd, vec![source.cookie, destination.cookie], request.argument)
@@ -225,7 +225,7 @@ fn slots_become_final_once() {
     }
 }
 
-/// Which refusals and ends sequences reach: a generator that misses one shows nothing about it.
+/// Checks which refusals and outcomes sequences reach: a generator that misses one tests nothing about it.
 #[test]
 fn sequences_reach_everything() {
     let plan = Plan { seed: SEED + 3, first: 0, cases: 250, length: 150 };

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! Tries to break a KNEM device: failing memory, killed processes, loading and unloading under traffic, memory that never answers.
+//! Tries to break a KNEM device: failing memory, killed processes, loading and unloading under traffic, memory that
+//! never answers.
 //!
-//! As root, in a machine of its own: it changes settings of the kernel and of the module, and unloads it. Lines `counted N NAME` are
-//! for the report (`make soak`). Exit status: 0 if all is as it must be.
+//! As root, in a machine of its own: it changes settings of the kernel and of the module, and unloads it. Lines
+//! `counted N NAME` are for the report (`make soak`). Exit status: 0 if all is as it must be.
 
 mod crowd;
 mod faults;

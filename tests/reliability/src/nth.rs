@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Linux fault injection, one failure at a time: `/proc/thread-self/fail-nth` makes the n-th allocation, page allocation or user copy
-//! of the calling thread fail.
+//! Linux fault injection, one failure at a time: `/proc/thread-self/fail-nth` makes the n-th allocation, page
+//! allocation or user copy of the calling thread fail.
 
 use std::cell::Cell;
 use std::fs::File;

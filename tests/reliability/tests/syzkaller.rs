@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! The description for syzkaller: its numbers, structures and calls are those of the interface, and it names nothing that is not there.
+//! The description for syzkaller: its numbers, structures and calls are those of the interface, and it names nothing
+//! that is not there.
 
 use std::collections::{BTreeMap, BTreeSet};
 

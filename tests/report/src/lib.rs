@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What measurements write into documents: tables between marks, and plots.
+//! Writes measurements into documents: tables between marks, and plots.
 
 pub mod page;
 pub mod plot;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Documents of which programs write a part: the lines between `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
+//! Documents that are written in part by programs: the lines between `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use anyhow::{bail, Context, Result};
 /// Replaces the part `name` of a document.
 ///
 /// # Errors
-/// When the document cannot be read or written, or has no such part.
+/// If the document cannot be read or written, or has no such part.
 pub fn replace(path: &Path, name: &str, text: &str) -> Result<()> {
     let old = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let new = replaced(&old, name, text).with_context(|| format!("cannot write into {}", path.display()))?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Bandwidth over size as a picture for a document.
+//! Plots of bandwidth over size for documents.
 
 use anyhow::{anyhow, bail, Context, Result};
 use plotters::coord::combinators::IntoLogRange;
@@ -9,7 +9,7 @@ use plotters::prelude::{
 };
 use plotters::style::{register_font, Color, FontStyle};
 
-/// A line of the picture.
+/// A line of the plot.
 #[derive(Debug, Clone)]
 pub struct Line {
     /// Its name in the legend.
@@ -18,7 +18,7 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Of Okabe and Ito: distinguishable with any eyes.
+/// The palette of Okabe and Ito, which is distinguishable with colour blindness.
 const COLOURS: [RGBColor; 5] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -30,13 +30,13 @@ const COLOURS: [RGBColor; 5] = [
 /// Draws the lines as SVG.
 ///
 /// # Errors
-/// When there is nothing to draw.
+/// If there is nothing to draw.
 pub fn bandwidth(title: &str, lines: &[Line]) -> Result<String> {
     let points = || lines.iter().flat_map(|line| &line.points);
     let least = points().map(|point| point.0).reduce(f64::min).context("there is nothing to draw")?;
     let most = points().map(|point| point.0).fold(least, f64::max);
     let highest = points().map(|point| point.1).fold(0.0, f64::max) * 1.05;
-    // Letters are measured with it; who looks at the picture may have another one.
+    // The font is used to measure the text; a reader may have another one.
     if register_font("sans-serif", FontStyle::Normal, ttf_noto_sans::REGULAR).is_err() {
         bail!("the font of the pictures cannot be read");
     }
@@ -82,7 +82,7 @@ pub fn bandwidth(title: &str, lines: &[Line]) -> Result<String> {
     Ok(text)
 }
 
-/// A size as documents write it.
+/// Formats a size as in the documents.
 pub fn size(bytes: f64) -> String {
     let kibibytes = bytes / 1024.0;
     match kibibytes {

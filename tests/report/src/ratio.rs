@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: CECILL-B
-//! Medians and quartiles. Speeds of a machine change from moment to moment: a ratio is taken of two times of one round, and the median of
-//! these ratios is reported, not the ratio of two medians.
+//! Medians and quartiles. The speed of a machine varies over time: a ratio is computed from two times of one round, and
+//! the median of these ratios is reported, not the ratio of two medians.
 
-/// Quartiles of what was measured.
+/// Quartiles of measurements.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Quartiles {
-    /// A quarter is less.
+    /// The first quartile.
     pub low: f64,
-    /// Half is less.
+    /// The median.
     pub median: f64,
-    /// A quarter is more.
+    /// The third quartile.
     pub high: f64,
 }
 
 impl Quartiles {
-    /// Of any number of values; none without values.
+    /// Returns the quartiles of the values, or none without values.
     pub fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -22,7 +22,7 @@ impl Quartiles {
         Some(Self { low: at(1)?, median: at(2)?, high: at(3)? })
     }
 
-    /// Of `above[i] / below[i]`, the times of each round.
+    /// Returns the quartiles of `above[i] / below[i]`, the times of each round.
     pub fn of_ratios(above: &[f64], below: &[f64]) -> Option<Self> {
         let ratios: Vec<f64> =
             above.iter().zip(below).filter(|(_, below)| **below > 0.0).map(|(above, below)| above / below).collect();

@@ -96,10 +96,10 @@ fn grouped(value: u64) -> String {
 }
 
 /// In lines of a document's width.
-fn wrapped(text: &str) -> String {
+pub(crate) fn wrapped(text: &str) -> String {
     let (mut lines, mut width) = (String::new(), 0);
     for word in text.split(' ') {
-        if width > 0 && width + 1 + word.len() > 130 {
+        if width > 0 && width + 1 + word.len() > 120 {
             lines.push('\n');
             width = 0;
         } else if width > 0 {
@@ -131,6 +131,6 @@ mod tests {
     #[test]
     fn lines_have_a_width() {
         let text = wrapped(&"word ".repeat(100));
-        assert!(text.lines().count() > 3 && text.lines().all(|line| line.len() <= 130));
+        assert!(text.lines().count() > 3 && text.lines().all(|line| line.len() <= 120));
     }
 }

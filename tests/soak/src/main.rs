@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! `make soak`: tries to break the driver for as long as wanted, on User Mode Linux, and writes what was counted into docs/reliability.md.
+//! `make soak`: tries to break the driver for as long as wanted, on User Mode Linux, and writes what was counted into
+//! docs/reliability.md.
 
 mod counts;
 mod plan;
@@ -18,7 +19,7 @@ use knem_report::page;
 use xtask::programs;
 use xtask::uml::{Bench, DEFAULT_KERNEL};
 
-use crate::counts::Counts;
+use crate::counts::{wrapped, Counts};
 use crate::plan::Boot;
 
 /// Fail every allocation and user copy, kill, load and unload under traffic, and compare random sequences with a model.
@@ -87,7 +88,7 @@ fn soak(cli: &Cli) -> Result<()> {
         elapsed(start.elapsed()),
         lab.workspace.version
     );
-    page::replace(&lab.workspace.file("docs/reliability.md"), "soak", &format!("{head}\n\n{table}"))
+    page::replace(&lab.workspace.file("docs/reliability.md"), "soak", &format!("{}\n{table}", wrapped(&head)))
 }
 
 /// A number that is another one each time.

@@ -10,18 +10,19 @@ pub(crate) struct Boot {
     pub(crate) name: &'static str,
     pub(crate) flavour: Flavour,
     pub(crate) commands: Vec<Vec<String>>,
-    /// Seconds that the commands are asked to take, together; what they take beyond that is bounded by the machine's time limit.
+    /// Seconds that the commands are asked to take, together; what they take beyond that is bounded by the machine's
+    /// time limit.
     pub(crate) seconds: u64,
 }
 
-/// Prints the driver's counters, whose lines of refused calls tell which error returns were executed.
+/// Prints the driver's counters, whose lines of refused calls show which error returns were executed.
 const COUNTERS: &str = "cat /proc/driver/knem/statistics";
 
 /// What a scenario of `faults` takes on a quiet processor, all of them together.
 const FAULTS: u64 = 600;
 
-/// Storms that any kernel can have, with the share of the time of each, in hundredths. The module is loaded again and again in `cycles`,
-/// which loses its counters: it is the last.
+/// Storms that any kernel can have, with the share of the time of each, in hundredths. The module is loaded again and
+/// again in `cycles`, which loses its counters: it is the last.
 const STORMS: [(&str, u64); 6] =
     [("kills", 30), ("contexts", 4), ("regions", 6), ("stalls", 6), ("chaos", 14), ("cycles", 20)];
 /// Share of the sequences compared with the model.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A test-only module full of bugs: each is there to show that a detector of the debug kernel finds it. Writing a name to
- * /sys/kernel/debug/knem_faults/trigger commits that fault once, in the writer's context.
+ * A test-only module full of bugs, each to show that a detector of the debug kernel finds it. Writing a name to
+ * /sys/kernel/debug/knem_faults/trigger triggers that fault once, in the writer's context.
  */
 #include <linux/debugfs.h>
 #include <linux/delay.h>
@@ -17,7 +17,7 @@
 #include <linux/vmalloc.h>
 
 static struct dentry *directory;
-/* How many allocations were refused: read by the test of fault injection. */
+/* Number of refused allocations, read by the test of fault injection. */
 static u32 refused;
 
 static DEFINE_MUTEX(first);
@@ -89,7 +89,7 @@ static int leak(const char __user *buffer)
 {
 	int i;
 
-	/* Several: one address may still lie around on a stack. */
+	/* Several, because one address may still be on a stack. */
 	for (i = 0; i < 8; i++) {
 		u8 *bytes = kmalloc(200, GFP_KERNEL);
 
@@ -158,7 +158,7 @@ static int object_state(const char __user *buffer)
 		return -ENOMEM;
 	timer_setup(timer, nothing, 0);
 	mod_timer(timer, jiffies + 1000 * HZ);
-	/* Set up again while it runs. */
+	/* Initialised again while it is active. */
 	timer_setup(timer, nothing, 0);
 	timer_delete_sync(timer);
 	kfree(timer);
@@ -197,7 +197,7 @@ static int allocation(const char __user *buffer)
 
 static int page(const char __user *buffer)
 {
-	/* Several: the test refuses large requests only, or the writer itself could not go on. */
+	/* Several, because the test refuses only large requests; otherwise the writer itself could not continue. */
 	struct page *page = alloc_pages(GFP_KERNEL, 4);
 
 	if (!page) {
@@ -251,7 +251,7 @@ static ssize_t trigger_write(struct file *file, const char __user *buffer, size_
 
 	if (count >= sizeof(name))
 		return -EINVAL;
-	/* Not copy_from_user(): that is what one of the tests makes fail. */
+	/* Not copy_from_user(), which one of the tests makes fail. */
 	for (i = 0; i < count; i++)
 		if (get_user(name[i], buffer + i))
 			return -EFAULT;

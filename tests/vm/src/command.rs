@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The installed command `knem`, and who may use it on a machine with the packages.
+//! The installed command `knem`, and which users may use it on a machine with the packages.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::process::{Command, Output};
@@ -19,21 +19,21 @@ crate::trials![
     "" benchmark_draws,
     "R58" selftest_passes,
     "" member_of_the_group_may_copy,
-    "" stranger_is_told_the_group,
+    "" the_group_is_named_to_a_stranger,
     "" limit_of_locked_memory_is_explained,
     "" clearing_is_for_the_administrator,
-    "" statistics_tell_what_was_done_and_refused,
+    "" statistics_count_requests_and_refusals,
     "" reports_come_one_after_the_other,
     "" open_files_are_listed_with_their_process,
     "" bad_sizes_are_refused,
-    "" info_tells_parameters_and_limits,
+    "" info_prints_parameters_and_limits,
     "" doctor_has_no_complaint_about_a_member,
-    "" doctor_tells_a_stranger_the_group,
-    "" doctor_tells_a_small_limit,
+    "" doctor_names_the_group_to_a_stranger,
+    "" doctor_reports_a_small_limit,
 ];
 
-/// A user id that nobody has.
-const SOMEBODY: u32 = 64_000;
+/// A user id without an account.
+const OUTSIDER: u32 = 64_000;
 
 fn rdma() -> u32 {
     let group = Group::from_name("rdma").expect("the groups can be read");
@@ -48,11 +48,11 @@ fn knem(arguments: &[&str]) -> Output {
     run(Command::new("knem").args(arguments))
 }
 
-/// Runs it as a user without privileges, in one group, with a limit of locked memory in bytes.
+/// Runs it as an unprivileged user, in one group, with a limit of locked memory in bytes.
 fn knem_of_user(group: u32, memlock: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new("prlimit");
     command.args([&format!("--memlock={memlock}:{memlock}"), "setpriv", "--clear-groups"]);
-    command.args([format!("--reuid={SOMEBODY}"), format!("--regid={group}")]).arg("knem").args(arguments);
+    command.args([format!("--reuid={OUTSIDER}"), format!("--regid={group}")]).arg("knem").args(arguments);
     run(&mut command)
 }
 
@@ -61,7 +61,7 @@ fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("text")
 }
 
-/// Checks the status of a failure and returns what it said.
+/// Checks the exit status of a failure and returns the message.
 fn failure(output: &Output, status: i32) -> String {
     assert_eq!(output.status.code(), Some(status), "{output:?}");
     String::from_utf8(output.stderr.clone()).expect("text")
@@ -92,7 +92,7 @@ fn benchmark_verifies_every_size() {
     assert!(text.trim_end().ends_with("not verified"), "{text}");
 }
 
-/// All of them but XPMEM, whose module is not here; and JSON tells the same as the table.
+/// All of them except XPMEM, whose module is not available; the JSON output has the same numbers as the table.
 fn benchmark_compares_every_method() {
     for direction in [None, Some("--write")] {
         let options = ["bench", "--sizes", "1,100000", "--iterations", "4", "--rounds", "2", "--seed", "3"];
@@ -122,7 +122,7 @@ fn benchmark_draws() {
     }
 }
 
-/// As root, where nothing is skipped; and as a member of the group, who cannot become another user.
+/// As root nothing is skipped. Also as a member of the group, which cannot become another user.
 fn selftest_passes() {
     let text = out(&knem(&["selftest"]));
     assert!(text.contains(" 0 skipped, 0 failed"), "{text}");
@@ -130,7 +130,7 @@ fn selftest_passes() {
     assert!(text.contains(" 1 skipped, 0 failed"), "{text}");
     let text = out(&knem_of_user(rdma(), "unlimited", &["selftest", "--json"]));
     assert!(text.contains("\"knem-selftest\"") && text.contains("\"failed\": 0"), "{text}");
-    failure(&knem_of_user(SOMEBODY, "unlimited", &["selftest"]), 4);
+    failure(&knem_of_user(OUTSIDER, "unlimited", &["selftest"]), 4);
 }
 
 fn member_of_the_group_may_copy() {
@@ -139,12 +139,12 @@ fn member_of_the_group_may_copy() {
     assert!(text.trim_end().ends_with("  verified"), "{text}");
 }
 
-fn stranger_is_told_the_group() {
-    let said = failure(&knem_of_user(SOMEBODY, "unlimited", &["info"]), 4);
+fn the_group_is_named_to_a_stranger() {
+    let said = failure(&knem_of_user(OUTSIDER, "unlimited", &["info"]), 4);
     assert!(said.contains("rdma") && said.contains("usermod"), "{said}");
 }
 
-/// It slows a benchmark down, and stops it only where the site wants that.
+/// The limit slows a benchmark down, and stops it only if the site configures that.
 fn limit_of_locked_memory_is_explained() {
     let options = ["bench", "-m", "knem-cached", "--sizes", "1M", "--iterations", "2"];
     let text = out(&knem_of_user(rdma(), "65536", &options));
@@ -162,13 +162,13 @@ fn clearing_is_for_the_administrator() {
     assert!(text.starts_with("requests_submitted\t0\n"), "{text}");
 }
 
-fn statistics_tell_what_was_done_and_refused() {
+fn statistics_count_requests_and_refusals() {
     out(&knem(&["stat", "--clear"]));
     out(&knem(&["bench", "-m", "knem-cached", "--sizes", "64K", "--iterations", "3"]));
     with_parameter("unpinned", "0", || failure(&knem_of_user(rdma(), "65536", &["bench", "--sizes", "1M"]), 1));
-    // A user who may not open the device may read them all the same.
+    // A user that may not open the device may read them nevertheless.
     let text =
-        out(&knem_of_user(SOMEBODY, "unlimited", &["stat", "-H", "--sizes", "--latency", "--paths", "--refused"]));
+        out(&knem_of_user(OUTSIDER, "unlimited", &["stat", "-H", "--sizes", "--latency", "--paths", "--refused"]));
     for line in [
         "path\tmapped\t",
         "size\t64.0K\t",
@@ -187,7 +187,7 @@ fn statistics_tell_what_was_done_and_refused() {
 fn reports_come_one_after_the_other() {
     let text = out(&knem(&["stat", "0.2", "3"]));
     assert_eq!(text.lines().count(), 4, "{text}");
-    // Not on a terminal, it is the same.
+    // The output is the same without a terminal.
     assert_eq!(out(&knem(&["top", "0.2", "3"])).lines().count(), 4);
     let text = out(&knem(&["stat", "-jy", "0.2", "2"]));
     assert_eq!(text.lines().filter(|line| line.starts_with("{\"schema\":\"knem-stat\"")).count(), 2, "{text}");
@@ -200,8 +200,8 @@ fn open_files_are_listed_with_their_process() {
     let text = out(&knem(&["regions", "-Hp", "--pid", &pid]));
     let row = text.lines().find(|row| row.contains("\t8192\t")).unwrap_or_else(|| panic!("{text}"));
     assert!(row.contains(&format!("\t{pid}\tknem-vm-tests\troot\t")) && row.ends_with("\tr-\t-"), "{row}");
-    // Others do not see them.
-    assert_eq!(out(&knem_of_user(SOMEBODY, "unlimited", &["regions", "-H", "--pid", &pid])), "");
+    // Other users do not see them.
+    assert_eq!(out(&knem_of_user(OUTSIDER, "unlimited", &["regions", "-H", "--pid", &pid])), "");
 }
 
 fn bad_sizes_are_refused() {
@@ -211,7 +211,7 @@ fn bad_sizes_are_refused() {
     }
 }
 
-fn info_tells_parameters_and_limits() {
+fn info_prints_parameters_and_limits() {
     let text = out(&knem_of_user(rdma(), "65536", &["info", "--json"]));
     for part in ["\"memlock_soft_bytes\": 65536", "\"name\": \"max_regions\"", "\"pinned_ceiling_bytes\": "] {
         assert!(text.contains(part), "{part} is missing: {text}");
@@ -224,14 +224,14 @@ fn doctor_has_no_complaint_about_a_member() {
     assert!(out(&knem(&["doctor", "--json"])).contains("\"usable\": true"));
 }
 
-fn doctor_tells_a_stranger_the_group() {
-    let output = knem_of_user(SOMEBODY, "unlimited", &["doctor", "--check", "device"]);
+fn doctor_names_the_group_to_a_stranger() {
+    let output = knem_of_user(OUTSIDER, "unlimited", &["doctor", "--check", "device"]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(text.contains("PROBLEM") && text.contains("usermod -aG rdma"), "{text}");
 }
 
-fn doctor_tells_a_small_limit() {
+fn doctor_reports_a_small_limit() {
     let output = knem_of_user(rdma(), "65536", &["doctor", "--check", "limits.memlock", "--strict"]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(6), "{output:?}");

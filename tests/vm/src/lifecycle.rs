@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Loading and unloading the module. Last of all, because it starts the counters anew.
+//! Loading and unloading the module. These tests run last, because they reset the counters.
 
 use std::path::Path;
 use std::process::Command;

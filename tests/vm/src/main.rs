@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
 //! Tests that load and unload the driver, and of the installed command; as root, in a virtual machine.
 //!
-//! What any KNEM device must do is tested by `knem-conformance`, which these tests share their tools with.
+//! `knem-conformance` tests what any KNEM device must do; these tests use its library.
 
 mod command;
 mod dma;

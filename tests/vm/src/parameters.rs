@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The module's parameters: their names, defaults and permissions, and what each of them does.
+//! The module's parameters: their names, defaults and permissions, and the effect of each.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,7 @@ use crate::threads::Thread;
 
 crate::trials![
     "9" parameters_have_their_names_defaults_and_permissions,
-    "9" module_tells_its_version,
+    "9" module_has_its_version,
     "3" contradictions_do_not_load,
     "3" forced_and_ignored_flags_read_back_complete,
     "3" sync_makes_every_request_synchronous,
@@ -37,10 +37,10 @@ crate::trials![
     "R21" cap_of_contexts_is_enospc_for_users,
     "R9" cap_of_segments_is_enomem,
     "9" nonsense_does_not_load,
-    "R45" debug_tells_refusals_to_the_log,
+    "R45" debug_logs_refusals,
 ];
 
-/// Name, default (`None` where it is the machine's), permissions.
+/// Name, default (`None` if it depends on the machine), permissions.
 const PARAMETERS: &[(&str, Option<&str>, u32)] = &[
     ("debug", Some("0"), 0o644),
     ("thread", Some("1"), 0o444),
@@ -54,7 +54,7 @@ const PARAMETERS: &[(&str, Option<&str>, u32)] = &[
     ("ignoreflags", Some("0"), 0o444),
     ("statslen", Some("4096"), 0o644),
     ("statsverbose", Some("0"), 0o644),
-    // Of this driver.
+    // Parameters of this driver only.
     ("memlock", Some("2"), 0o644),
     ("unpinned", Some("1"), 0o644),
     ("max_user_pinned_mb", Some("0"), 0o644),
@@ -106,7 +106,7 @@ fn parameters_have_their_names_defaults_and_permissions() {
     });
 }
 
-fn module_tells_its_version() {
+fn module_has_its_version() {
     let version = fs::read_to_string("/sys/module/knem/version").expect("a version");
     assert_eq!(text().lines().next(), Some(&*format!("knem {}", version.trim())));
 }
@@ -160,7 +160,7 @@ fn sync_makes_every_request_synchronous() {
         }
         assert_eq!(local.bytes(), b"contents");
         assert_eq!(knem.read(region, 0, &[], NOTIFY), Err(Errno::EINVAL), "no thread is left to notify");
-        // The old command has its slot in any case.
+        // The old command always has a slot.
         let _slots = Slots::map(&knem, 1).expect("mapped");
     });
 }
@@ -268,7 +268,7 @@ fn statslen_bounds_the_text() {
         loaded_with(&[&format!("statslen={length}")], || {
             let text = text();
             assert!(text.len() <= length, "{} bytes, statslen is {length}", text.len());
-            // The original ends a text that was cut with a NUL.
+            // The original driver ends a truncated text with a NUL.
             let kept = text.trim_end_matches('\0');
             let shown = kept.lines().next().unwrap_or_default();
             assert!(whole.starts_with(shown) && whole.len().min(length) - kept.len() <= 1, "{text:?}");
@@ -390,7 +390,7 @@ fn nonsense_does_not_load() {
     }
 }
 
-fn debug_tells_refusals_to_the_log() {
+fn debug_logs_refusals() {
     loaded_with(&["debug=1"], || {
         assert!(text().contains("\n Debug: BuiltIn Enabled\n"), "{}", text());
         assert_eq!(Knem::open().read(0, 0, &[], 0), Err(Errno::EINVAL));

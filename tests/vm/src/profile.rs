@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: CECILL-B
-//! The finer statistics, `/proc/driver/knem`: what is counted where, and who sees what.
+//! The detailed statistics, `/proc/driver/knem`: what is counted where, and who sees which rows.
 
 use std::collections::BTreeMap;
 use std::fs;
 
-use knem_core::logic::{histogram, profile};
+use knem_core::logic::{histogram, statistics};
 use knem_core::uapi;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -22,11 +22,11 @@ crate::trials![
     "R45" every_copy_is_in_one_bucket_of_each_histogram,
     "R45" refusals_are_counted_by_call_errno_and_reason,
     "R45" as_many_refusals_as_errors,
-    "R45" clearing_starts_all_of_it_anew,
+    "R45" clearing_resets_all_of_it,
     "R45" pins_are_shown_now_and_at_their_peak,
     "R43" contexts_and_regions_are_listed,
     "R43" users_see_their_own_only_and_totals,
-    "R43" rows_tell_nothing_about_cookies,
+    "R43" rows_reveal_nothing_about_cookies,
     "R43" many_regions_are_listed_whole,
     "R37" closed_files_have_left_the_lists,
 ];
@@ -36,10 +36,10 @@ const CONTEXTS: &str = "/proc/driver/knem/contexts";
 const REGIONS: &str = "/proc/driver/knem/regions";
 
 fn read(path: &str) -> String {
-    fs::read_to_string(path).expect("everybody may read it")
+    fs::read_to_string(path).expect("readable by all users")
 }
 
-/// Every line's number by what is before it.
+/// Returns the number of every line by the text before it.
 fn statistics() -> BTreeMap<String, u64> {
     let text = read(STATISTICS);
     let line = |line: &str| {
@@ -49,7 +49,7 @@ fn statistics() -> BTreeMap<String, u64> {
     text.lines().map(line).collect()
 }
 
-/// What `action` adds to the numbers; those that do not change are left out, and so is time.
+/// Returns what `action` adds to the numbers, without those that do not change and without times.
 fn added(action: impl FnOnce()) -> BTreeMap<String, u64> {
     let before = statistics();
     action();
@@ -66,7 +66,7 @@ fn number(of: &BTreeMap<String, u64>, name: &str) -> u64 {
     of.get(name).copied().unwrap_or_default()
 }
 
-/// The sum over a histogram's buckets.
+/// Returns the sum over a histogram's buckets.
 fn total(of: &BTreeMap<String, u64>, histogram: &str) -> u64 {
     of.range(format!("{histogram} ")..)
         .take_while(|(name, _)| name.starts_with(histogram))
@@ -126,7 +126,7 @@ fn every_copy_is_in_one_bucket_of_each_histogram() {
     assert_eq!(number(&counted, "path mapped bytes"), sizes.iter().sum::<usize>() as u64);
 }
 
-/// Errors of every kind that can be had in passing.
+/// Provokes errors of every kind that needs no special setup.
 fn mistakes(knem: &Knem) -> Vec<(&'static str, &'static str, &'static str)> {
     let memory = Mapping::new(4096);
     let hidden = knem.create(&[memory.segment()], 0, 0).expect("created");
@@ -172,7 +172,7 @@ fn as_many_refusals_as_errors() {
     assert_eq!(total(&counted, "refused"), errors, "{counted:?}");
 }
 
-fn clearing_starts_all_of_it_anew() {
+fn clearing_resets_all_of_it() {
     let (memory, local) = (Mapping::new(4096), Mapping::new(4096));
     let knem = Knem::open();
     let region = knem.create(&[memory.segment()], READ, 0).expect("created");
@@ -183,7 +183,7 @@ fn clearing_starts_all_of_it_anew() {
     assert_eq!(total(&now, "path"), 0, "{now:?}");
     assert_eq!(total(&now, "refused") + total(&now, "reason"), 0, "{now:?}");
     assert_eq!(number(&now, "submitted"), 0);
-    // What there is stays.
+    // The present state is not cleared.
     assert_eq!((number(&now, "regions"), number(&now, "contexts")), (3, 1), "{now:?}");
     assert!(number(&now, "pinned_bytes") >= 4096);
     assert!(number(&now, "age_ns") < 3_600_000_000_000);
@@ -241,7 +241,7 @@ fn users_see_their_own_only_and_totals() {
     assert_eq!(rows(CONTEXTS).len(), 1);
 }
 
-fn rows_tell_nothing_about_cookies() {
+fn rows_reveal_nothing_about_cookies() {
     let knem = Knem::open();
     let cookies: Vec<u64> = (0..20).map(|_| knem.create(&[], READ, 0).expect("created")).collect();
     let text = read(CONTEXTS) + &read(REGIONS) + &read(STATISTICS);
@@ -267,5 +267,5 @@ fn closed_files_have_left_the_lists() {
     waiting::until("no file is left", || rows(CONTEXTS).is_empty() && rows(REGIONS).is_empty());
     let now = statistics();
     assert_eq!((number(&now, "contexts"), number(&now, "regions"), number(&now, "pinned_bytes")), (0, 0, 0));
-    assert_eq!(number(&now, "version"), u64::from(profile::VERSION));
+    assert_eq!(number(&now, "version"), u64::from(statistics::VERSION));
 }

@@ -38,7 +38,8 @@ impl CargoDeb {
         let said = run::output(
             Command::new(&self.program)
                 .current_dir(&self.root)
-                // The command is built and stripped already; xz by one thread, so that the number of processors does not show.
+                // The command is built and stripped already; xz by one thread, so that the output does not depend on
+                // the number of CPUs.
                 .args(["--no-build", "--no-strip", "-p", krate, "-o"])
                 .arg(self.root.join("dist"))
                 .env("CARGO_TARGET_DIR", &self.target)

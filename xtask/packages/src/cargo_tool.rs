@@ -14,7 +14,8 @@ use knem_lab::workspace::Workspace;
 /// Finds the program in the cache, or builds it there, which takes some minutes.
 ///
 /// # Errors
-/// When it cannot be fetched or built: the registry cannot be reached, or the compiler is older than the project's own least one.
+/// When it cannot be fetched or built: the registry cannot be reached, or the compiler is older than the project's own
+/// least one.
 pub(crate) fn get(workspace: &Workspace, name: &str, version: &str) -> Result<PathBuf> {
     let entry =
         Cache::new(&workspace.cache).entry(name, &format!("building {name} {version}"), &[version], |directory| {

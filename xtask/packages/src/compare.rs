@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! The two roads lead to the same packages: those in `dist/` are compared with what dpkg-buildpackage and rpmbuild make of the
-//! release's tarball, in what a user could notice: files, their modes, owners and contents, relations, scripts, texts.
+//! Compares the packages in `dist/` with those that dpkg-buildpackage and rpmbuild build from the release's tarball:
+//! files with their modes, owners and contents, relations, scripts and texts.
 
 mod deb;
 mod reference;
@@ -17,10 +17,10 @@ use knem_lab::run;
 
 pub use reference::reference;
 
-/// What is known of a package: each statement with its subject, such as `mode /usr/bin/knem` and `755`.
+/// Properties of a package: each with its subject, such as `mode /usr/bin/knem` and `755`.
 type Facts = BTreeMap<String, String>;
 
-/// Where the roads may differ, and why: a statement's subject, or its beginning with `*` behind it.
+/// Accepted differences with their reasons: the subject of a statement, or its prefix followed by `*`.
 const INHERENT: &[(&str, &str)] = &[
     ("contents /usr/bin/knem", "Debian's compiler makes it there, cargo's own here"),
     ("Depends libc6", "found out from the compiled command"),
@@ -55,7 +55,7 @@ pub fn compare(lab: &Lab, built: &Built) -> Result<()> {
     Ok(())
 }
 
-/// What is to be known of a package.
+/// Returns the properties of a package.
 fn facts(package: &Path) -> Result<Facts> {
     match package.extension().and_then(|kind| kind.to_str()) {
         Some("deb") => deb::facts(package),
@@ -71,7 +71,7 @@ pub(crate) fn first_difference(one: &Path, other: &Path) -> Result<String> {
     Ok(subject.map_or_else(|| "dates, or how it is packed: diffoscope shows it".to_owned(), Clone::clone))
 }
 
-/// The package of the same name that the other road made.
+/// Returns the package of the same name from the other build.
 fn counterpart(reference: &Path, ours: &Path) -> Result<PathBuf> {
     let name = ours.file_name().with_context(|| format!("{} has no name", ours.display()))?;
     let theirs = reference.join(name);
@@ -81,7 +81,7 @@ fn counterpart(reference: &Path, ours: &Path) -> Result<PathBuf> {
     Ok(theirs)
 }
 
-/// The differences that are not inherent, each on a line of its own.
+/// Returns the differences that are not accepted, one per line.
 fn judged(file: &Path, ours: &Facts, theirs: &Facts) -> Vec<String> {
     let subjects: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
     let shown = |value: Option<&String>| value.map_or_else(|| "nothing".to_owned(), |value| format!("{value:?}"));
@@ -117,9 +117,9 @@ mod tests {
         let ours =
             facts(&[("mode /a", "644"), ("contents /usr/bin/knem", "x"), ("requires libc.so.6(GLIBC_2.34)", "")]);
         let theirs = facts(&[("mode /a", "755"), ("contents /usr/bin/knem", "y"), ("mode /b", "644")]);
-        let told = judged(Path::new("/d/p.deb"), &ours, &theirs);
+        let findings = judged(Path::new("/d/p.deb"), &ours, &theirs);
         assert_eq!(
-            told,
+            findings,
             [
                 "  p.deb: mode /a: here \"644\", from the source package \"755\"",
                 "  p.deb: mode /b: here nothing, from the source package \"644\"",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What users get, as install/files lists it: whole, licensed, and nothing that is not theirs.
+//! Tests of the installed files in install/files: complete, licensed, and nothing else.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! debian/control: what the packages are called, described by, and need. dpkg-buildpackage reads it, and the packages of cargo-deb
-//! get the same fields, so that there is one place for them.
+//! debian/control: names, descriptions and relations of the packages. dpkg-buildpackage reads it, and the packages of
+//! cargo-deb get the same fields.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,8 @@ use knem_lab::workspace::Workspace;
 /// A field's name and its value, as it stands in a control file.
 pub(crate) type Field = (String, String);
 
-/// The fields of `package`'s control file that cargo-deb cannot give. What it found out about libraries is in `deb`, its package.
+/// The fields of `package`'s control file that cargo-deb cannot give. What it found out about libraries is in `deb`,
+/// its package.
 pub(crate) fn fields(workspace: &Workspace, package: &str, deb: &Path, version: &str) -> Result<Vec<Field>> {
     let libraries = run::output(Command::new("dpkg-deb").arg("-f").arg(deb).arg("Depends"))?;
     let mut fields = binary(&text(workspace)?, package)?;
@@ -31,7 +32,8 @@ fn text(workspace: &Workspace) -> Result<String> {
     fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// The paragraph of a binary package, with the source package's name instead of its own, and without an architecture that is any machine's own.
+/// The paragraph of a binary package, with the source package's name instead of its own, and without an architecture
+/// that is any machine's own.
 fn binary(control: &str, package: &str) -> Result<Vec<Field>> {
     let paragraphs = paragraphs(control)?;
     let mut fields = paragraphs
@@ -40,8 +42,12 @@ fn binary(control: &str, package: &str) -> Result<Vec<Field>> {
         .with_context(|| format!("debian/control has no package {package}"))?
         .clone();
     fields.retain(|(name, value)| name != "Package" && !(name == "Architecture" && value == "any"));
-    let source = paragraphs.iter().flatten().find(|(name, _)| name == "Source");
-    fields.insert(0, source.context("debian/control has no source package")?.clone());
+    let of_source = |wanted: &str| paragraphs.iter().flatten().find(|(name, _)| name == wanted).cloned();
+    // The source package has it for all, if the project has an address.
+    if let Some(homepage) = of_source("Homepage") {
+        fields.insert(0, homepage);
+    }
+    fields.insert(0, of_source("Source").context("debian/control has no source package")?);
     Ok(fields)
 }
 
@@ -107,6 +113,11 @@ mod tests {
         ];
         assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert!(binary(SAMPLE, "z").is_err());
+        let homepage = ("Homepage".to_owned(), "https://example.org/knem".to_owned());
+        assert!(!fields.contains(&homepage));
+        let addressed =
+            SAMPLE.replace("Source: a\n", "Source: a\n# address\nHomepage: https://example.org/knem\n# /address\n");
+        assert!(binary(&addressed, "b").expect("there").contains(&homepage));
         assert!(substituted("${perl:Depends}", "", "1").is_err());
     }
 

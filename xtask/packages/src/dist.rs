@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
-//! The release's tarball: all that packages are built from, with the crates that takes, so that `make`, `dpkg-buildpackage` and
-//! `rpmbuild -tb` need no network. The same sources give the same bytes.
+//! The release's tarball: the sources of the packages with the crates that they need, so that `make`,
+//! `dpkg-buildpackage` and `rpmbuild -tb` need no network. The same sources give the same bytes.
 //!
-//! What tests and builds packages for us stays behind: it takes a network and many more crates.
+//! Tests and this project's own packaging are not included: they need a network and many more crates.
 
 mod copyright;
 mod licence;
@@ -32,7 +32,11 @@ const MEMBERS: &[&str] = &["src-kmod", "src-tools", "src-tools/client"];
 const LEFT_OUT: &[&str] = &[
     ".cargo",
     ".ci",
+    ".editorconfig",
+    ".github",
     ".gitignore",
+    ".pre-commit-config.yaml",
+    ".reuse",
     "lab",
     "src-kmod/tests",
     "src-tools/client/tests",
@@ -83,7 +87,7 @@ fn demand_told(workspace: &Workspace, licences: &Licences) -> Result<()> {
 pub(crate) fn copy_workspace(root: &Path, tree: &Path) -> Result<()> {
     for path in files(root)? {
         copy(root, &path, tree)?;
-        // cargo goes by it: what did not change is not compiled again in a copy that is made anew.
+        // cargo compares it: unchanged files are not compiled again in a new copy.
         let time = fs::metadata(root.join(&path))?.modified()?;
         fs::File::options().write(true).open(tree.join(&path))?.set_modified(time)?;
     }
@@ -176,7 +180,7 @@ fn edit(path: &Path, change: impl FnOnce(&mut Table) -> Result<()>) -> Result<()
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The cargo that runs us.
+/// Returns the path of the running cargo.
 pub fn cargo(directory: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(directory);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! What cargo-generate-rpm has no place for: the description, the changelog, file triggers, which files are licences, directories,
-//! and relations that rpmbuild makes by itself. The package is made once more, of all that is in the tool's, with these.
+//! Additions that cargo-generate-rpm does not support: the description, the changelog, file triggers, marks of
+//! licences, directories, and relations that rpmbuild generates. The package is rebuilt from the tool's with these.
 
 use std::path::Path;
 
@@ -177,8 +177,8 @@ fn relations(package: &mut PackageBuilder, plain: &Package) -> Result<()> {
     Ok(())
 }
 
-/// An entry of the header as rpmbuild has it: both packages are of one source package, and a trigger that waits for several paths has
-/// one script.
+/// An entry of the header as rpmbuild has it: both packages are of one source package, and a trigger that waits for
+/// several paths has one script.
 fn settled(tag: u32, data: IndexData, revision: &str) -> IndexData {
     match (tag, data) {
         (SOURCE_PACKAGE, _) => IndexData::StringTag(format!("{}-{revision}.src.rpm", spec::MAIN)),

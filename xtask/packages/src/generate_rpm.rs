@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: CECILL-B
-//! cargo-generate-rpm: packs what is staged, as the `[package.metadata.generate-rpm]` sections of src-kmod and src-tools say.
+//! cargo-generate-rpm: packs what is staged, as the `[package.metadata.generate-rpm]` sections of src-kmod and
+//! src-tools say.
 //!
-//! The sections have what people decide: names, relations, texts. The files are those that were staged, so that there is one list
-//! of them; the scriptlets are in rpm/scriptlets. What the tool has no place for is put into its packages afterwards.
+//! The sections have what people decide: names, relations, texts. The files are those that were staged, so that there
+//! is one list of them; the scriptlets are in rpm/scriptlets. What the tool has no place for is put into its packages
+//! afterwards.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -46,13 +48,15 @@ impl<'a> GenerateRpm<'a> {
         Ok(Self { program: cargo_tool::get(workspace, TOOL.0, TOOL.1)?, workspace, epoch })
     }
 
-    /// Packs the package of the crate in `directory` into `dist/` and returns the file. `stage` has the files of all RPM packages.
+    /// Packs the package of the crate in `directory` into `dist/` and returns the file. `stage` has the files of all
+    /// RPM packages.
     pub(crate) fn pack(&self, directory: &str, stage: &Path, architecture: &str) -> Result<PathBuf> {
         let mut section = section(self.workspace, directory)?;
         let name = text(&section, "name")?;
         let (files, directories) = contents(&stage.join(&name), self.workspace)?;
         let additions = Additions::take(self.workspace, &name, &mut section, directories, self.epoch)?;
         section.insert("assets".to_owned(), Value::Array(files));
+        section.extend(url(self.workspace));
         for (end, key) in SCRIPTLETS {
             if let Some(scriptlet) = scriptlet(self.workspace, &name, end)? {
                 section.insert((*key).to_owned(), Value::String(scriptlet));
@@ -91,6 +95,12 @@ pub(crate) fn section(workspace: &Workspace, directory: &str) -> Result<Table> {
         .try_fold(&manifest, |table, name| table.get(*name)?.as_table())
         .cloned()
         .with_context(|| format!("{} has no [package.metadata.generate-rpm]", path.display()))
+}
+
+/// The package's URL, if the project has an address.
+fn url(workspace: &Workspace) -> Option<(String, Value)> {
+    let address = &workspace.repository;
+    (!address.is_empty()).then(|| ("url".to_owned(), Value::String(address.clone())))
 }
 
 /// A string of the section.
@@ -182,6 +192,15 @@ mod tests {
         assert!(contents(&home.path().join("usr/src"), &workspace()).is_ok());
         fs::create_dir(home.path().join("empty")).expect("made");
         assert!(contents(&home.path().join("empty"), &workspace()).is_err());
+    }
+
+    #[test]
+    fn the_url_is_the_address() {
+        let mut workspace = workspace();
+        workspace.repository.clear();
+        assert_eq!(url(&workspace), None);
+        workspace.repository = "https://example.org/knem".to_owned();
+        assert_eq!(url(&workspace), Some(("url".to_owned(), Value::from("https://example.org/knem"))));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
-//! The packages and the release's tarball. The packages' files are staged as they will lie on the user's machine (stage.rs), cargo-deb and cargo-generate-rpm pack
-//! them, lintian and rpmlint judge them, and repositories offer them to apt and dnf.
+//! The packages and the release's tarball. The packages' files are staged as they will lie on the user's machine
+//! (stage.rs), cargo-deb and cargo-generate-rpm pack them, lintian and rpmlint judge them, and repositories offer them
+//! to apt and dnf.
 
 mod cargo_deb;
 mod cargo_tool;
@@ -44,7 +45,7 @@ pub use reproducible::reproducible;
 pub use signing::Key;
 use stage::Stage;
 
-/// The packages as they lie in `dist/`.
+/// The packages in `dist/`.
 #[derive(Debug, Clone)]
 pub struct Built {
     /// The .deb files.
@@ -53,7 +54,7 @@ pub struct Built {
     pub rpms: Vec<PathBuf>,
 }
 
-/// Keeps other runs from building into `dist/` as long as the result lives.
+/// Locks `dist/` against other runs as long as the result lives.
 ///
 /// # Errors
 /// When the lock cannot be taken.
@@ -105,7 +106,7 @@ pub fn debs(workspace: &Workspace) -> Result<Built> {
 /// Offers the Debian packages in a repository that stays as it is when others are built.
 ///
 /// # Errors
-/// When the repository cannot be made.
+/// When the repository cannot be built.
 pub fn offered(workspace: &Workspace, built: Built) -> Result<Packages> {
     let cache = Cache::new(&workspace.cache);
     let mut key = vec![repo::LAYOUT.to_owned()];
@@ -121,7 +122,8 @@ pub fn offered(workspace: &Workspace, built: Built) -> Result<Packages> {
     Ok(Packages { repository, debs })
 }
 
-/// Builds the Debian packages, and offers them in a repository that stays as it is when another run in this tree builds others.
+/// Builds the Debian packages, and offers them in a repository that stays as it is when another run in this tree builds
+/// others.
 ///
 /// # Errors
 /// When something does not build.
@@ -154,7 +156,7 @@ fn offered_to_dnf(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
     Ok(repository)
 }
 
-/// Empties a directory, or makes it.
+/// Empties a directory, or creates it.
 fn fresh(directory: &Path) -> Result<()> {
     if directory.exists() {
         fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))?;

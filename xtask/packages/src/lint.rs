@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
-//! lintian and rpmlint judge the packages, in the layer with packaging tools, so that their verdict does not depend on the machine.
+//! Checks the packages with lintian and rpmlint in the layer with packaging tools, so that the result does not depend
+//! on the machine.
 //!
-//! Every error and every warning fails. What is left as it is has an override with its reason: debian/*.lintian-overrides,
+//! Every error and every warning fails. Accepted findings have an override with the reason: debian/*.lintian-overrides,
 //! debian/source/lintian-overrides, rpm/*.rpmlintrc.
 
 use std::fs;
@@ -19,12 +20,12 @@ use knem_lab::run;
 /// Where the packages are in the tree.
 const PLACE: &str = "/opt/lint";
 
-/// What rpmlint needs to know of us, of packages and of the spec file.
+/// Settings of rpmlint for this project, for packages and for the spec file.
 const SETTINGS: &str = "rpm/rpmlint.toml";
 const OF_PACKAGES: &str = "rpm/knem.rpmlintrc";
 const OF_SPEC: &str = "rpm/knem-spec.rpmlintrc";
 
-/// Judges the packages.
+/// Checks the packages.
 ///
 /// # Errors
 /// With the findings, if there are any; or when a tool does not do its work.
@@ -43,7 +44,7 @@ pub fn lint(lab: &Lab, built: &Built) -> Result<()> {
     })
 }
 
-/// Judges what distributions build packages from: Debian's source package and the spec file.
+/// Checks the sources that distributions build packages from: Debian's source package and the spec file.
 ///
 /// # Errors
 /// As for [`lint`], and when they cannot be made.
@@ -82,7 +83,7 @@ fn source_changes(lab: &Lab) -> String {
     format!("knem_{}-1_source.changes", lab.workspace.version)
 }
 
-/// Has files judged in the layer.
+/// Checks files in the layer.
 fn within(lab: &Lab, files: &[PathBuf], judges: impl FnOnce(&Chroot) -> Result<Vec<String>>) -> Result<()> {
     let stack = lab.userlands().with_packaging_tools()?;
     let settings = [SETTINGS, OF_PACKAGES, OF_SPEC].map(|path| lab.workspace.file(path));

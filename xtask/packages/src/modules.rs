@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Is a driver tree whole? What its sources refer to must be in it: a file forgotten in the install list would only show when
-//! DKMS builds on a user's machine.
+//! Checks that a driver tree is complete: it must have all files that its sources refer to. A file missing in the
+//! install list would otherwise fail only when DKMS builds on a user's machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! The next version's packages, to upgrade to: the same sources with another number, built as this version's are, in a copy of the
-//! workspace.
+//! Packages of the next version, for tests of upgrades: the same sources with another version number, built in a copy
+//! of the workspace.
 
 use std::fs;
 use std::path::{Path, PathBuf};

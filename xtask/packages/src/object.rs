@@ -24,7 +24,7 @@ pub use judge::judge;
 /// Architectures and page sizes, as `object.sh` names them.
 pub const ARCHITECTURES: [&str; 4] = ["x86_64", "aarch64", "aarch64-16k", "aarch64-64k"];
 
-/// Part of the keys: to be raised when the way an object is made changes and its inputs do not tell.
+/// Part of the cache keys. Raise it when the build of an object changes in a way that its inputs do not show.
 const RECIPE: &str = "1";
 
 /// What compiles it.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! What cargo-deb cannot say of a package: an architecture that is not the machine's own, a one-line description that is not the
-//! crate's, and what follows from the version or the list of kernels, of which Cargo.toml is not to have copies.
+//! Fields that cargo-deb does not support: an architecture other than the machine's, a one-line description other than
+//! the crate's, and fields that depend on the version or the list of kernels.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,7 +12,8 @@ use walkdir::WalkDir;
 
 use knem_lab::run;
 
-/// Replaces the package by one with these fields in its control file, and returns that; its name follows the architecture.
+/// Replaces the package by one with these fields in its control file, and returns that; its name follows the
+/// architecture.
 pub(crate) fn with_fields(deb: &Path, fields: &[(String, String)], epoch: u64) -> Result<PathBuf> {
     let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
     let tree = scratch.path().join("tree");
@@ -28,7 +29,7 @@ pub(crate) fn with_fields(deb: &Path, fields: &[(String, String)], epoch: u64) -
     };
     run::quiet(
         Command::new("dpkg-deb")
-            // One thread: the number of processors would show in the compressed file.
+            // One thread: the compressed file would depend on the number of CPUs.
             .args(["--root-owner-group", "-Zxz", "--threads-max=1", "-b"])
             .arg(&tree)
             .arg(&result)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Repositories: directories that apt or dnf take packages from, wherever they are served. The same packages give the same bytes,
+//! Repositories: directories from which apt or dnf install packages. The same packages give the same bytes,
 //! signatures aside.
 
 use std::fs;
@@ -14,13 +14,13 @@ use knem_lab::cache::file_digest;
 use knem_lab::workspace::Workspace;
 use knem_lab::{host, run};
 
-/// Part of keys: to be raised when a repository looks different than before.
+/// Part of keys. Raise it when the layout of a repository changes.
 pub(crate) const LAYOUT: &str = "2";
 
 /// Where the administrator puts the public key: the files below point there.
 const APT_KEY: &str = "/etc/apt/keyrings/knem.asc";
 
-/// What `make repo` made.
+/// Output of `make repo`.
 #[derive(Debug)]
 pub struct Repositories {
     /// apt's: `Packages`, `Release`, the packages, and a sample of a sources file.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
-//! The same sources give the same packages, wherever and by whomever they are built: everything is built a second time, in a place
-//! with a longer name, with nothing of the first build at hand but cargo's downloads, by somebody with other habits; then the
-//! packages are compared, byte by byte.
+//! Tests that builds are reproducible: everything is built a second time in a directory with a longer name, with
+//! nothing of the first build but cargo's downloads, and with another time zone, locale and user name; then the
+//! packages are compared byte by byte.
 
 use std::fs;
 use std::path::Path;
@@ -17,17 +17,17 @@ use knem_lab::cache::Cache;
 use knem_lab::run;
 use knem_lab::workspace::Workspace;
 
-/// Other habits: a clock at the other end of the world, another language, another name.
+/// Environment of the second build: another time zone, language and user name.
 const HABITS: &[(&str, &str)] = &[
     ("TZ", "Pacific/Kiritimati"),
     ("LC_ALL", "de_DE.UTF-8"),
     ("LANG", "de_DE.UTF-8"),
     ("LANGUAGE", "de"),
-    ("USER", "somebody"),
-    ("LOGNAME", "somebody"),
-    ("EMAIL", "somebody@elsewhere.invalid"),
+    ("USER", "builder"),
+    ("LOGNAME", "builder"),
+    ("EMAIL", "builder@elsewhere.invalid"),
     ("DEBFULLNAME", "Some Body"),
-    ("DEBEMAIL", "somebody@elsewhere.invalid"),
+    ("DEBEMAIL", "builder@elsewhere.invalid"),
 ];
 
 /// What the second build must not see of the first.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Maintainer scripts: `debian/<package>.<script>`, with the version put in as debhelper does in the Debian source package.
+//! Maintainer scripts: `debian/<package>.<script>`, with the version put in as debhelper does in the Debian source
+//! package.
 
 use std::fs;
 

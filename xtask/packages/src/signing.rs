@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Signatures by gpg with a key of its own keyring. The secret key stays there: gpg and its agent ask for what they need.
+//! Signatures by gpg with a key of its own keyring. The secret key stays there: gpg and its agent ask for what they
+//! need.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ pub struct Key {
 }
 
 impl Key {
-    /// Finds the secret key that `wanted` means, as gpg understands it: a fingerprint or a mail address. The keyring is the user's own,
-    /// or that in `$GNUPGHOME`.
+    /// Finds the secret key that `wanted` means, as gpg understands it: a fingerprint or a mail address. The keyring is
+    /// the user's own, or that in `$GNUPGHOME`.
     ///
     /// # Errors
     /// When there is none, or more than one.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: CECILL-B
-//! `dist/stage/`: one directory for each package, laid out like the root of the user's machine, and one for its scripts.
+//! `dist/stage/`: one directory for each package, laid out like the root of the user's machine, and one for its
+//! scripts.
 //!
-//! Nothing is decided here: `make build` makes what is generated, with the Rust objects that a Debian 13 tree has compiled, and
-//! install/install.sh copies what install/files lists, as for everybody who installs from the sources. The place is fixed, whatever
-//! cargo's target directory is, because the sections for packages in `src-*/Cargo.toml` name it.
+//! `make build` generates files, with the Rust objects that a Debian 13 tree has compiled, and install/install.sh
+//! copies the files that install/files lists, as for an installation from the sources. The directory is independent of
+//! cargo's target directory, because the sections for packages in `src-*/Cargo.toml` name it.
 
 use std::env;
 use std::fs;
@@ -32,8 +33,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Builds everything and stages all packages below `root`, of which nothing old remains. `version` is the workspace's own, unless
-    /// packages are made to upgrade to.
+    /// Builds everything and stages all packages below `root`, of which nothing old remains. `version` is the
+    /// workspace's own, unless packages are made to upgrade to.
     pub(crate) fn make(workspace: &Workspace, root: &Path, version: &str) -> Result<Self> {
         if root.exists() {
             fs::remove_dir_all(root).with_context(|| format!("cannot remove {}", root.display()))?;

@@ -37,7 +37,7 @@ pub(super) fn run(lab: &Lab, tree: &Tree, module: &Path) -> Result<()> {
     write(&initramfs, lab, tree, module)?;
     run::step(&format!("booting kernel {} (software emulation)", tree.release));
     let start = Instant::now();
-    // setpriv: should we die, however suddenly, the kernel kills qemu.
+    // setpriv: if this process dies, the kernel kills qemu.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "qemu-system-aarch64", "-nodefaults", "-no-user-config", "-no-reboot"]);
     // Pointer authentication as Arm defines it takes the emulator half of its time.

@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: CECILL-B
-# First program of the arm64 machine: mounts what tests may meet, loads the driver, runs the test programs, then checks that the driver
-# left the machine as it was. The host reads all of it on the console.
+# First program of the arm64 machine: mounts the file systems that tests need, loads the driver, runs the test programs,
+# then checks that the driver left nothing behind. The host reads the output on the console.
 /bin/busybox mkdir -p /bin /dev /proc /sys /tmp /var/tmp
 /bin/busybox --install -s /bin
 mount -t devtmpfs devtmpfs /dev

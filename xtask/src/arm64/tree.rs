@@ -10,7 +10,7 @@ use knem_lab::lab::Lab;
 use knem_lab::run;
 use knem_lab::userland::Stack;
 
-/// Part of the keys: to be raised when the way a layer is made changes and its inputs do not tell.
+/// Part of the cache keys. Raise it when the build of a layer changes in a way that its inputs do not show.
 const RECIPE: &str = "1";
 
 /// Flavours of Debian's kernels, after the ends of their names here: pages of 4 KiB and of 16 KiB.
@@ -54,7 +54,8 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// The newest kernel of a series, as in `6.12-16k`. arm64's have the versions of amd64's, and are in the same suite.
+    /// The newest kernel of a series, as in `6.12-16k`. arm64's have the versions of amd64's, and are in the same
+    /// suite.
     pub(super) fn of(lab: &Lab, name: &str) -> Result<Self> {
         let (series, end) = name.split_at(name.find('-').unwrap_or(name.len()));
         let flavour = FLAVOURS.iter().find(|flavour| flavour.0 == end);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! `cargo xtask uml detectors`: a detector that finds nothing may be asleep. Each is given a bug made for it, in a kernel of its own, and
-//! the run has to fail with the report that belongs to the bug. The bugs are in `tests/uml/faults`.
+//! `cargo xtask uml detectors`: tests that each detector works. Each gets a deliberate bug in a separate kernel, and
+//! the run must fail with the report of that bug. The bugs are in `tests/uml/faults`.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ const MODULE: &str = "knem_faults.ko";
 /// Kernels running at the same time: each has one processor busy most of the time.
 const AT_ONCE: usize = 2;
 
-/// What a run must come to.
+/// Expected result of a run.
 enum Expected {
     /// Nothing to report, and status 0.
     Health,
@@ -113,7 +113,7 @@ inject() {
 }
 "#;
 
-/// Runs all cases, or those with one of `names` in their names; an error if one detector is asleep.
+/// Runs all cases, or those with one of `names` in their names; fails if a detector does not report its bug.
 pub fn run(names: &[String]) -> Result<()> {
     let cases: Vec<&Case> = CASES
         .iter()

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
-# First program of the debug kernel, in Debian's own tree (hostfs on a throw-away overlay of the host): brings up what a booted system has
-# and a driver may meet, runs the commands one after the other, then looks whether the driver left the machine as it was.
+# First program of the debug kernel, in Debian's own tree (hostfs on a temporary overlay of the host): sets up the parts
+# of a booted system that a driver may use, runs the commands one after the other, then checks that the driver left
+# nothing behind.
 job=/knem-uml
 # bare=, commands=, scan=, debug=, mark=
 . "$job/settings"
@@ -17,7 +18,7 @@ done
 echo knem-uml > /proc/sys/kernel/hostname
 busybox ip link set lo up
 
-# The host hears this through the kernel's log, in order with what the kernel itself says.
+# The host reads this in the kernel's log, in order with the kernel's own messages.
 say() { echo "<5>$mark $*" > /dev/kmsg; }
 
 # The host's ends of two serial lines.
@@ -54,7 +55,7 @@ while [ "$number" -le "$commands" ]; do
     setsid sh "$job/command.$number" < /dev/null > /run/knem-uml/out 2> /run/knem-uml/err 3>&- 4>&- &
     wait $!
     status=$?
-    # The pipes end when nobody has them any more.
+    # The pipes end when no process has them open.
     sweep 300 || kill "$out_copier" "$err_copier"
     wait "$out_copier" "$err_copier"
     printf '%s' "$mark" >&3

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: CECILL-B
-# What the guests' programs have in common, which read this first. They define `say`, by which the host hears them.
+# Common functions of the guests' programs, which source this first. They define `say`, which sends a message to the
+# host.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/root USER=root LOGNAME=root SHELL=/bin/bash LANG=C.UTF-8 PWD=/
 unset TERM
@@ -37,7 +38,7 @@ sweep() {
     done
 }
 
-# Looks whether the driver left the machine as it was.
+# Checks that the driver left nothing behind.
 look_what_is_left() {
     if [ -d /sys/module/knem ]; then
         complaint=$(rmmod knem 2>&1) || say "finding the driver does not unload: $complaint"

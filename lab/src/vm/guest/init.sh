@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: CECILL-B
-# Second program of the test machine, in Debian's own tree: brings up what a booted system has and a driver may meet, runs the
-# commands one after the other, then looks whether the driver left the machine as it was.
+# Second program of the test machine, in Debian's own tree: sets up the parts of a booted system that a driver may use,
+# runs the commands one after the other, then checks that the driver left nothing behind.
 job=/run/knem-vm
 # bare=, systemd=, commands=, mark=
 . "$job/settings"
@@ -63,7 +63,8 @@ say() { echo "$*" >&3; }
 
 if [ "$systemd" = 0 ]; then
     /usr/lib/systemd/systemd-udevd --daemon
-    # Devices without hardware drivers to look for: the machine has what it needs, and each search takes the emulator a while.
+    # Devices without hardware drivers to look for: the machine has what it needs, and each search takes the emulator a
+    # while.
     udevadm trigger --action=add --subsystem-nomatch=acpi --subsystem-nomatch=cpu --subsystem-nomatch=dmi \
         --subsystem-nomatch=input --subsystem-nomatch=pci --subsystem-nomatch=platform --subsystem-nomatch=serio \
         --subsystem-nomatch=tty
@@ -92,7 +93,7 @@ while [ "$number" -le "$commands" ]; do
     setsid sh "$job/command.$number" < /dev/null > "$job/out" 2> "$job/err" &
     wait $!
     status=$?
-    # The pipes end when nobody has them any more.
+    # The pipes end when no process has them open.
     sweep 200 || kill "$out_copier" "$err_copier"
     wait "$out_copier" "$err_copier"
     printf '%s' "$mark" > "$out"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! The fake driver's thread: a status array, and events. It is no thread: requests end at once, or when a test says so.
+//! The fake driver's worker thread: a status array and events. It is not a thread: requests complete at once, or when a
+//! test calls for it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -16,27 +17,27 @@ use nix::errno::Errno;
 use nix::sys::memfd::{memfd_create, MFdFlags};
 use nix::sys::mman::{mmap, MapFlags, ProtFlags};
 
-/// What belongs to one open file of the driver.
+/// The state of one open file of the driver.
 pub(super) struct FakeThread {
     state: Mutex<State>,
-    /// Events go in here,
+    /// Events are written here,
     sender: UnixStream,
-    /// and come out here.
+    /// and read here.
     receiver: UnixStream,
 }
 
 #[derive(Default)]
 struct State {
-    /// The array, which is mapped once: a file in memory, and its length.
+    /// The array, which can be mapped once: a file in memory, and its length.
     array: Option<(File, usize)>,
-    /// Requests that have not ended, and want an event.
+    /// Pending requests with an event.
     notify: Vec<u32>,
     holding: bool,
     broken: bool,
 }
 
 impl FakeThread {
-    /// A file whose array is not mapped yet.
+    /// Creates an open file whose array is not mapped yet.
     pub(super) fn new() -> Self {
         let (sender, receiver) = UnixStream::pair().expect("a pair of sockets");
         Self { state: Mutex::default(), sender, receiver }
@@ -52,7 +53,7 @@ impl FakeThread {
 
     pub(super) fn break_down(&self) {
         self.state().broken = true;
-        // Readers see an end, and find out.
+        // Wakes readers, which then fail.
         let _ = self.sender.shutdown(Shutdown::Both);
     }
 
@@ -64,7 +65,7 @@ impl FakeThread {
         let length = NonZeroUsize::new(length).ok_or(Errno::EINVAL)?;
         let file = File::from(memfd_create("knem-status", MFdFlags::MFD_CLOEXEC)?);
         file.set_len(length.get() as u64).map_err(|_| Errno::ENOMEM)?;
-        // SAFETY: the kernel chooses the place, so nothing is mapped over.
+        // SAFETY: the kernel chooses the address, so the mapping replaces no other one.
         let start = unsafe {
             mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, &file, 0)
         }?;
@@ -72,7 +73,7 @@ impl FakeThread {
         Ok(start.cast())
     }
 
-    /// Accepts a request with these flags for a slot, which is pending then.
+    /// Accepts a request with these flags and makes its slot pending.
     pub(super) fn accept(&self, slot: u32, flags: u32) -> Result<(), Errno> {
         let mut state = self.state();
         let there = state.array.as_ref().is_some_and(|(_, length)| (slot as usize) < *length);
@@ -86,22 +87,22 @@ impl FakeThread {
         Ok(())
     }
 
-    /// The copy of a request has been made.
+    /// Reports that the copy of a request has been made.
     pub(super) fn copied(&self, slot: u32) {
         if !self.state().holding {
             self.complete(slot, true);
         }
     }
 
-    /// A request ends: the slot is final before its event comes.
+    /// Completes a request: the slot is final before its event is sent.
     pub(super) fn complete(&self, slot: u32, success: bool) {
         let mut state = self.state();
         let status = if success { uapi::STATUS_SUCCESS } else { uapi::STATUS_FAILED };
         // Without an array there is no request.
         if state.store(slot, status).is_ok() {
-            if let Some(place) = state.notify.iter().position(|waiting| *waiting == slot) {
-                state.notify.remove(place);
-                // It fails once it has broken down.
+            if let Some(index) = state.notify.iter().position(|waiting| *waiting == slot) {
+                state.notify.remove(index);
+                // It fails after `break_down`.
                 let _ = (&self.sender).write_all(&slot.to_ne_bytes());
             }
         }

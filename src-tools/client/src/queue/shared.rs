@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What a queue shares with its thread: its slots, who waits for which, and how events become their ends.
+//! State that a queue shares with its thread: slots, their watchers, and the dispatch of events.
 
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,40 +14,40 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use crate::slots::Slots;
 use crate::{submit, Device, Error, Status};
 
-/// What the queue shares with its thread.
+/// State that the queue shares with its thread.
 pub(super) struct Shared {
     pub(super) device: Arc<Device>,
     slots: Slots,
     table: Mutex<Table>,
-    /// Held by who looks for events and takes one: between the two nobody else may take it.
+    /// Held from polling for an event until it is read, so that no other thread reads it in between.
     reading: Mutex<()>,
 }
 
-/// Who waits for which slot.
+/// The slots and their watchers.
 pub(super) struct Table {
     entries: Vec<Entry>,
     free: Vec<u32>,
-    /// Why no event will come any more.
+    /// Error after which no more events can be read.
     pub(super) broken: Option<Errno>,
 }
 
 /// A slot of the queue.
 pub(super) enum Entry {
     Free,
-    /// Its request is under way.
+    /// Its request is in flight.
     Running(Watcher),
-    /// Its request has ended, and the transfer does not know yet.
+    /// Its request has ended, and the transfer has not taken the result.
     Done(Status),
 }
 
 type Callback = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
-/// Who wants to know of an end.
+/// The watcher of a request.
 pub(super) enum Watcher {
-    Nobody,
+    None,
     Task(Waker),
     Callback(Callback),
-    /// The transfer was dropped.
+    /// The transfer was dropped; the slot is released at the end.
     Abandoned,
 }
 
@@ -78,7 +78,7 @@ impl Shared {
         let count = requests.max(1);
         let table = Table {
             entries: (0..count).map(|_| Entry::Free).collect(),
-            // The lowest is taken first.
+            // The lowest slot is taken first.
             free: (0..count).rev().collect(),
             broken: None,
         };
@@ -90,7 +90,7 @@ impl Shared {
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.device.backend().fd().expect("a queue is made of a device with a file only")
+        self.device.backend().fd().expect("the constructor has checked that the device has a file descriptor")
     }
 
     pub(super) fn take_slot(&self) -> Result<u32, Error> {
@@ -100,12 +100,12 @@ impl Shared {
         }
         let slot = table.free.pop().ok_or(Error::QueueFull)?;
         if let Some(entry) = table.entry(slot) {
-            *entry = Entry::Running(Watcher::Nobody);
+            *entry = Entry::Running(Watcher::None);
         }
         Ok(slot)
     }
 
-    /// The thread: takes events until its end of the pair is closed on the other side.
+    /// Body of the thread: reads events until the other end of the socket pair is closed.
     pub(super) fn serve(&self, stopped: &UnixStream) {
         loop {
             let mut files =
@@ -119,7 +119,7 @@ impl Shared {
                 Err(errno) => return self.give_up(errno),
             }
             if self.dispatch().is_err() {
-                // The transfers have been told.
+                // `give_up` has completed the transfers.
                 return;
             }
         }
@@ -134,7 +134,7 @@ impl Shared {
         Ok(count)
     }
 
-    /// Takes an event, if there is one. Never waits: between looking and taking nobody else takes one.
+    /// Reads an event, if there is one. Never blocks: no other thread can read it after the poll.
     fn next_event(&self) -> Result<Option<u32>, Error> {
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let ready = wait_readable(self.fd(), PollTimeout::ZERO);
@@ -148,7 +148,7 @@ impl Shared {
         taken
     }
 
-    /// A request has ended.
+    /// Handles the end of a request.
     fn ended(&self, slot: u32) {
         let mut table = self.table();
         let status = self.slots.status(slot);
@@ -168,7 +168,7 @@ impl Shared {
         }
     }
 
-    /// No event will come any more: everybody is told.
+    /// Completes all transfers with an error, because no more events can be read.
     fn give_up(&self, errno: Errno) {
         let mut table = self.table();
         table.broken = Some(errno);
@@ -176,7 +176,7 @@ impl Shared {
         let mut callbacks = Vec::new();
         for entry in &mut table.entries {
             if let Entry::Running(watcher) = entry {
-                match mem::replace(watcher, Watcher::Nobody) {
+                match mem::replace(watcher, Watcher::None) {
                     Watcher::Task(waker) => wakers.push(waker),
                     Watcher::Callback(callback) => {
                         *watcher = Watcher::Abandoned;
@@ -208,7 +208,7 @@ pub(super) fn result(status: Status) -> Result<(), Error> {
     match status {
         Status::Success => Ok(()),
         Status::Failed => Err(Error::CopyFailed),
-        // A slot is final before its event comes.
+        // A slot is final before its event is sent.
         Status::Pending => Err(Error::UnexpectedStatus { status: uapi::STATUS_PENDING.into() }),
     }
 }

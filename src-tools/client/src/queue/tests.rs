@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Queues of a driver that holds requests back until it is told to complete them.
+//! Queues of a driver that holds requests until the test completes them.
 
 use std::future::Future;
 use std::io::IoSlice;
@@ -25,7 +25,7 @@ fn driver() -> FakeDriver {
     FakeDriver::new().with_thread()
 }
 
-/// A driver that holds requests back, and what it takes to make some.
+/// A driver that holds requests, with a queue, a region and memory.
 struct Scene {
     driver: FakeDriver,
     queue: Queue,
@@ -108,7 +108,7 @@ fn a_waiting_task_is_woken_by_the_thread() {
 }
 
 #[test]
-fn failures_are_told() {
+fn failures_are_reported() {
     let scene = Scene::new(Queue::new, 1);
     let transfer = scene.read().unwrap();
     scene.driver.complete(0, false);
@@ -166,14 +166,14 @@ fn a_full_queue_says_so_and_is_used_again() {
     scene.driver.complete(0, true);
     queue.dispatch().unwrap();
     assert_eq!(queue.in_use(), 0);
-    // What is refused takes no room.
+    // A refused request takes no slot.
     let refused = queue.read(Cookie::from_raw(1), &scene.memory, 0..3, NOW);
     assert!(matches!(refused, Err(Error::NotSubmitted)));
     assert_eq!(queue.in_use(), 0);
 }
 
 #[test]
-fn a_part_outside_of_the_memory_takes_no_room() {
+fn a_part_outside_of_the_memory_takes_no_slot() {
     let device = device(&driver());
     let queue = Queue::without_thread(device, 1).unwrap();
     let memory = Memory::copy_of(b"...").unwrap();
@@ -183,7 +183,7 @@ fn a_part_outside_of_the_memory_takes_no_room() {
 }
 
 #[test]
-fn a_driver_that_breaks_down_is_told_of() {
+fn a_driver_that_breaks_down_is_reported() {
     let scene = Scene::new(Queue::new, 2);
     let (send, receive) = channel();
     let transfer = scene.read().unwrap();

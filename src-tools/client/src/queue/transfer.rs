@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! A request of a queue, as whoever asked for it has it.
+//! A request of a queue, as the caller has it.
 
 use std::fmt;
 use std::future::Future;
@@ -15,24 +15,28 @@ use super::shared::{result, wait_readable, Entry, Watcher};
 use super::Queue;
 use crate::Error;
 
-/// A copy under way: a future of its result.
+/// A copy in flight: a future of its result.
 ///
-/// Whoever has the result sees the bytes that were copied. To drop it does not stop the copy.
-#[must_use = "its result tells when the memory may be used"]
+/// The result is ordered after the copied bytes. Dropping the transfer does not stop the copy.
+#[must_use = "its result shows when the memory may be used"]
 pub struct Transfer<'q> {
     pub(super) queue: &'q Queue,
     pub(super) slot: u32,
-    /// Its slot is no longer its own.
+    /// Its slot has been released or passed to a callback.
     pub(super) finished: bool,
 }
 
 impl Transfer<'_> {
-    /// Whether it has ended, as far as the queue knows.
+    /// Whether the queue has seen its end.
     pub fn is_finished(&self) -> bool {
         self.finished || matches!(self.queue.shared.table().entry(self.slot), Some(Entry::Done(_)))
     }
 
-    /// Waits for its end without an executor.
+    /// Blocks until its end, without an executor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CopyFailed`], and those of [`Queue::dispatch`].
     pub fn wait(mut self) -> Result<(), Error> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
@@ -43,7 +47,7 @@ impl Transfer<'_> {
             if self.queue.helper.is_some() {
                 thread::park();
             } else {
-                // Another thread may take the event, so that the file is not readable for this one.
+                // Another thread may read the event, so the file descriptor need not become readable.
                 let a_moment = PollTimeout::from(10u8);
                 wait_readable(self.queue.as_fd(), a_moment)
                     .map_err(|errno| Error::of("waiting for completion events", errno))?;
@@ -52,8 +56,8 @@ impl Transfer<'_> {
         }
     }
 
-    /// Has a function called with its result, by whoever learns of it: the queue's thread, a caller of [`Queue::dispatch`], or this
-    /// thread, if it has ended already. The function should be short, and must not wait for other transfers.
+    /// Calls a function with its result: in the queue's thread, in [`Queue::dispatch`], or in this thread if it has
+    /// ended already. The function should be short, and must not wait for other transfers.
     pub fn on_completion(mut self, callback: impl FnOnce(Result<(), Error>) + Send + 'static) {
         let mut table = self.queue.shared.table();
         let broken = table.broken;
@@ -83,7 +87,7 @@ impl Future for Transfer<'_> {
     ///
     /// If it was ready before.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        assert!(!self.finished, "a transfer that was ready is not asked again");
+        assert!(!self.finished, "a transfer must not be polled after it was ready");
         let mut table = self.queue.shared.table();
         let broken = table.broken;
         let outcome = match table.entry(self.slot) {
@@ -107,7 +111,7 @@ impl Future for Transfer<'_> {
     }
 }
 
-/// The copy goes on; its slot is used again when it has ended.
+/// The copy continues; its slot is reused when it has ended.
 impl Drop for Transfer<'_> {
     fn drop(&mut self) {
         if self.finished {
@@ -137,7 +141,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Gives a slot back whose request was not accepted.
+/// Releases the slot of a request that was not accepted.
 pub(super) struct Unused<'t, 'q>(pub(super) &'t Transfer<'q>);
 
 impl Drop for Unused<'_, '_> {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
 //! The command line: every command, option and help text of `knem`.
 //!
-//! A file for each command, below `cli/`. They need clap and nothing else. Manual pages and completion scripts are made of
-//! them (`generate`).
+//! Each command has a file in `cli/`, which depends on clap only. `generate` builds the manual pages and the completion
+//! scripts from these descriptions.
 
 mod bench;
 mod doctor;
@@ -32,7 +32,7 @@ pub(crate) use top::TopArgs;
 #[derive(Debug, Parser)]
 #[command(name = "knem", version, max_term_width = 100, help_expected = true, after_help = EXIT_STATUS)]
 pub(crate) struct Cli {
-    /// Device node to use
+    /// Use this device node
     #[arg(long, global = true, value_name = "PATH", default_value = "/dev/knem")]
     pub(crate) device: PathBuf,
 
@@ -55,21 +55,21 @@ Exit status:
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Tell what driver is there and what it offers
+    /// Show the driver, its features, parameters and limits, and who may open the device
     Info(InfoArgs),
-    /// Show what the driver has counted, once or every few seconds
+    /// Show the driver's statistics, once or at an interval
     #[command(long_about = stat::STAT)]
     Stat(StatArgs),
-    /// Watch the driver at work
+    /// Show rates, sizes, times and the busiest processes on a live screen
     #[command(long_about = top::TOP)]
     Top(TopArgs),
-    /// List open files and their regions, with the processes they belong to
+    /// List contexts and their regions, with the processes that own them
     #[command(long_about = regions::REGIONS)]
     Regions(RegionsArgs),
-    /// Find out what keeps KNEM from being used here, and the remedy
+    /// Find what keeps KNEM from being used here, and print remedies
     #[command(long_about = doctor::DOCTOR)]
     Doctor(DoctorArgs),
-    /// Measure and verify copies between two processes
+    /// Measure copies between two processes, and verify every byte
     #[command(long_about = bench::BENCH)]
     Bench(BenchArgs),
     /// Test the installed driver
@@ -87,10 +87,10 @@ pub(crate) enum Command {
         /// Directory to write them into
         directory: PathBuf,
     },
-    /// Be the second process of a benchmark
+    /// Run as the second process of a benchmark
     #[command(name = "__bench-peer", hide = true)]
     BenchPeer(BenchPeerArgs),
-    /// Be another user's process in a self-test
+    /// Run as the process of another user in a self-test
     #[command(name = "__selftest-other", hide = true)]
     SelftestOther,
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! How the command ends when it could not do what it was asked, and with which exit status.
+//! Failures of the command, their messages and exit statuses.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -13,25 +13,25 @@ use crate::style::{Styled, BAD};
 /// Why the command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// KNEM refused something.
+    /// The client library returned an error.
     Knem(Error),
-    /// KNEM refused something, and this command has another way.
+    /// The same, with a hint on what the command can do without the driver.
     Hint(Error, &'static str),
-    /// The arguments make no sense.
+    /// The arguments are invalid.
     Usage(String),
-    /// The second process of a benchmark failed: its exit status, and its sentence.
+    /// The second process of a benchmark failed: its exit status and message.
     Peer(u8, String),
     /// Something else.
     Other(String),
-    /// What there is to say was said in the output: only the exit status is left.
-    Told(u8),
-    /// Whoever reads the output has seen enough.
+    /// The output has reported it: only the exit status is left.
+    Reported(u8),
+    /// The reader of the output has closed it.
     OutputClosed,
 }
 
 /// General failure.
 const FAILURE: u8 = 1;
-/// Wrong usage, as clap has it.
+/// Wrong usage, the same status as clap's.
 const USAGE: u8 = 2;
 
 impl Failure {
@@ -44,17 +44,17 @@ impl Failure {
                 Error::WrongAbi { .. } => 5,
                 _ => FAILURE,
             },
-            Self::Peer(status, _) | Self::Told(status) => *status,
+            Self::Peer(status, _) | Self::Reported(status) => *status,
             Self::Usage(_) => USAGE,
             Self::OutputClosed => 0,
             Self::Other(_) => FAILURE,
         }
     }
 
-    /// Tells the user, and gives the exit status.
+    /// Prints the message to standard error and returns the exit status.
     pub(crate) fn report(self) -> ExitCode {
-        if !matches!(self, Self::OutputClosed | Self::Told(_)) {
-            // There is nowhere left to report that stderr takes no text.
+        if !matches!(self, Self::OutputClosed | Self::Reported(_)) {
+            // If stderr cannot be written, nothing is left to report to.
             let _ = writeln!(anstream::stderr(), "{} {self}", Styled(BAD, "knem:"));
         }
         ExitCode::from(self.status())
@@ -68,7 +68,7 @@ impl fmt::Display for Failure {
             Self::Hint(error, hint) => write!(f, "{error}; {hint}"),
             Self::Usage(sentence) | Self::Other(sentence) => f.write_str(sentence),
             Self::Peer(_, sentence) => write!(f, "the second process: {sentence}"),
-            Self::Told(status) => write!(f, "status {status}"),
+            Self::Reported(status) => write!(f, "status {status}"),
             Self::OutputClosed => f.write_str("the output was closed"),
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Manual pages and completion scripts, made from the command line's own description.
+//! Manual pages and completion scripts, generated from the description of the command line.
 
 use std::fs;
 use std::io::{self, stdout, Write};
@@ -24,7 +24,8 @@ pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     Ok(stdout().write_all(&script)?)
 }
 
-/// What a completion script offers of a command: nothing that is hidden. Lists of methods complete to the names of methods.
+/// Returns the parts of a command that a completion script offers: no hidden ones. Lists of methods complete to the
+/// names of methods.
 fn completed(command: &clap::Command) -> clap::Command {
     let arguments = command.get_arguments().filter(|argument| !argument.is_hide_set()).cloned();
     let arguments = arguments.map(|argument| match argument.get_id().as_str() {
@@ -52,8 +53,8 @@ pub(crate) fn manual_pages(directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The page without requests that have no effect, which `mandoc -T lint` finds: a paragraph before a section, a line break beside a
-/// blank line.
+/// Removes roff requests without effect, which `mandoc -T lint` reports: a paragraph before a section, a line break
+/// next to a blank line.
 fn tidy(page: &[u8]) -> String {
     let page = String::from_utf8_lossy(page).replace(".br\n\n.br\n", ".sp\n");
     let mut lines: Vec<&str> = Vec::new();
@@ -68,7 +69,7 @@ fn tidy(page: &[u8]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Every page, with its name.
+/// Returns every page, with its name.
 fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut command = Cli::command();
     command.build();
@@ -80,12 +81,12 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(pages)
 }
 
-/// The commands that users are told about.
+/// Returns the documented commands.
 fn shown(command: &clap::Command) -> impl Iterator<Item = &clap::Command> {
     command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help")
 }
 
-/// knem(1): what the commands are, and what they have in common.
+/// Returns knem(1): the list of commands, and what they have in common.
 fn front_page(command: &clap::Command) -> io::Result<Vec<u8>> {
     let man = Man::new(command.clone()).manual("KNEM").source(SOURCE).date(date());
     let mut page = Vec::new();
@@ -106,9 +107,9 @@ fn front_page(command: &clap::Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// The page of a command.
+/// Returns the page of a command.
 fn page(command: &clap::Command, name: &str) -> io::Result<Vec<u8>> {
-    // The common options and the help's own are told in knem(1).
+    // knem(1) documents the common options and --help.
     let own = command.clone().name(name.to_owned()).mut_args(|argument| {
         let common = argument.is_global_set() || argument.get_id() == "help";
         let hidden = argument.is_hide_set();
@@ -122,13 +123,13 @@ fn page(command: &clap::Command, name: &str) -> io::Result<Vec<u8>> {
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     write_sections(&mut page, command)?;
-    writeln!(page, ".SH \"EXIT STATUS\"\nAs in\n.BR knem (1).")?;
+    writeln!(page, ".SH \"EXIT STATUS\"\nSee\n.BR knem (1).")?;
     see_also(&mut page, command, Some(name))?;
     Ok(page)
 }
 
-/// What stands below a command's options in its help, as sections: a line that is not indented and ends in a colon names one; an indented
-/// line is a word or two, at least two blanks, and what it means; everything else is text.
+/// Writes the text after the options of a command's help as sections. A line that is not indented and ends in a colon
+/// is a heading. An indented line is a term, at least two spaces, and its meaning. Everything else is text.
 fn write_sections(page: &mut Vec<u8>, command: &clap::Command) -> io::Result<()> {
     let text = command.get_after_long_help().or_else(|| command.get_after_help()).map(ToString::to_string);
     for line in text.unwrap_or_default().lines() {
@@ -147,11 +148,11 @@ fn write_sections(page: &mut Vec<u8>, command: &clap::Command) -> io::Result<()>
     Ok(())
 }
 
-/// The other pages.
+/// Writes the references to the other pages.
 fn see_also(page: &mut Vec<u8>, command: &clap::Command, except: Option<&str>) -> io::Result<()> {
     writeln!(page, ".SH \"SEE ALSO\"")?;
     let mut names: Vec<String> = match except {
-        // A command does not know its siblings.
+        // clap's subcommand does not know its siblings.
         Some(_) => vec!["knem".to_owned()],
         None => shown(command).map(|command| format!("knem-{}", command.get_name())).collect(),
     };
@@ -162,7 +163,7 @@ fn see_also(page: &mut Vec<u8>, command: &clap::Command, except: Option<&str>) -
     writeln!(page, ".BR knem (4)")
 }
 
-/// Text as roff takes it literally.
+/// Escapes text for roff.
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     if text.starts_with(['.', '\'']) {
@@ -172,16 +173,16 @@ fn escaped(text: &str) -> String {
     }
 }
 
-/// The date of the pages: that of knem(4), which is written by hand.
+/// Returns the date of the pages: that of knem(4), which is written by hand.
 fn date() -> &'static str {
     let title = include_str!("../../../../docs/man/knem.4").lines().find(|line| line.starts_with(".TH "));
     title.and_then(|title| title.split_whitespace().nth(3)).unwrap_or_default()
 }
 
-/// In the foot of every page.
+/// Footer of every page.
 const SOURCE: &str = concat!("KNEM ", env!("CARGO_PKG_VERSION"));
 
-/// What is not in the command line's description.
+/// Sections that are not in the description of the command line.
 const CLOSING: &str = r#".SH OUTPUT
 With \fB\-\-json\fR the output is one JSON object. Its key \fBschema\fR names the kind of output and \fBversion\fR
 counts changes that could break a reader; new keys may appear at any time. Numbers are integers; the
@@ -189,33 +190,33 @@ unit is part of the key.
 .SH ENVIRONMENT
 .TP
 .B NO_COLOR
-If it is set and not empty, nothing has colours.
+If set and not empty, disables colours.
 .TP
 .B CLICOLOR_FORCE
-If it is set and not 0, output that is no terminal has colours, too.
+If set and not 0, enables colours even if the output is not a terminal.
 .TP
 .B COLUMNS
-Width that sentences are broken at, between 40 and 100.
+Line width for sentences, from 40 to 100.
 .SH FILES
 .TP
 .I /dev/knem
-The device. Reading it gives the statistics as text.
+The device. Reading it returns the statistics as text.
 .TP
 .I /proc/driver/knem
-The finer statistics.
+The detailed statistics.
 .TP
 .I /usr/include/knem_io.h
 The interface, for programs in C and C++.
 .SH EXAMPLES
 .TP
 .B knem doctor
-Can I use it, and if not, why?
+Check whether KNEM can be used here, and why not.
 .TP
 .B knem stat 5
-Is it used, now?
+Show every five seconds whether it is used.
 .TP
 .B knem bench \-\-plot knem.svg
-How fast is it here?
+Measure and plot its speed on this machine.
 "#;
 
 #[cfg(test)]
@@ -258,8 +259,8 @@ mod tests {
         let command = Cli::command();
         for subcommand in shown(&command) {
             let page = text(&format!("knem-{}", subcommand.get_name()));
-            let told = subcommand.get_arguments().filter(|argument| !argument.is_hide_set());
-            for option in told.filter_map(clap::Arg::get_long).filter(|name| *name != "help") {
+            let shown = subcommand.get_arguments().filter(|argument| !argument.is_hide_set());
+            for option in shown.filter_map(clap::Arg::get_long).filter(|name| *name != "help") {
                 let name = format!("\\-\\-{}", option.replace('-', "\\-"));
                 assert!(page.contains(&name), "{name} is missing:\n{page}");
             }

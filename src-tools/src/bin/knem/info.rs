@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! `knem info`: what driver is there, what it offers, and how it is set up.
+//! `knem info`: the driver, its features, parameters and limits.
 
 use std::fmt;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::style;
 use crate::table::{Column, Table, MISSING};
 use crate::units;
 
-/// Everything that is told.
+/// The output of the command.
 #[derive(Serialize)]
 struct Report {
     device: String,
@@ -35,12 +35,12 @@ struct Report {
     node_owner: String,
     node_group: String,
     module_file: Option<ModuleFile>,
-    /// How the Rust part was built, and why so. `None` for another driver.
+    /// How the Rust part was built, and why; `None` for another driver.
     rust: Option<String>,
     /// Limits of the caller; `None` is unlimited.
     memlock_soft_bytes: Option<u64>,
     memlock_hard_bytes: Option<u64>,
-    /// `None` with a driver that does not tell.
+    /// `None` if the driver does not report it.
     pinned_bytes: Option<u64>,
     pinned_peak_bytes: Option<u64>,
     pinned_ceiling_bytes: Option<u64>,
@@ -54,7 +54,7 @@ struct Report {
 struct ModuleFile {
     path: String,
     version: Option<String>,
-    /// `None`: it cannot be told.
+    /// `None` if it is not known.
     signed: Option<bool>,
     signer: Option<String>,
 }
@@ -129,7 +129,7 @@ impl ModuleFile {
         })
     }
 
-    fn told(&self) -> String {
+    fn describe(&self) -> String {
         let version = self.version.as_deref().unwrap_or("version unknown");
         let signed = match (&self.signer, self.signed) {
             (Some(signer), _) => format!("signed by {signer}"),
@@ -159,7 +159,7 @@ impl fmt::Display for Report {
             self.device, self.node_mode, self.node_owner, self.node_group
         )?;
         writeln!(f, "Module          {}", self.module_version)?;
-        let file = self.module_file.as_ref().map_or_else(|| "none for this kernel".to_owned(), ModuleFile::told);
+        let file = self.module_file.as_ref().map_or_else(|| "none for this kernel".to_owned(), ModuleFile::describe);
         writeln!(f, "Module file     {file}")?;
         if let Some(rust) = &self.rust {
             writeln!(f, "Rust part       {rust}")?;
@@ -174,10 +174,10 @@ impl fmt::Display for Report {
         let (soft, hard) = (unlimited(self.memlock_soft_bytes), unlimited(self.memlock_hard_bytes));
         writeln!(f, "Locked memory   {soft} (hard limit: {hard})")?;
         let (now, peak) = (known(self.pinned_bytes), known(self.pinned_peak_bytes));
-        writeln!(f, "Pinned          {now}, at most so far {peak}, of {}", known(self.pinned_ceiling_bytes))?;
+        writeln!(f, "Pinned          {now}, peak {peak}, ceiling {}", known(self.pinned_ceiling_bytes))?;
         if let (Some(contexts), Some(regions)) = (self.contexts, self.regions) {
             let things = |number, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
-            writeln!(f, "Open            {}, {}", things(contexts, "file"), things(regions, "region"))?;
+            writeln!(f, "Open            {}, {}", things(contexts, "context"), things(regions, "region"))?;
         }
         writeln!(f)?;
         f.write_str(&self.parameter_table().text())
@@ -196,7 +196,7 @@ impl Report {
         for setting in &self.parameters {
             let set = match (&setting.set_value, &setting.set_in) {
                 (Some(value), Some(file)) if Some(value) == setting.value.as_ref() => file.clone(),
-                // The module was loaded before, or it was changed since.
+                // The value changed after the module was loaded, or the file did.
                 (Some(value), Some(file)) => format!("{file} ({value})"),
                 _ => missing(),
             };

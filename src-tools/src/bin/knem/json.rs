@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! JSON output: one object, with a name and a version of its layout.
+//! JSON output: one object, with the name and version of its schema.
 
 use std::io::{stdout, Write};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::exit::Failure;
 
-/// An output with the name and version of its layout in front.
+/// A document: the content after the name and version of its schema.
 #[derive(Serialize)]
 pub(crate) struct Document<T> {
     schema: &'static str,
@@ -17,23 +17,23 @@ pub(crate) struct Document<T> {
 }
 
 impl<T: Serialize> Document<T> {
-    /// An output of this layout.
+    /// Creates a document of this schema.
     pub(crate) fn new(schema: &'static str, version: u32, content: T) -> Self {
         Self { schema, version, content }
     }
 
-    /// The text, ending in a newline.
+    /// Returns the text, ending in a newline.
     pub(crate) fn text(&self) -> Result<String, Failure> {
-        let mut text =
-            serde_json::to_string_pretty(self).map_err(|error| Failure::Other(format!("cannot make JSON: {error}")))?;
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|error| Failure::Other(format!("cannot write JSON: {error}")))?;
         text.push('\n');
         Ok(text)
     }
 
-    /// The text as a single line, for one of many.
+    /// Returns the text as a single line, for a sequence of documents.
     pub(crate) fn line(&self) -> Result<String, Failure> {
         let mut text =
-            serde_json::to_string(self).map_err(|error| Failure::Other(format!("cannot make JSON: {error}")))?;
+            serde_json::to_string(self).map_err(|error| Failure::Other(format!("cannot write JSON: {error}")))?;
         text.push('\n');
         Ok(text)
     }
@@ -66,7 +66,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Each key is told of in docs/command.md, below the heading of its command.
+    /// Fails unless docs/command.md documents each key below the heading of its command.
     pub(crate) fn is_documented(text: &str) {
         let value: Value = serde_json::from_str(text).unwrap();
         let command = value["schema"].as_str().unwrap().replace('-', " ");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
 //! The command `knem`.
 
+mod address;
 mod bench;
 mod cli;
 mod doctor;

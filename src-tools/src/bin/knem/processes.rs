@@ -6,15 +6,15 @@ use std::collections::HashMap;
 use nix::unistd::{Uid, User};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
-/// Whoever knows names.
+/// Source of the names of processes and users.
 pub(crate) trait Names {
-    /// The name of a process, if it is there and can be seen.
+    /// Returns the name of a process, if it exists and is visible.
     fn process(&mut self, pid: u32) -> Option<String>;
-    /// The name of a user, or the number.
+    /// Returns the name of a user, or the number.
     fn user(&mut self, uid: u32) -> String;
 }
 
-/// The system's names.
+/// Names from the system.
 #[derive(Default)]
 pub(crate) struct SystemNames {
     processes: System,
@@ -24,7 +24,7 @@ pub(crate) struct SystemNames {
 impl Names for SystemNames {
     fn process(&mut self, pid: u32) -> Option<String> {
         let pid = Pid::from_u32(pid);
-        // It may have become another program since it was asked for last.
+        // It may have executed another program since the last call.
         self.processes.refresh_processes_specifics(
             ProcessesToUpdate::Some(&[pid]),
             true,
@@ -40,7 +40,8 @@ impl Names for SystemNames {
     }
 }
 
-/// A process chooses its name: nothing of it may move the cursor, or part columns.
+/// Replaces control and white space characters: a process chooses its name, which must not move the cursor or add
+/// columns.
 fn printable(name: &str) -> String {
     name.chars().map(|c| if c.is_control() || c.is_whitespace() { '?' } else { c }).collect()
 }

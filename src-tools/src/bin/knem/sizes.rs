@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: CECILL-B
-//! Sizes as people write them: `64K`, `4K..64M`, `1K,10K,1M..4M`.
+//! Sizes on the command line: `64K`, `4K..64M`, `1K,10K,1M..4M`.
 
-/// Understands a list of sizes and of ranges that double.
+/// Parses a list of sizes and of ranges that double.
 pub(crate) fn parse_sizes(text: &str) -> Result<Vec<usize>, String> {
     let parts: Result<Vec<Vec<usize>>, String> = text.split(',').map(parse_range).collect();
     Ok(parts?.concat())
 }
 
-/// Understands one size, or a range.
+/// Parses one size or a range.
 fn parse_range(text: &str) -> Result<Vec<usize>, String> {
     let Some((first, last)) = text.split_once("..") else {
         return Ok(vec![parse_size(text)?]);
@@ -20,13 +20,13 @@ fn parse_range(text: &str) -> Result<Vec<usize>, String> {
     Ok(doubling.take_while(|size| *size <= last).collect())
 }
 
-/// Understands one size.
+/// Parses one size.
 pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, suffix) = text.split_at(digits);
     if number.is_empty() {
-        return Err(format!("{text:?} is not a size: write a number, with a suffix K, M or G if you like"));
+        return Err(format!("{text:?} is not a size: write a number, optionally with a suffix K, M or G"));
     }
     let unit: usize = match suffix {
         "" | "B" => 1,
@@ -37,13 +37,13 @@ pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
     };
     let largest = isize::MAX.unsigned_abs();
     match number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit)) {
-        Some(0) => Err(format!("the size {text:?} is 0: there is nothing to copy; the smallest size is 1")),
+        Some(0) => Err(format!("the size {text:?} is 0: the smallest size is 1")),
         Some(size) if size <= largest / 2 => Ok(size),
-        _ => Err(format!("the size {text:?} is larger than memory can be")),
+        _ => Err(format!("the size {text:?} is larger than the address space")),
     }
 }
 
-/// A size as people read it, exact.
+/// Formats a size exactly, with the largest unit that divides it.
 pub(crate) fn format_size(size: usize) -> String {
     for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
         if size >= 1 << shift && size.trailing_zeros() >= shift {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
-//! Colours: what each kind of text looks like, and whether there are colours at all.
+//! Colours: the style of each kind of text, and whether colours are on.
 //!
-//! Text is written with its styles always; [`output`] takes them out again where nobody would see them: output that is no
-//! terminal, `NO_COLOR`, `TERM=dumb`. `CLICOLOR_FORCE` keeps them. A colour repeats what a word says, and never says it alone.
+//! Text is always written with its styles; [`output`] removes them if the output is not a terminal, and for `NO_COLOR`
+//! and `TERM=dumb`. `CLICOLOR_FORCE` keeps them. No information is in the colour alone: a word says the same.
 
 use std::fmt::{self, Display};
 use std::io::Stdout;
@@ -10,15 +10,15 @@ use std::io::Stdout;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 
-/// Heads of columns, and titles.
+/// Column headers and titles.
 pub(crate) const HEAD: Style = Style::new().bold();
-/// What is as it should be.
+/// Text about something that is OK.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-/// What is worth a look.
+/// Text about something worth checking.
 pub(crate) const NOTE: Style = AnsiColor::Yellow.on_default();
-/// What is wrong.
+/// Text about something that is wrong.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
-/// What matters less than the rest.
+/// Text of less importance.
 pub(crate) const FAINT: Style = Style::new().dimmed();
 
 /// Text in a style.
@@ -30,19 +30,19 @@ impl<T: Display> Display for Styled<T> {
     }
 }
 
-/// Standard output, with colours where they are wanted.
+/// Returns standard output, which drops the styles if colours are off.
 pub(crate) fn output() -> AutoStream<Stdout> {
     AutoStream::auto(std::io::stdout())
 }
 
-/// Columns for sentences: the terminal's, within reason.
+/// Returns the line width for sentences: the terminal's, within limits.
 pub(crate) fn width() -> usize {
     const NARROWEST: usize = 40;
     const USUAL: usize = 80;
     const WIDEST: usize = 100;
-    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let variable = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let terminal = || ratatui::crossterm::terminal::size().ok().map(|(columns, _)| usize::from(columns));
-    told.or_else(terminal).unwrap_or(USUAL).clamp(NARROWEST, WIDEST)
+    variable.or_else(terminal).unwrap_or(USUAL).clamp(NARROWEST, WIDEST)
 }
 
 /// Whether standard output has colours.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::style::{Styled, HEAD};
 
-/// What stands where there is no value, so that each row has a word for each column.
+/// Placeholder for a missing value, so that each row has a word for each column.
 pub(crate) const MISSING: &str = "-";
 
 /// The side on which the cells of a column are aligned.
@@ -17,7 +17,7 @@ pub(crate) enum Align {
     Right,
 }
 
-/// A column: its head, where its cells stand, and how wide it is at least.
+/// A column: its header, alignment and minimum width.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
     head: &'static str,
@@ -36,7 +36,7 @@ impl Column {
         Self { head, align: Align::Right, width: 0 }
     }
 
-    /// The same column, never narrower than this: for tables that are written row by row.
+    /// Sets the minimum width, for tables that are written row by row.
     pub(crate) const fn at_least(self, width: usize) -> Self {
         Self { width, ..self }
     }
@@ -65,24 +65,24 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// For people: heads, and rows below them.
+    /// Returns the aligned text for people: headers, and rows below them.
     pub(crate) fn text(&self) -> String {
         self.head() + &self.body()
     }
 
-    /// The line of heads.
+    /// Returns the line of headers.
     pub(crate) fn head(&self) -> String {
         let heads: Vec<String> = self.columns.iter().map(|column| column.head.to_owned()).collect();
         format!("{}\n", Styled(HEAD, self.line(&heads, &self.widths())))
     }
 
-    /// The rows, aligned below the heads.
+    /// Returns the rows, aligned below the headers.
     pub(crate) fn body(&self) -> String {
         let widths = self.widths();
         self.rows.iter().map(|row| self.line(row, &widths) + "\n").collect()
     }
 
-    /// For programs: the rows, with a tab between cells.
+    /// Returns the text for scripts: rows without headers, separated by tabs.
     pub(crate) fn tabs(&self) -> String {
         let cell = |cell: &String| if cell.is_empty() { MISSING.to_owned() } else { cell.trim().replace('\t', " ") };
         self.rows.iter().map(|row| row.iter().map(cell).collect::<Vec<_>>().join("\t") + "\n").collect()
@@ -110,7 +110,7 @@ impl Table {
     }
 }
 
-/// Columns of a terminal that a cell takes. Escape sequences of styles take none.
+/// Width of a cell on a terminal. Escape sequences of styles have none.
 fn width(cell: &str) -> usize {
     anstream::adapter::strip_str(cell).map(|part| part.chars().count()).sum()
 }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_take_no_room() {
+    fn colours_have_no_width() {
         let mut table = Table::new(&[Column::left("STATE"), Column::left("WHAT")]);
         table.row([Styled(GOOD, "ok").to_string(), "this".to_owned()]);
         table.row([Styled(BAD, "wrong").to_string(), "that".to_owned()]);

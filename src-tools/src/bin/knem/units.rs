@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: CECILL-B
-//! Numbers as people read them: three digits and a unit. Bytes count in powers of 1024, all else in powers of 1000.
+//! Numbers with three digits and a unit. Units of bytes are powers of 1024, all others powers of 1000.
 
-/// A number of bytes: `0`, `512`, `4.00K`, `63.9M`.
+/// Formats a number of bytes: `0`, `512`, `4.00K`, `63.9M`.
 pub(crate) fn bytes(value: f64) -> String {
     scaled(value, 1024.0, &["", "K", "M", "G", "T", "P", "E"])
 }
 
-/// A number of things: `999`, `1.20k`, `35.0M`.
+/// Formats a count: `999`, `1.20k`, `35.0M`.
 pub(crate) fn count(value: f64) -> String {
     scaled(value, 1000.0, &["", "k", "M", "G", "T", "P", "E"])
 }
 
-/// A time: `850ns`, `1.20us`, `35.0ms`, `120s`.
+/// Formats a time: `850ns`, `1.20us`, `35.0ms`, `120s`.
 pub(crate) fn nanoseconds(value: f64) -> String {
     let units = ["ns", "us", "ms"];
     let mut value = value;
@@ -24,7 +24,7 @@ pub(crate) fn nanoseconds(value: f64) -> String {
     digits(value, false) + "s"
 }
 
-/// How long ago: the two largest units of `3d 4h 5m 6s`.
+/// Formats an age: the two largest units of `3d 4h 5m 6s`.
 pub(crate) fn age(nanoseconds: u64) -> String {
     let seconds = nanoseconds / 1_000_000_000;
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
@@ -36,7 +36,7 @@ pub(crate) fn age(nanoseconds: u64) -> String {
     }
 }
 
-/// A number as a float, for showing: it is exact up to 2^53, and shown with three digits.
+/// Converts a number for display: it is exact up to 2^53, and three digits are shown.
 #[allow(clippy::cast_precision_loss)]
 pub(crate) fn float(value: u64) -> f64 {
     value as f64
@@ -53,7 +53,7 @@ fn scaled(value: f64, step: f64, units: &[&str]) -> String {
     String::new()
 }
 
-/// What is shown of it, so that 999.9 goes to the next unit rather than become 1000.
+/// Rounds as the display does, so that 999.9 gets the next unit instead of becoming 1000.
 fn rounded(value: f64) -> f64 {
     if value < 100.0 {
         value
@@ -62,7 +62,7 @@ fn rounded(value: f64) -> f64 {
     }
 }
 
-/// Three digits. Whole numbers without a unit have no fraction.
+/// Formats three digits. Whole numbers without a unit have no fraction.
 fn digits(value: f64, whole_unit: bool) -> String {
     if whole_unit && value.fract() == 0.0 || value >= 99.95 {
         format!("{value:.0}")

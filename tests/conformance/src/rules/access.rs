@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Who may use a region, and how.
+//! Access rules: which processes may use a region, and how.
 
 use knem_core::uapi;
 use nix::errno::Errno;
@@ -30,7 +30,7 @@ fn protection_decides_the_direction() {
         assert_eq!(knem.write(region, 0, local, 0), expect(WRITE), "{protection}");
         assert_eq!(knem.copy((region, 0), (all, 0), Some(8), 0), expect(READ), "{protection}");
         assert_eq!(knem.copy((all, 0), (region, 0), Some(8), 0), expect(WRITE), "{protection}");
-        // Also when there is nothing to copy.
+        // Also if there is nothing to copy.
         assert_eq!(knem.read(region, 64, local, 0), expect(READ), "{protection}");
         assert_eq!(knem.read(region, 0, &[], 0), expect(READ), "{protection}");
     }
@@ -40,7 +40,7 @@ fn protection_decides_the_direction() {
     });
 }
 
-/// Runs `work` as another user with a file of its own.
+/// Runs `work` as another user with its own context.
 fn as_stranger(work: impl FnOnce(&Knem)) {
     with_open_node(|| {
         in_child(|| {
@@ -65,7 +65,7 @@ fn strangers_are_refused() {
         assert_eq!(theirs.read(own, 0, &[local.segment()], 0), Ok(SUCCESS), "its own");
         assert_eq!(local.bytes(), [0; 7]);
         assert_eq!(theirs.destroy(region), Err(Errno::EINVAL));
-        // Through the owner's file it is a stranger as well: who calls counts.
+        // Access through the owner's file descriptor is refused as well: the caller's ids count.
         assert_eq!(knem.read(region, 0, &[local.segment()], 0), Err(Errno::EPERM));
     });
     assert_eq!(memory.bytes(), b"private");
@@ -100,7 +100,7 @@ fn root_is_a_stranger_too() {
             let (theirs, memory) = (Knem::open(), Mapping::new(4));
             let region = theirs.create(&[memory.segment()], READ, 0).expect("created");
             nix::unistd::write(&send, &region.to_ne_bytes()).expect("sent");
-            nix::unistd::read(&wait, &mut [0]).expect("told to go");
+            nix::unistd::read(&wait, &mut [0]).expect("the signal to go on");
         });
         let mut number = [0; 8];
         assert_eq!(nix::unistd::read(&receive, &mut number), Ok(8));
@@ -108,7 +108,7 @@ fn root_is_a_stranger_too() {
         assert_eq!(knem.read(u64::from_ne_bytes(number), 0, &[local.segment()], 0), Err(Errno::EPERM));
         child
     });
-    nix::unistd::write(&go, b"!").expect("told");
+    nix::unistd::write(&go, b"!").expect("written");
     child.succeeds();
 }
 

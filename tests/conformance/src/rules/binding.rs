@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Where the worker thread of a context runs: BIND_OFFLOAD, the parameter `binding`, the caller's cpuset and control group.
+//! The CPUs of a context's worker thread: BIND_OFFLOAD, the parameter `binding`, the caller's cpuset and control group.
 
 use knem_core::uapi::{self, CmdBindOffload};
 use nix::errno::Errno;
@@ -39,7 +39,7 @@ fn bind(knem: &Knem, flags: u32, mask: u64, length: u32) -> Result<(), Errno> {
     knem.command(uapi::CMD_BIND_OFFLOAD, &mut CmdBindOffload { flags, mask_len: length, mask_ptr: mask })
 }
 
-/// Binds to a mask of `length` bytes with these processors.
+/// Binds to a mask of `length` bytes with these CPUs.
 fn bind_custom(knem: &Knem, cpus: &[usize], length: usize) -> Result<(), Errno> {
     let mut mask = vec![0u8; length];
     cpus.iter().for_each(|cpu| mask[cpu / 8] |= 1 << (cpu % 8));
@@ -47,7 +47,7 @@ fn bind_custom(knem: &Knem, cpus: &[usize], length: usize) -> Result<(), Errno> 
     bind(knem, uapi::BIND_FLAG_CUSTOM, address, u32::try_from(length).expect("small"))
 }
 
-/// Maps, and waits until the thread may run on exactly these processors.
+/// Maps the status array, and waits until the thread may run on exactly these CPUs.
 fn runs_on(knem: &Knem, expected: &[usize]) {
     let (thread, _slots) = Thread::of(knem, 1);
     let came = crate::waiting::comes(|| thread.processors() == list(expected));
@@ -107,7 +107,7 @@ fn refused_binding_changes_nothing() {
     let knem = Knem::open();
     assert_eq!(bind_custom(&knem, &all[1..2], 128), Ok(()));
     assert_eq!(bind(&knem, uapi::BIND_FLAG_CUSTOM, hole(), 8), Err(Errno::EFAULT));
-    // Readable at first, and then not: where a copy would stop half way.
+    // The mask is readable at first and then not, where a copy would stop half way.
     let (_between, inside) = Mapping::between_holes(PAGE);
     let _ = bind(&knem, uapi::BIND_FLAG_CUSTOM, inside + PAGE as u64 - 1, 128);
     assert_eq!(bind(&knem, 3, 0, 0), Err(Errno::EINVAL));
@@ -144,7 +144,7 @@ fn long_masks_are_cut() {
     mask.bytes_mut()[0] = 1 << all[1];
     assert_eq!(bind(&knem, uapi::BIND_FLAG_CUSTOM, mask.address(), 3 * PAGE as u32), Ok(()));
     runs_on(&knem, &all[1..2]);
-    // What is in excess is not even read.
+    // Excess bytes are not even read.
     let (knem, (_between, inside)) = (Knem::open(), Mapping::between_holes(PAGE));
     assert_eq!(bind(&knem, uapi::BIND_FLAG_CUSTOM, inside, u32::MAX), Ok(()));
 }
@@ -152,7 +152,7 @@ fn long_masks_are_cut() {
 fn empty_mask_leaves_the_thread_unbound() {
     for length in [0, 128] {
         let knem = Knem::open();
-        // The original says nothing; a driver may refuse what cannot be used.
+        // The original driver reports nothing; a driver may refuse a mask that cannot be used.
         match bind_custom(&knem, &[], length) {
             Ok(()) => {
                 let slots = Slots::map(&knem, 1).expect("mapped");
@@ -171,7 +171,7 @@ fn current_is_where_the_caller_may_run() {
     for cpu in &all {
         let knem = Knem::open();
         on_processors(&[*cpu], || assert_eq!(bind(&knem, uapi::BIND_FLAG_CURRENT, 0, 0), Ok(())));
-        // Now, and not when it is mapped.
+        // The CPUs at the time of the command count, not those at the time of the mapping.
         runs_on(&knem, &[*cpu]);
     }
 }
@@ -210,7 +210,7 @@ fn parameter_binding_zero_is_everywhere() {
 fn parameter_binding_negative_is_elsewhere() {
     let all = need_processors();
     with_parameter("binding", "-1", || on_processors(&all[..1], || runs_on(&Knem::open(), &all[1..])));
-    // And a binding of the file goes before the parameter.
+    // A binding of the context overrides the parameter.
     with_parameter("binding", "-1", || {
         let knem = Knem::open();
         assert_eq!(bind_custom(&knem, &all[..1], 128), Ok(()));
@@ -229,7 +229,7 @@ fn bound_threads_work() {
     }
 }
 
-/// Runs `work` in a process whose cpuset has one processor; gives it, and another one.
+/// Runs `work` in a process whose cpuset has one CPU; passes it that CPU and another one.
 fn in_a_cpuset(work: impl FnOnce(usize, usize)) {
     let all = need_processors();
     let group = ControlGroup::new(&["cpuset"]);
@@ -257,7 +257,7 @@ fn thread_stays_in_the_callers_cpuset() {
 
 fn custom_mask_outside_the_cpuset_stays_inside_it() {
     in_a_cpuset(|inside, outside| {
-        // An unusable mask is no error, and no way out.
+        // An unusable mask is no error, and does not escape the cpuset.
         let knem = Knem::open();
         assert_eq!(bind_custom(&knem, &[outside], 128), Ok(()));
         runs_on(&knem, &[inside]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The end of a file: closed while mapped, with requests under way, or because its process was killed.
+//! The end of a context: closed while mapped, with requests in progress, or because its process was killed.
 
 use nix::errno::Errno;
 use nix::sys::signal::{kill, Signal};
@@ -75,7 +75,7 @@ fn unmapping_after_closing_ends_it() {
     crate::waiting::until("the thread ends", || !thread.exists());
 }
 
-/// A file with much to do: so many long copies, and 500 behind them.
+/// Creates a context with much work: `long` long copies, and 500 behind them.
 fn busy(long: usize) -> (Asynchronous, Plug) {
     let setting = Asynchronous::new(1, &[4; 300_000]);
     let plug = Plug::new(&setting.knem);
@@ -97,14 +97,15 @@ fn closing_with_requests_queued_releases_everything() {
 }
 
 fn closing_does_not_wait_for_the_queue() {
-    // How much the thread does while requests are made depends on the machine: there is more each time.
+    // How much the thread copies while requests are made depends on the machine: each attempt has more work.
     for attempt in 0..10 {
         let (setting, _plug) = busy(60 << attempt);
         let Asynchronous { knem, slots, local, region: _, memory } = setting;
         let waiting = (0..500).filter(|index| slots.get(*index) == PENDING).count();
         drop(knem);
         slots.unmap();
-        // Here again already. The pages were pinned for queued requests, and are released without them being done.
+        // The pages are unpinned already. They were pinned for queued requests, which were dropped without being
+        // executed.
         let untouched = local.bytes().iter().all(|byte| *byte == 0);
         drop((local, memory));
         nothing_is_pinned();
@@ -164,10 +165,10 @@ fn killed_submitters_leave_nothing() {
     nothing_is_pinned();
     let before = Thread::all();
     for _ in 0..5 {
-        let (ready, tell) = nix::unistd::pipe().expect("pipe");
+        let (ready, signal) = nix::unistd::pipe().expect("pipe");
         let child = Child::start(|| {
             let _busy = std::mem::ManuallyDrop::new(busy(60));
-            nix::unistd::write(&tell, b"!").expect("told");
+            nix::unistd::write(&signal, b"!").expect("written");
             loop {
                 nix::unistd::pause();
             }
@@ -204,10 +205,10 @@ fn killed_at_any_moment() {
 
 fn killed_while_it_waits_for_events() {
     let before = Thread::all();
-    let (ready, tell) = nix::unistd::pipe().expect("pipe");
+    let (ready, signal) = nix::unistd::pipe().expect("pipe");
     let child = Child::start(|| {
         let setting = Asynchronous::new(1, b"x");
-        nix::unistd::write(&tell, b"!").expect("told");
+        nix::unistd::write(&signal, b"!").expect("written");
         wait_events(&setting.knem, 1);
     });
     assert_eq!(nix::unistd::read(&ready, &mut [0]), Ok(1));
@@ -218,7 +219,7 @@ fn killed_while_it_waits_for_events() {
 }
 
 fn destroying_never_waits() {
-    // Its region is what the thread is copying: the command returns, and the copy goes on.
+    // The thread is copying the region: the command returns, and the copy continues.
     for _ in 0..10 {
         let knem = Knem::open();
         let slots = Slots::map(&knem, 1).expect("mapped");
@@ -291,7 +292,7 @@ fn files_come_and_go() {
     crate::waiting::until("the threads end", || Thread::all() == before);
 }
 
-/// How a process ends that has the thread.
+/// How the process of the worker thread ends.
 #[derive(Clone, Copy)]
 enum End {
     Exits,
@@ -299,8 +300,8 @@ enum End {
     Executes,
 }
 
-/// A process starts the thread, gives it much to do, and ends. Another one that has the context as well sees each request end, with
-/// its event, and starts another thread.
+/// A process starts the thread, requests many copies, and ends. Another process that has the context sees each request
+/// end, with its event, and starts another thread.
 fn others_go_on_after(end: End) {
     crate::machine::need_threads_of_processes();
     nothing_is_pinned();
@@ -308,14 +309,14 @@ fn others_go_on_after(end: End) {
     let mut seen_failed = false;
     for attempt in 0..8 {
         let setting = Asynchronous::new(1, b"contents");
-        let (ready, tell) = nix::unistd::pipe().expect("pipe");
+        let (ready, signal) = nix::unistd::pipe().expect("pipe");
         let child = Child::start(|| {
             let plug = std::mem::ManuallyDrop::new(Plug::new(&setting.knem));
             plug.insert(&setting.knem, 4000, 20 << attempt);
             for index in 0..100 {
                 assert_eq!(setting.read(index, NOTIFY), Ok(u32::from(PENDING)));
             }
-            nix::unistd::write(&tell, b"!").expect("told");
+            nix::unistd::write(&signal, b"!").expect("written");
             match end {
                 End::Exits => {}
                 End::IsKilled => loop {
@@ -338,7 +339,7 @@ fn others_go_on_after(end: End) {
         let ends: Vec<u8> = (0..100).map(|index| setting.slots.wait(index)).collect();
         let failed = ends.iter().filter(|end| **end == FAILED).count();
         assert_eq!(ends.iter().filter(|end| **end == DONE).count() + failed, 100);
-        // The next request finds no thread, and starts one.
+        // The next request finds no thread and starts one.
         assert_eq!(setting.read(200, NOTIFY), Ok(u32::from(PENDING)));
         assert_eq!(setting.slots.wait(200), DONE);
         assert_eq!(setting.local.bytes(), b"contents");
@@ -370,17 +371,17 @@ fn context_is_closed_while_the_process_of_the_thread_is_stopped() {
     nothing_is_pinned();
     let before = Thread::all();
     let Asynchronous { knem, slots, .. } = Asynchronous::new(1, b"contents");
-    let (ready, tell) = nix::unistd::pipe().expect("pipe");
+    let (ready, signal) = nix::unistd::pipe().expect("pipe");
     let child = Child::start(|| {
         let plug = std::mem::ManuallyDrop::new(Plug::new(&knem));
         plug.insert(&knem, 1, 50);
-        // It keeps neither the descriptor nor the mapping, and the regions are the context's.
+        // The thread keeps neither the descriptor nor the mapping, and the regions are the context's.
         let (address, length) = (slots.memory().address() as usize, slots.count());
-        // SAFETY: nothing uses the mapping any more.
+        // SAFETY: The mapping belongs to `slots`, which this process does not use any more.
         let gone = unsafe { nix::libc::munmap(std::ptr::with_exposed_provenance_mut(address), length) };
         assert_eq!(gone, 0);
         nix::unistd::close(std::os::fd::AsRawFd::as_raw_fd(&knem.fd())).expect("closed");
-        nix::unistd::write(&tell, b"!").expect("written");
+        nix::unistd::write(&signal, b"!").expect("written");
         loop {
             nix::unistd::pause();
         }
@@ -389,7 +390,7 @@ fn context_is_closed_while_the_process_of_the_thread_is_stopped() {
     kill(child.id(), Signal::SIGSTOP).expect("stopped");
     let stopped = nix::sys::wait::waitpid(child.id(), Some(nix::sys::wait::WaitPidFlag::WUNTRACED));
     assert!(matches!(stopped, Ok(WaitStatus::Stopped(..))), "{stopped:?}");
-    // The last descriptor and the last mapping: this does not wait for the process that is stopped.
+    // Closing the last descriptor and the last mapping does not wait for the process that is stopped.
     drop(knem);
     slots.unmap();
     nothing_is_pinned();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Commands: which there are, which there are not yet, and which flags they take.
+//! Commands: which exist, which do not exist yet, and which flags they accept.
 
 use knem_core::uapi;
 use nix::errno::Errno;
@@ -9,7 +9,7 @@ use crate::device::{Inline, Knem, COMMANDS, READ, SUCCESS, WRITE};
 use crate::memory::Mapping;
 
 crate::trials![
-    "2.1" info_tells_the_interface,
+    "2.1" info_reports_the_interface,
     "2" unknown_numbers_are_enosys,
     "2" other_sizes_are_enosys,
     "3 R60" unknown_flags_are_ignored,
@@ -18,7 +18,7 @@ crate::trials![
     "6.6" dma_without_an_engine_is_invalid,
 ];
 
-fn info_tells_the_interface() {
+fn info_reports_the_interface() {
     let info = Knem::open().info();
     assert_eq!(info.abi, 0xd);
     assert_eq!(info.features & !uapi::FEATURE_DMA, 0, "no other features are known");
@@ -64,7 +64,7 @@ fn setting() -> Setting {
 }
 
 impl Setting {
-    /// Both inline commands and both others, with these flags.
+    /// Issues both inline commands and both others, with these flags.
     fn all(&self, flags: u32) -> [Result<u32, Errno>; 4] {
         let segments = &[self.local.segment()];
         let inline = Inline { cookie: self.region, segments, flags, ..Inline::default() };
@@ -92,7 +92,7 @@ fn unknown_flags_are_ignored() {
 fn asynchronous_flags_need_a_status_array() {
     let setting = setting();
     let asynchronous = [uapi::FLAG_ASYNCDMACOMPLETE, uapi::FLAG_DMATHREAD, uapi::FLAG_MEMCPYTHREAD];
-    // Refused before the request counts.
+    // Refused before the request is counted.
     counts(&[], || {
         for flags in asynchronous {
             assert_eq!(setting.all(flags), [Err(Errno::EINVAL); 4], "{flags:#x}");

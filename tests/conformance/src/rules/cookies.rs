@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Cookies: exact, unguessable, and never the same twice.
+//! Cookies: exact, unpredictable, and never used twice.
 
 use std::collections::HashSet;
 
@@ -70,8 +70,8 @@ fn cookies_look_random() {
     assert_eq!(near, 0, "cookies that follow each other are alike");
 }
 
-/// A process may keep the regions whose cookies are alike in some bits. However the driver hashes them, the limits are the only reason
-/// for EBUSY.
+/// A process may keep the regions whose cookies are alike in some bits. However the driver hashes them, only the limits
+/// cause EBUSY.
 fn chosen_cookies_disturb_no_creation() {
     let knem = Knem::open();
     let mut kept = 0;

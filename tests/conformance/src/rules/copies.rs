@@ -23,7 +23,7 @@ const ALIGNMENTS: [usize; 6] = [0, 1, 7, 8, 63, 4095];
 /// Bytes around the destination that must not change.
 const MARGIN: usize = 64;
 
-/// Ways of a copy.
+/// The paths of a copy.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Read(u32),
@@ -49,11 +49,11 @@ impl Buffers {
         Self { knem: Knem::open(), source, destination }
     }
 
-    /// Copies `size` bytes between these alignments and looks at every byte.
+    /// Copies `size` bytes between these alignments and checks every byte.
     fn check(&mut self, size: usize, from: usize, to: usize, way: Way) {
         let (from, to) = (from + MARGIN, to + MARGIN);
         let window = to - MARGIN..to + size + MARGIN;
-        // What is to be overwritten differs from what overwrites it, byte for byte.
+        // The old bytes differ from the new ones, byte for byte.
         let (before, rest) = self.destination.bytes_mut()[window.clone()].split_at_mut(MARGIN);
         let (inside, after) = rest.split_at_mut(size);
         before.fill(0xa5);
@@ -125,7 +125,7 @@ fn sixty_four_mebibytes() {
     buffers.check((64 << 20) - 1, 4095, 1, Way::Write(0));
 }
 
-/// A region of these bytes, and 16 local bytes of dots.
+/// Creates a region of these bytes, and 16 local bytes of dots.
 fn small(contents: &[u8]) -> (Knem, Mapping, u64, Mapping) {
     let (knem, memory) = (Knem::open(), Mapping::holding(contents));
     let region = knem.create(&[memory.part(0, contents.len())], READ | WRITE, 0).expect("created");
@@ -204,19 +204,19 @@ fn overlap_spares_the_rest() {
     let (knem, memory) = (Knem::open(), Mapping::holding(&Random::new(9).bytes(4 * PAGE)));
     let region = knem.create(&[memory.segment()], READ | WRITE, 0).expect("created");
     let before = memory.bytes().to_vec();
-    // 0..2 pages into 1..3: what is in page 1 is both read and written.
+    // Pages 0 and 1 to pages 1 and 2: page 1 is both read and written.
     assert_eq!(knem.copy((region, 0), (region, PAGE as u64), Some(2 * PAGE as u64), 0), Ok(SUCCESS));
     assert!(memory.bytes()[..PAGE] == before[..PAGE], "before the destination");
     assert!(memory.bytes()[3 * PAGE..] == before[3 * PAGE..], "after the destination");
     assert!(memory.bytes()[PAGE..2 * PAGE] == before[..PAGE], "what does not overlap");
-    // Onto itself.
+    // A copy of the region onto itself.
     let before = memory.bytes().to_vec();
     assert_eq!(knem.copy((region, 0), (region, 0), None, 0), Ok(SUCCESS));
     assert!(memory.bytes() == before);
 }
 
 fn pads_and_index_are_never_looked_at() {
-    // Every request of these tests leaves garbage there, as clients do; zeros must do as well.
+    // All other requests of these tests have garbage there, as clients do; zeros must work as well.
     let (knem, _memory, region, local) = small(b"0123456789");
     let list = [local.segment()];
     let mut argument = uapi::CmdInlineCopy {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Bad addresses, lengths and counts: each refused with its errno, and nothing left behind.
+//! Bad addresses, lengths and counts: each is refused with its errno and leaves nothing behind.
 
 use knem_core::uapi::{self, CmdCreateRegion, CmdInlineCopy, ParamIovec};
 use nix::errno::Errno;
@@ -32,7 +32,7 @@ crate::trials![
 ];
 
 const KERNEL: u64 = 0xffff_8880_0000_0000;
-/// First address that no user memory has, with four levels of page tables and with five; on arm64 with 48 bits and with 52.
+/// First address after user memory, with four and with five levels of page tables; on arm64 with 48 and with 52 bits.
 const AFTER_USER: [u64; 2] =
     if cfg!(target_arch = "aarch64") { [1 << 48, 1 << 52] } else { [0x7fff_ffff_f000, 0x00ff_ffff_ffff_f000] };
 
@@ -51,7 +51,7 @@ fn argument_at_the_edge_of_a_page() {
     let (knem, (_between, inside)) = (Knem::open(), Mapping::between_holes(PAGE));
     let end = inside + PAGE as u64;
     for command in COMMANDS {
-        // One byte too many, at either end; alignment does not matter.
+        // One byte too many, at either end. Alignment does not matter.
         let size = u64::from((command >> 16) & 0x1fff);
         assert_eq!(knem.command_at(command, end - size + 1), Err(Errno::EFAULT), "{command:#x}");
         assert_eq!(knem.command_at(command, inside - 1), Err(Errno::EFAULT), "{command:#x}");
@@ -61,10 +61,10 @@ fn argument_at_the_edge_of_a_page() {
     assert_eq!(knem.command_at(uapi::CMD_DESTROY_REGION, end - 8), Err(Errno::EINVAL));
 }
 
-/// A structure in memory that cannot be written.
+/// Maps a structure in memory that cannot be written.
 fn read_only<T: Copy>(value: T) -> Mapping {
     let mapping = Mapping::new(PAGE);
-    // SAFETY: a page's start is aligned for everything, and a page is large enough.
+    // SAFETY: The start of a page is aligned for every structure, and a page is large enough for it.
     unsafe { (mapping.address() as usize as *mut T).write(value) };
     mapping.protect(0, PAGE, ProtFlags::PROT_READ);
     mapping
@@ -86,7 +86,7 @@ fn undelivered_cookie_leaves_no_region() {
     nothing_is_pinned();
     let info = read_only(uapi::CmdInfo::default());
     assert_eq!(knem.command_at(uapi::CMD_GET_INFO, info.address()), Err(Errno::EFAULT));
-    // Nothing is written back to this one.
+    // The driver writes nothing back to this command's argument.
     let region = knem.create(&segments, READ, 0).expect("created");
     assert_eq!(knem.command_at(uapi::CMD_DESTROY_REGION, read_only(region).address()), Ok(()));
 }
@@ -126,7 +126,7 @@ fn unmapped_region_is_efault() {
     for protection in [0, READ, WRITE, READ | WRITE] {
         for base in [0, 4096, hole(), hole() + 1] {
             assert_eq!(knem.create(&[segment(base, 1)], protection, 0), Err(Errno::EFAULT), "{base:#x}");
-            // Not so much that a small machine's ceiling comes first.
+            // The length is below a small machine's ceiling, which would be checked first.
             assert_eq!(knem.create(&[segment(base, 1 << 28)], protection, 0), Err(Errno::EFAULT), "{base:#x}");
         }
     }
@@ -148,7 +148,8 @@ fn half_mapped_region_is_efault() {
     nothing_is_pinned();
 }
 
-/// Whether this machine may have five levels of page tables, so that only the second of [`AFTER_USER`] is foreign.
+/// Whether this machine may have five levels of page tables, so that only the second of [`AFTER_USER`] is outside of
+/// user memory.
 fn has_five_levels() -> bool {
     if cfg!(target_arch = "aarch64") {
         return true;
@@ -188,7 +189,7 @@ fn foreign_segments_are_efault() {
 
 fn overflowing_total_is_einval() {
     let knem = Knem::open();
-    // Each of them could be user memory; together they cannot be counted.
+    // Each segment could be in user memory, but the sum of their lengths overflows.
     let length = highest_mapping() - 4096;
     let count = usize::try_from((1 << 63) / length + 1).expect("small");
     if count > 1 << 20 {
@@ -198,8 +199,8 @@ fn overflowing_total_is_einval() {
     assert_eq!(knem.create(&segments, READ, 0), Err(Errno::EINVAL));
 }
 
-/// End of this process's highest mapping, which is not far below the end of user memory; the kernel's own page for old
-/// programs at the very top aside.
+/// Returns the end of this process's highest mapping, which is not far below the end of user memory, except for the
+/// kernel's own page for old programs at the top.
 fn highest_mapping() -> u64 {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("every process has maps");
     let ends = maps.lines().filter(|line| !line.ends_with("[vsyscall]"));
@@ -249,7 +250,7 @@ fn bad_local_memory_fails_the_copy() {
         });
     }
     assert_eq!(read_only.bytes(), b"same");
-    // Memory that the copy does not come to is not looked at.
+    // Memory that the copy does not reach is not read.
     let local = Mapping::new(4);
     assert_eq!(knem.read(region, 0, &[local.segment(), segment(hole(), 4)], 0), Ok(SUCCESS));
     assert_eq!(local.bytes(), b"data");
@@ -267,14 +268,14 @@ fn bad_pinned_memory_is_efault() {
             assert_eq!(knem.read(region, 0, local, uapi::FLAG_PINLOCAL), Err(Errno::EFAULT));
         });
     }
-    // Memory that the copy does not come to is not pinned.
+    // Memory that the copy does not reach is not pinned.
     counts(&[(SUBMITTED, 1), (PROCESSED, 1), (PINNED, 1)], || {
         let local = [good.segment(), segment(hole(), 4)];
         assert_eq!(knem.read(region, 0, &local, uapi::FLAG_PINLOCAL), Ok(SUCCESS));
     });
     for flags in [0, uapi::FLAG_PINLOCAL] {
         counts(&rejected, || assert_eq!(knem.write(region, 0, &[segment(hole(), 4)], flags), Err(Errno::EFAULT)));
-        // What is only read may be read-only.
+        // Memory that is only read may be read-only.
         counts(&[(SUBMITTED, 1), (PROCESSED, 1), (PINNED, 1)], || {
             assert_eq!(knem.write(region, 0, &[read_only.segment()], flags), Ok(SUCCESS));
         });
@@ -297,7 +298,7 @@ fn later_bad_memory_fails_the_copy() {
     nothing_is_pinned_but(1024);
 }
 
-/// The region of the test itself is pinned still.
+/// Waits until only the region of the test itself is pinned.
 fn nothing_is_pinned_but(pages: i64) {
     crate::counters::pinned_pages_become(pages);
 }
@@ -307,7 +308,7 @@ fn partial_copy_stops_at_the_fault() {
     let region = knem.create(&[memory.segment()], READ, 0).expect("created");
     let (local, inside) = Mapping::between_holes(2 * PAGE);
     assert_eq!(knem.read(region, 0, &[segment(inside, 4 * PAGE as u64)], 0), Ok(FAILED));
-    // Its contents are unspecified, but they are zeros or what was copied.
+    // The contents are unspecified, but must be zeros or copied bytes.
     let bytes = &local.bytes()[PAGE..3 * PAGE];
     assert!(bytes.iter().all(|byte| *byte == 0 || *byte == 7));
     let bounded = segment(inside, 4 * PAGE as u64);
@@ -330,7 +331,7 @@ fn foreign_local_segments_are_efault() {
 
 fn large_lists_are_taken() {
     let (knem, memory) = (Knem::open(), Mapping::holding(&[5; PAGE]));
-    // More than the original could take.
+    // More segments than the original driver accepted.
     let segments = vec![memory.part(9, 1); 100_000];
     let region = knem.create(&segments, READ, 0).expect("created");
     let local = Mapping::new(100_001);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Who somebody is: ids at open, at creation and at use; files that are passed on; namespaces.
+//! The identity of a process: ids at open, at creation and at use; descriptors that are passed on; namespaces.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -35,8 +35,8 @@ crate::trials![
     "8.2 R43" verbose_statistics_hide_other_users,
 ];
 
-/// Who a process is, without root's ids.
-const SOMEBODY: u32 = 61_000;
+/// A further user id, neither root's nor that of [`STRANGER`].
+const OTHER_USER: u32 = 61_000;
 
 /// Sets real and effective user id; the saved one stays root's.
 fn be(real: u32, effective: u32) {
@@ -48,7 +48,7 @@ fn be(real: u32, effective: u32) {
 fn every_pair_of_ids() {
     need_root();
     let people: Vec<(u32, u32)> =
-        [0, STRANGER, SOMEBODY].into_iter().flat_map(|real| [0, STRANGER, SOMEBODY].map(|effective| (real, effective))).collect();
+        [0, STRANGER, OTHER_USER].into_iter().flat_map(|real| [0, STRANGER, OTHER_USER].map(|effective| (real, effective))).collect();
     in_child(|| {
         let group = Gid::from_raw(std::fs::metadata(crate::device::node()).expect("the node").st_gid());
         setresgid(group, group, group).expect("setresgid");
@@ -73,7 +73,7 @@ fn every_pair_of_ids() {
     });
 }
 
-/// The group of a file.
+/// Returns the group of a file.
 trait GroupOf {
     fn st_gid(&self) -> u32;
 }
@@ -125,14 +125,14 @@ fn receive(socket: &OwnedFd) -> Knem {
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut place, Some(&mut space), MsgFlags::empty()).expect("recvmsg");
     for control in message.cmsgs().expect("control messages") {
         if let ControlMessageOwned::ScmRights(numbers) = control {
-            // SAFETY: just received, and nobody else's.
+            // SAFETY: The descriptor was received just now, and nothing else owns it.
             return Knem::from(unsafe { OwnedFd::from_raw_fd(numbers[0]) });
         }
     }
     panic!("no descriptor came");
 }
 
-/// Passes a file of this process to another one, which does `theirs` as `user`; `ours` runs meanwhile.
+/// Passes a descriptor of this process to another one, which runs `theirs` as `user`; `ours` runs meanwhile.
 fn passed_to(user: Option<u32>, knem: &Knem, theirs: impl FnOnce(&Knem) -> u64, ours: impl FnOnce(u64)) {
     let (here, there) =
         socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::empty()).expect("socketpair");
@@ -145,13 +145,13 @@ fn passed_to(user: Option<u32>, knem: &Knem, theirs: impl FnOnce(&Knem) -> u64, 
         let passed = receive(&there);
         let number = theirs(&passed);
         nix::unistd::write(&say, &number.to_ne_bytes()).expect("said");
-        nix::unistd::read(&wait, &mut [0]).expect("told");
+        nix::unistd::read(&wait, &mut [0]).expect("a signal");
     });
     pass(knem, &here);
     let mut number = [0; 8];
     assert_eq!(nix::unistd::read(&answer, &mut number), Ok(8));
     ours(u64::from_ne_bytes(number));
-    nix::unistd::write(&go, b"!").expect("told");
+    nix::unistd::write(&go, b"!").expect("written");
     child.succeeds();
 }
 
@@ -220,7 +220,7 @@ fn passed_file_shares_slots_and_events() {
 
 fn memory_that_is_not_dumpable() {
     let undumpable = || {
-        // SAFETY: sets a flag of this process.
+        // SAFETY: The call accesses no memory; it only sets a flag of this process.
         assert_eq!(unsafe { nix::libc::prctl(nix::libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }, 0);
     };
     // By default daemons, which are not dumpable, may share their memory.
@@ -240,14 +240,14 @@ fn memory_that_is_not_dumpable() {
     });
 }
 
-/// In a child with namespaces of its own, with a file that it opened before, and one that it opened after.
+/// Runs `work` in a child with its own namespaces, with a context that it opened before, and one that it opened after.
 fn in_namespaces(work: impl FnOnce(&Knem, &Knem)) {
     in_child(|| {
         let before = Knem::open();
         if let Err(errno) = unshare(CloneFlags::CLONE_NEWUSER) {
             panic!("unshare: {errno}");
         }
-        // Root here is root there: the ids of the kernel stay the same.
+        // Root in the child's namespace is the same user: the kernel's ids do not change.
         let Ok(after) = Knem::open_as(OFlag::O_RDWR) else { return };
         work(&before, &after);
     });
@@ -289,7 +289,7 @@ fn strict_namespaces_are_asked_for() {
         });
         in_child(|| {
             unshare(CloneFlags::CLONE_NEWPID).expect("unshare");
-            // The next process is in the new namespace.
+            // The next child is in the new pid namespace.
             in_child(|| {
                 let (theirs, local) = (Knem::open(), Mapping::new(8));
                 assert_eq!(theirs.read(region, 0, &[local.segment()], 0), Err(Errno::EPERM));
@@ -328,7 +328,7 @@ fn strictest_namespaces_are_refused_at_open() {
 
 fn privileged_writer_is_the_opener_not_the_caller() {
     need_root();
-    // A program of root's whose standard error a stranger has pointed at the device: it must not clear.
+    // A program of root whose standard error another user has redirected to the device must not clear the statistics.
     let _ = Knem::open().read(0, 0, &[], 0);
     let before = crate::counters::counters();
     with_open_node(|| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Kinds of memory: which can be a region, and that a region is what its owner sees.
+//! Kinds of memory: which can be a region, and that a region has the bytes that its owner sees.
 
 use std::ffi::c_long;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -39,7 +39,7 @@ fn contents(knem: &Knem, region: u64, length: usize) -> Vec<u8> {
 
 fn untouched_memory_follows_its_owner() {
     let (knem, mut memory) = (Knem::open(), Mapping::new(4 * PAGE));
-    // Only read so far, if at all: the page of zeros that all processes share.
+    // Pages that were at most read are the zero page, which all processes share.
     assert_eq!(memory.bytes()[PAGE], 0);
     let region = knem.create(&[memory.segment()], READ, 0).expect("created");
     assert_eq!(contents(&knem, region, 4 * PAGE), [0; 4 * PAGE]);
@@ -47,7 +47,7 @@ fn untouched_memory_follows_its_owner() {
     assert!(contents(&knem, region, 4 * PAGE) == [9; 4 * PAGE], "what the owner has written since");
 }
 
-/// Pages of zeros that were only read, and pages of a private mapping of a file; both read-only.
+/// Returns pages of zeros that were only read, and pages of a private mapping of a file; both read-only.
 fn read_only_memory() -> [Mapping; 2] {
     let file = memory_file(PAGE);
     let mapping = Mapping::of_file(file.as_fd(), PAGE, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE);
@@ -97,12 +97,12 @@ fn shared_files_in_memory() {
     assert!(there.bytes() == [3; 8 * PAGE]);
     here.bytes_mut().fill(4);
     assert!(contents(&knem, region, 8 * PAGE) == [4; 8 * PAGE]);
-    // Its end is cut off: the pages stay, and nothing crashes.
+    // The file is truncated: the pages stay, and nothing crashes.
     nix::unistd::ftruncate(&file, 0).expect("ftruncate");
     assert!(contents(&knem, region, 8 * PAGE) == [4; 8 * PAGE]);
 }
 
-/// A file of one page on the disk, if the disk's file system is one that needs to know of writes.
+/// Creates a file of one page on the disk, if the disk's file system must be notified of writes.
 fn disk_file() -> (std::path::PathBuf, std::fs::File) {
     let path = std::path::PathBuf::from(format!("/var/tmp/knem-vm-tests.{}", std::process::id()));
     std::fs::write(&path, [8; PAGE]).expect("a file");
@@ -126,7 +126,7 @@ fn shared_files_on_disk_are_not_kept_pinned() {
     let mapping = Mapping::of_file(&file, PAGE, both(), MapFlags::MAP_SHARED);
     let region = knem.create(&[mapping.segment()], READ, 0).expect("created");
     assert!(contents(&knem, region, PAGE) == [8; PAGE]);
-    // The file system must hear of writes, so that such memory is not pinned for long: it is pinned for each copy.
+    // The file system must be notified of writes, so that such memory is pinned only while it is copied.
     let writable = knem.create(&[mapping.segment()], READ | WRITE, 0).expect("created");
     assert_eq!(knem.write(writable, 0, &[segment(mapping.address() + 1, 1)], 0), Ok(SUCCESS));
     let data = Mapping::holding(&[9; PAGE]);
@@ -134,7 +134,7 @@ fn shared_files_on_disk_are_not_kept_pinned() {
     assert!(mapping.bytes() == [9; PAGE] && contents(&knem, region, PAGE) == [9; PAGE]);
     nix::unistd::fsync(&file).expect("fsync");
     assert!(std::fs::read(&path).expect("read") == [9; PAGE]);
-    // As the local side, also of a request that outlives its call.
+    // It may also be the local side, even of a request that outlives its call.
     let slots = crate::slots::Slots::map(&knem, PAGE).expect("mapped");
     let source = knem.create(&[data.segment()], READ, 0).expect("created");
     for flags in [0, knem_core::uapi::FLAG_PINLOCAL, crate::slots::THREAD] {
@@ -187,7 +187,7 @@ fn transparent_huge_pages() {
         assert!(contents(&knem, region, length) == memory.bytes()[offset..offset + length], "{length} at {offset}");
         assert_eq!(knem.destroy(region), Ok(()));
     }
-    // Split while it is pinned: the first page of each huge one goes.
+    // The huge pages are split while they are pinned: the first page of each is unmapped.
     let region = knem.create(&[memory.segment()], READ, 0).expect("created");
     let before = memory.bytes().to_vec();
     memory.protect(PAGE, PAGE, ProtFlags::PROT_READ);
@@ -208,7 +208,7 @@ fn private_mapping_of_huge_pages_can_be_read() {
         .map(|protection| Mapping::of_file(&file, LENGTH, protection, MapFlags::MAP_PRIVATE));
     let chosen = before.split(['[', ']']).nth(1).unwrap_or("never");
     std::fs::write(SETTING, chosen).expect("the setting is restored");
-    // Not copied yet: huge pages of the file are what is mapped, and the kernel has to split that before it copies.
+    // The mapping has huge pages of the file, which the kernel must split before it copies.
     for memory in private {
         let knem = Knem::open();
         assert!(memory.bytes().iter().all(|byte| *byte == 6));
@@ -217,7 +217,7 @@ fn private_mapping_of_huge_pages_can_be_read() {
     }
 }
 
-/// How much of a mapping consists of huge pages now.
+/// Returns how much of a mapping consists of huge pages now.
 fn huge_kibibytes(memory: &Mapping) -> u64 {
     let maps = std::fs::read_to_string("/proc/self/smaps").expect("smaps");
     let start = format!("{:x}-", memory.address());
@@ -232,12 +232,12 @@ fn forking_owner_is_still_seen() {
         let region = knem.create(&[memory.segment()], protection, 0).expect("created");
         let (wait, go) = nix::unistd::pipe().expect("pipe");
         let child = Child::start(|| {
-            nix::unistd::read(&wait, &mut [0]).expect("told");
+            nix::unistd::read(&wait, &mut [0]).expect("a signal");
             assert!(memory.bytes() == [1; 4 * PAGE], "the child has its own copy");
         });
         memory.bytes_mut().fill(2);
         assert!(contents(&knem, region, 4 * PAGE) == [2; 4 * PAGE], "the parent's writes after the fork");
-        nix::unistd::write(&go, b"!").expect("told");
+        nix::unistd::write(&go, b"!").expect("written");
         child.succeeds();
     }
 }
@@ -247,21 +247,21 @@ fn forked_child_is_not_written() {
     let region = knem.create(&[memory.segment()], WRITE, 0).expect("created");
     let (wait, go) = nix::unistd::pipe().expect("pipe");
     let child = Child::start(|| {
-        nix::unistd::read(&wait, &mut [0]).expect("told");
+        nix::unistd::read(&wait, &mut [0]).expect("a signal");
         assert!(memory.bytes() == [1; 4 * PAGE], "the region is the parent's");
     });
     let data = Mapping::holding(&[2; 4 * PAGE]);
     assert_eq!(knem.write(region, 0, &[data.segment()], 0), Ok(SUCCESS));
     assert!(memory.bytes() == [2; 4 * PAGE]);
-    nix::unistd::write(&go, b"!").expect("told");
+    nix::unistd::write(&go, b"!").expect("written");
     child.succeeds();
 }
 
 fn secret_memory_is_efault() {
-    // SAFETY: makes a file.
+    // SAFETY: The call only creates a file descriptor and accesses no memory.
     let number: c_long = unsafe { libc::syscall(libc::SYS_memfd_secret, 0) };
     let number = Errno::result(number).unwrap_or_else(|errno| crate::skip(format!("no secret memory here: {errno}")));
-    // SAFETY: just made, and nobody else's.
+    // SAFETY: The descriptor was created just now, and nothing else owns it.
     let file = unsafe { OwnedFd::from_raw_fd(i32::try_from(number).expect("a descriptor")) };
     nix::unistd::ftruncate(&file, PAGE as i64).expect("ftruncate");
     let mut memory = Mapping::of_file(&file, PAGE, both(), MapFlags::MAP_SHARED);
@@ -270,7 +270,8 @@ fn secret_memory_is_efault() {
 }
 
 fn special_mappings_are_efault() {
-    // Pages of a hypervisor's clock: VM_IO and VM_PFNMAP on every kernel. ([vvar] is neither since 7.3, and can be pinned.)
+    // Pages of a hypervisor's clock: VM_IO and VM_PFNMAP on every kernel. ([vvar] is neither since 7.3, and can be
+    // pinned.)
     let maps = std::fs::read_to_string("/proc/self/maps").expect("maps");
     let Some(line) = maps.lines().find(|line| line.ends_with("[vvar_vclock]")) else {
         crate::skip("no clock's pages are mapped");

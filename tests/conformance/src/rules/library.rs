@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The client library against the device: what a Rust program does with it.
+//! The client library against the device, as a Rust program uses it.
 
 use std::io::IoSlice;
 use std::num::NonZeroUsize;
@@ -22,9 +22,9 @@ crate::trials![
     "7.3" completions_are_events,
     "7.3" descriptor_can_be_polled,
     "2.2" thread_can_be_placed,
-    "R40" refusals_are_told_apart,
+    "R40" refusals_are_distinguished,
     "7.1" device_has_one_status_array,
-    "R29" forgotten_requests_harm_nobody,
+    "R29" forgotten_requests_do_no_harm,
     "11.6" queue_copies_both_ways_and_between_regions,
     "7.3" queue_calls_back_from_its_thread,
     "7.3" queue_serves_an_event_loop,
@@ -162,7 +162,7 @@ fn thread_can_be_placed() {
     }
 }
 
-fn refusals_are_told_apart() {
+fn refusals_are_distinguished() {
     let device = device();
     let array = device.map_status(1).expect("mapped");
     let (source, local) = (memory(b"contents"), memory(b"........"));
@@ -185,7 +185,7 @@ fn device_has_one_status_array() {
     assert!(device.map_status(1).is_err());
 }
 
-fn forgotten_requests_harm_nobody() {
+fn forgotten_requests_do_no_harm() {
     for _ in 0..20 {
         let device = device();
         let array = device.map_status(1).expect("mapped");
@@ -194,7 +194,7 @@ fn forgotten_requests_harm_nobody() {
         let local = memory(&[0; 300_000]);
         let request = array.read(region.cookie(), &local, 0..300_000, CopyOptions::default(), to_slot(0));
         let _forgotten = request.expect("submitted");
-        // Everything goes while the copy is under way.
+        // Everything is dropped while the copy is in progress.
     }
     crate::counters::nothing_is_pinned();
 }
@@ -230,12 +230,12 @@ fn queue_calls_back_from_its_thread() {
     let (source, local) = (memory(b"contents"), memory(b"........"));
     let region = device.share_memory(&source, 0..8, Access::Read, RegionFlags::NONE).expect("shared");
     let queue = Queue::new(Arc::clone(&device), 4).expect("a queue");
-    let (tell, told) = channel();
+    let (sender, receiver) = channel();
     for _ in 0..100 {
-        let tell = tell.clone();
+        let sender = sender.clone();
         let transfer = queue.read(region.cookie(), &local, 0..8, CopyOptions::default()).expect("submitted");
-        transfer.on_completion(move |result| tell.send(result.is_ok()).expect("somebody listens"));
-        assert_eq!(told.recv(), Ok(true));
+        transfer.on_completion(move |result| sender.send(result.is_ok()).expect("a receiver"));
+        assert_eq!(receiver.recv(), Ok(true));
     }
     assert_eq!(contents(&local), b"contents");
 }
@@ -251,7 +251,7 @@ fn queue_serves_an_event_loop() {
     let none = queue.read(region.cookie(), &local, 8..8, CopyOptions::default()).expect("submitted");
     while !(first.is_finished() && none.is_finished()) {
         poll(&mut [PollFd::new(queue.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).expect("poll");
-        queue.dispatch().expect("told");
+        queue.dispatch().expect("dispatched");
     }
     first.wait().expect("copied");
     none.wait().expect("nothing to copy");
@@ -267,7 +267,7 @@ fn dropped_transfers_leave_the_queue_usable() {
         let local = memory(&[0; 1 << 20]);
         loop {
             match queue.read(region.cookie(), &local, 0..1 << 20, CopyOptions::default()) {
-                // The memory goes, too: the kernel keeps its pages until it is through.
+                // The memory is dropped, too: the kernel keeps its pages until the copy has ended.
                 Ok(transfer) => break drop(transfer),
                 Err(Error::QueueFull) => std::thread::yield_now(),
                 Err(error) => panic!("{error}"),

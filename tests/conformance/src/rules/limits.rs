@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! How much memory may be pinned, that it is accounted for, and that a limit slows a program down and stops none.
+//! Limits of pinned memory, and its accounting. A limit slows a program down but never stops it.
 
 use nix::errno::Errno;
 use nix::sys::resource::{setrlimit, Resource};
@@ -38,7 +38,7 @@ fn pinned_kilobytes() -> i64 {
     status_kilobytes("VmPin")
 }
 
-/// Waits until this much is accounted: pages are released soon, not at once.
+/// Waits until this much is accounted: pages are released soon, but not at once.
 fn settles_at(kilobytes: i64) {
     crate::waiting::comes(|| pinned_kilobytes() == kilobytes);
     assert_eq!(pinned_kilobytes(), kilobytes);
@@ -49,7 +49,7 @@ fn pinned_memory_is_accounted() {
     let before = pinned_kilobytes();
     let one = knem.create(&[memory.segment()], READ, 0).expect("created");
     assert_eq!(pinned_kilobytes(), before + 100);
-    // Bytes of two pages, for each segment that names them.
+    // The bytes are on two pages, which are counted for each segment.
     let part = memory.part(PAGE - 1, 2);
     let other = knem.create(&[part, part], READ, 0).expect("created");
     assert_eq!(pinned_kilobytes(), before + 116);
@@ -66,7 +66,7 @@ fn pinned_memory_is_accounted() {
     settles_at(before);
 }
 
-/// Runs `work` as a user who may lock so many pages.
+/// Runs `work` as a user that may lock this number of pages.
 fn as_user_with(pages: usize, work: impl FnOnce()) {
     with_open_node(|| {
         in_child(|| {
@@ -79,7 +79,7 @@ fn as_user_with(pages: usize, work: impl FnOnce()) {
     nothing_is_pinned();
 }
 
-/// Runs `work` as a user who may lock 16 pages.
+/// Runs `work` as a user that may lock 16 pages.
 fn as_limited_user(work: impl FnOnce(&Knem, &Mapping)) {
     as_user_with(16, || work(&Knem::open(), &Mapping::holding(&[1; 20 * PAGE])));
 }
@@ -180,7 +180,7 @@ fn user_has_a_ceiling() {
     nothing_is_pinned();
 }
 
-/// With a ceiling of 256 pages, whichever parameter sets it.
+/// Tests a ceiling of 256 pages, regardless of the parameter that sets it.
 fn ceiling() {
     let (knem, memory) = (Knem::open(), Mapping::holding(&vec![1; 256 * PAGE]));
     let half = memory.part(0, 128 * PAGE);
@@ -225,7 +225,7 @@ fn failed_creation_gives_the_account_back() {
     settles_at(before);
 }
 
-/// Bytes of which each page, and each byte of a page, is another one.
+/// Returns bytes that differ between pages, and within a page.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n / PAGE * 7 + n * 13 % 251) as u8).collect()
 }
@@ -237,7 +237,7 @@ fn unpinned_regions_are_read_and_written() {
         let slots = Slots::map(&knem, PAGE).expect("mapped");
         let bytes = pattern(LENGTH);
         let (memory, other) = (Mapping::holding(&bytes), Mapping::new(LENGTH));
-        // Segments that do not end at the borders of pages.
+        // Segments that do not end at page boundaries.
         let list = [memory.part(0, 5), memory.part(5, LENGTH / 2), memory.part(LENGTH / 2 + 5, LENGTH / 2 - 5)];
         let source = knem.create(&list, READ | WRITE, 0).expect("created");
         let target = knem.create(&[other.segment()], READ | WRITE, 0).expect("created");
@@ -272,7 +272,7 @@ fn unpinned_regions_are_read_and_written() {
                 assert!(other.bytes()[LENGTH - rest..] == bytes[..rest], "{flags:#x} {offset}");
             }
         }
-        // Both sides, of one address space.
+        // Both sides are in one address space.
         for flags in [0, THREAD] {
             slots.set(4, PENDING);
             let answer = knem.copy_at((source, 7), (target, 0), None, flags, 4);
@@ -311,24 +311,24 @@ fn unpinned_regions_end_with_their_owner() {
         crate::memory::both(),
         nix::sys::mman::MapFlags::MAP_SHARED,
     ));
-    let (ready, tell) = nix::unistd::pipe().expect("pipe");
+    let (ready, signal) = nix::unistd::pipe().expect("pipe");
     let (wait, go) = nix::unistd::pipe().expect("pipe");
     with_open_node(|| {
         let owner = Child::start(|| {
             setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0).expect("setrlimit");
             become_user(STRANGER);
             let region = knem.create(&[memory.segment()], READ, FLAG_ANY_USER_ACCESS).expect("created");
-            // SAFETY: a page that the parent looks at when it is told to.
+            // SAFETY: The shared page is aligned and large enough, and the parent reads it only after it is signalled.
             unsafe { (cookie.address() as usize as *mut u64).write(region) };
-            nix::unistd::write(&tell, b"!").expect("told");
-            nix::unistd::read(&wait, &mut [0]).expect("told");
+            nix::unistd::write(&signal, b"!").expect("written");
+            nix::unistd::read(&wait, &mut [0]).expect("a signal");
         });
         assert_eq!(nix::unistd::read(&ready, &mut [0]), Ok(1));
-        // SAFETY: written above.
+        // SAFETY: The child has written the number before it signalled, and does not change it.
         let region = unsafe { (cookie.address() as usize as *const u64).read() };
         assert_eq!(knem.read(region, 0, &[local.segment()], 0), Ok(SUCCESS));
         assert!(local.bytes() == [5; 2 * PAGE], "memory of another process");
-        nix::unistd::write(&go, b"!").expect("told");
+        nix::unistd::write(&go, b"!").expect("written");
         owner.succeeds();
         for flags in [0, FLAG_PINLOCAL, THREAD] {
             slots.set(0, PENDING);
@@ -370,7 +370,7 @@ fn unpinned_regions_have_bad_addresses() {
         assert_eq!(knem.create(&[memory.segment()], READ | WRITE, 0), Err(Errno::EFAULT));
         knem.create(&[memory.segment()], READ, 0).expect("created");
         settles_at(0);
-        // Mapped before, so that it is not where the other mapping was.
+        // Mapped before, so that it has another address than the other mapping.
         let local = Mapping::new(PAGE);
         let region = {
             let gone = Mapping::holding(&[1; PAGE]);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: CECILL-B
-//! The rules, by what they are about.
+//! The tests of the rules, by subject.
 
 /// Names the modules, in the order in which they are tested.
 macro_rules! rules {
     ($($module:ident),* $(,)?) => {
         $(mod $module;)*
 
-        /// All tests.
+        /// Returns all tests.
         pub(crate) fn all() -> Vec<crate::runner::Trial> {
             [$($module::trials()),*].into_iter().flatten().collect()
         }

@@ -104,7 +104,7 @@ fn thousand_files_at_once() {
 }
 
 fn probing_is_cheap_and_repeatable() {
-    // As UCX does it: open, ask, declare one byte of the stack, close.
+    // As UCX does: open, query, declare one byte of the stack, close.
     let byte = 0u8;
     for _ in 0..2000 {
         let knem = Knem::open();

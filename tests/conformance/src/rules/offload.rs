@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The worker thread of a context: whose it is, what it copies, and in which order.
+//! The worker thread of a context: its process, what it copies, and in which order.
 
 use knem_core::uapi;
 use nix::errno::Errno;
@@ -35,7 +35,7 @@ crate::trials![
     "R21" too_many_waiting_requests_are_ebusy,
     "6.4" poller_that_never_yields_gets_its_result,
     "5.5" destroyed_region_is_read_to_the_end,
-    "5.6" unmapped_destination_harms_nobody,
+    "5.6" unmapped_destination_does_no_harm,
     "R40" single_use_is_used_up_at_acceptance,
     "7.1" files_do_not_wait_for_each_other,
     "7.2" many_threads_submit_at_once,
@@ -79,13 +79,13 @@ fn thread_is_one_of_the_process_that_asks() {
     let knem = Knem::open();
     let (thread, slots) = Thread::of(&knem, 1);
     assert_eq!(thread.process(), std::process::id());
-    // Another process finds it there, and needs no other.
+    // Another process finds the thread, and needs no other one.
     let before = Thread::all();
     in_child(|| {
         crate::threads::start(&knem, &slots);
         assert_eq!(Thread::all(), before);
     });
-    // A process may submit to a context that another has opened and mapped: then the thread is its.
+    // A process may submit to a context that another one has opened and mapped. The thread is its own then.
     let (knem, before) = (Knem::open(), Thread::all());
     let slots = Slots::map(&knem, 1).expect("mapped");
     in_child(|| {
@@ -96,12 +96,12 @@ fn thread_is_one_of_the_process_that_asks() {
     crate::waiting::until("the thread ends with its process", || Thread::all() == before);
 }
 
-/// Gives the calling process a nice value and a policy without real-time priorities.
+/// Sets the nice value of the calling process, and a policy without realtime priorities.
 fn run_at(nice: i32, policy: i32) {
     let parameter = libc::sched_param { sched_priority: 0 };
-    // SAFETY: changes this process alone.
+    // SAFETY: The call accesses no memory, and changes only this process.
     assert_eq!(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }, 0);
-    // SAFETY: as above; the parameter is only read.
+    // SAFETY: The call only reads the parameter, and changes only this process.
     assert_eq!(unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) }, 0);
 }
 
@@ -156,7 +156,7 @@ fn threads_count_against_the_limit_of_processes() {
             become_user(STRANGER);
             let setting = Asynchronous::new(1, b"contents");
             let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-            // SAFETY: changes this process alone.
+            // SAFETY: The call only reads the limit, and changes only this process.
             assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &none) }, 0);
             assert_eq!(setting.read(0, THREAD), Err(Errno::EAGAIN));
         });
@@ -179,16 +179,16 @@ fn member_in_a_cpuset_has_a_thread() {
     });
 }
 
-/// A process in the group, whose thread has this many copies of 8 MiB to do, during `work`.
+/// Runs `work` beside a process in the group whose worker thread has this number of copies of 8 MiB to do.
 fn with_busy_thread(group: &ControlGroup, copies: usize, work: impl FnOnce()) {
-    let (ready, tell) = nix::unistd::pipe().expect("pipe");
+    let (ready, signal) = nix::unistd::pipe().expect("pipe");
     let child = crate::children::Child::start(|| {
         group.join();
         let knem = Knem::open();
         let _slots = Slots::map(&knem, 1).expect("mapped");
         let plug = Plug::new(&knem);
         plug.insert(&knem, 0, copies);
-        nix::unistd::write(&tell, b"!").expect("written");
+        nix::unistd::write(&signal, b"!").expect("written");
         loop {
             nix::unistd::pause();
         }
@@ -211,7 +211,7 @@ fn thread_is_held_by_the_quota_of_its_group() {
     };
     with_busy_thread(&group, 10_000, || {
         group.set("cpu.max", "10000 100000");
-        // What was used before the quota counts for nothing.
+        // CPU time that was used before the quota is not counted.
         std::thread::sleep(std::time::Duration::from_millis(500));
         let (before, start) = (usage(), std::time::Instant::now());
         std::thread::sleep(std::time::Duration::from_secs(3));
@@ -243,7 +243,7 @@ fn thread_shows_no_cookie() {
     assert!(!number.is_empty() && number.chars().all(|digit| digit.is_ascii_hexdigit()), "{name}");
     let number = u64::from_str_radix(number, 16).expect("a number");
     for cookie in cookies {
-        // Neither half, nor the original's context half.
+        // Neither half of the cookie, nor the half in which the original driver had the context, is the number.
         for part in [cookie & 0xffff_ffff, cookie >> 32, cookie & 0x7fff_ffff] {
             assert_ne!(part, number, "{cookie:#x} and {name}");
         }
@@ -287,7 +287,7 @@ fn vectors_go_through_the_thread() {
     let data = Random::new(6).bytes(length + 4 * from.len());
     let memory = Mapping::holding(&data);
     let setting = Asynchronous::new(1, b"x");
-    // Three bytes between the segments, that must not be copied.
+    // Three bytes between the segments, which must not be copied.
     let mut place = 0;
     let (mut segments, mut stream) = (Vec::new(), Vec::new());
     for part in from {
@@ -336,7 +336,7 @@ fn requests_are_done_in_their_order() {
     let setting = Asynchronous::new(1, &[3; 100_000]);
     let (mut random, mut expected) = (Random::new(9), Vec::new());
     for _ in 0..COUNT {
-        // Short ones behind long ones, to slots in any order.
+        // Short copies behind long ones, to slots in any order.
         let length = [1, 64, 4096, 100_000][random.below(4)];
         let index = u32::try_from(random.below(4096)).expect("a slot");
         let outcome = setting.read_into(&[setting.local.part(0, length)], index, NOTIFY);
@@ -350,7 +350,7 @@ fn results_of_one_request_are_the_source_of_the_next() {
     const LENGTH: usize = 50_000;
     let data = Random::new(10).bytes(LENGTH);
     let setting = Asynchronous::new(1, &data);
-    // A chain of copies, each from where the last one went.
+    // A chain of copies, each from the destination of the previous one.
     let buffers: Vec<Mapping> = (0..40).map(|_| Mapping::new(LENGTH)).collect();
     let regions: Vec<u64> = std::iter::once(setting.region)
         .chain(buffers.iter().map(|buffer| setting.knem.create(&[buffer.segment()], READ | WRITE, 0).expect("created")))
@@ -372,7 +372,7 @@ fn sixty_five_thousand_requests_can_wait() {
     let (memory, plug) = (Mapping::holding(&[1; 64]), Plug::new(&knem));
     let region = knem.create(&[memory.segment()], READ | WRITE, 0).expect("created");
     let source = (region, 0);
-    // Long ones first, so that the short ones pile up.
+    // Long copies first, so that the short ones pile up.
     plug.insert(&knem, 0, PLUGS as usize);
     for index in PLUGS..COUNT {
         let outcome = knem.copy_at(source, (region, 32), Some(32), THREAD, index);
@@ -401,7 +401,7 @@ fn too_many_waiting_requests_are_ebusy() {
 fn poller_that_never_yields_gets_its_result() {
     let cpu = crate::machine::processors()[0];
     crate::machine::on_processors(&[cpu], || {
-        // By default the thread is where the one who maps is.
+        // By default the thread is bound to the CPUs of the process that maps the status array.
         let mut setting = Asynchronous::new(1, &[7; 300_000]);
         for index in 0..20 {
             setting.blank();
@@ -428,7 +428,7 @@ fn destroyed_region_is_read_to_the_end() {
     nothing_is_pinned();
 }
 
-fn unmapped_destination_harms_nobody() {
+fn unmapped_destination_does_no_harm() {
     for _ in 0..20 {
         let setting = Asynchronous::new(1, &[5; 200_000]);
         let Asynchronous { knem, slots, region, local, memory } = setting;
@@ -436,7 +436,7 @@ fn unmapped_destination_harms_nobody() {
         let request = Inline { cookie: region, segments: &segments, flags: THREAD, ..Inline::default() };
         assert_eq!(knem.inline_at(request, 0), Ok(u32::from(PENDING)));
         drop(local);
-        // Fresh memory, most likely at the same place: it must stay as it is.
+        // New memory, most likely at the same address: it must not change.
         let fresh = Mapping::new(200_000);
         drop(memory);
         assert_eq!(slots.wait(0), DONE);
@@ -490,7 +490,7 @@ fn many_threads_submit_at_once() {
     assert!(seen.into_iter().eq(0..6 * EACH));
 }
 
-/// Has the thread read the region into this memory, and write it back changed.
+/// Reads the region into this memory with the worker thread, and writes it back changed.
 fn there_and_back(memory: &mut Mapping) {
     let length = memory.len();
     let data = Random::new(length as u64).bytes(length);
@@ -504,7 +504,7 @@ fn there_and_back(memory: &mut Mapping) {
     assert_eq!(setting.knem.inline_at(request, 1), Ok(u32::from(PENDING)));
     assert_eq!(setting.slots.wait(1), DONE);
     assert!(setting.memory.bytes().iter().eq(data.iter().rev()));
-    // And as the region itself.
+    // The same memory as a region.
     let region = setting.knem.create(&[memory.segment()], READ | WRITE, 0).expect("created");
     let destination = (region, 0);
     assert_eq!(setting.knem.copy_at((setting.region, 0), destination, None, THREAD, 2), Ok(u32::from(PENDING)));
@@ -524,7 +524,7 @@ fn kinds_of_memory_through_the_thread() {
         file.set_len(3 * PAGE as u64).expect("ftruncate");
         there_and_back(&mut Mapping::of_file(&file, 3 * PAGE, both(), MapFlags::MAP_SHARED));
     }
-    // Pages of zeros that all processes share, as long as nobody writes them.
+    // The zero page, which all processes share until the memory is written.
     let zeros = Mapping::new(4 * PAGE);
     assert_eq!(zeros.bytes()[PAGE], 0);
     let mut setting = Asynchronous::new(1, &[1; 4 * PAGE]);
@@ -560,13 +560,13 @@ fn forked_owner_is_seen_through_the_thread() {
     let mut setting = Asynchronous::new(1, &[1; 4 * PAGE]);
     let (wait, go) = nix::unistd::pipe().expect("pipe");
     let child = crate::children::Child::start(|| {
-        nix::unistd::read(&wait, &mut [0]).expect("told");
+        nix::unistd::read(&wait, &mut [0]).expect("a signal");
         assert!(setting.memory.bytes() == [1; 4 * PAGE] && setting.local.bytes() == [0; 4 * PAGE]);
     });
     setting.memory.bytes_mut().fill(2);
     assert_eq!(setting.read(0, THREAD), Ok(u32::from(PENDING)));
     assert_eq!(setting.slots.wait(0), DONE);
     assert!(setting.local.bytes() == [2; 4 * PAGE], "what the parent has written since");
-    nix::unistd::write(&go, b"!").expect("told");
+    nix::unistd::write(&go, b"!").expect("written");
     child.succeeds();
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Offsets and lengths beyond 2 and 4 GiB, on a small machine: a region may name the same memory many times.
+//! Offsets and lengths beyond 2 and 4 GiB, on a small machine: a region may contain the same memory many times.
 
 use knem_core::uapi::ParamIovec;
 
@@ -17,14 +17,14 @@ crate::trials![
 const PIECE: usize = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// The same memory, so often that it makes up this length.
+/// Returns segments of the same memory, as many as this length needs.
 fn repeated(memory: &Mapping, length: u64) -> Vec<ParamIovec> {
     let times = usize::try_from(length / PIECE as u64).expect("a count");
     vec![memory.part(0, PIECE); times]
 }
 
 fn offsets_beyond_four_gibibytes() {
-    // Pinned pages count for each segment that names them: more than half of a small machine's memory.
+    // Pinned pages count for each segment that contains them: more than half of a small machine's memory.
     with_parameter("max_pinned_mb", "65536", || {
         let (knem, mut random) = (Knem::open(), Random::new(4));
         let mut memory = Mapping::holding(&random.bytes(PIECE));
@@ -52,7 +52,7 @@ fn offsets_beyond_four_gibibytes() {
         assert_eq!(knem.read(region, length - 1, &[local.segment()], 0), Ok(SUCCESS));
         assert_eq!(local.bytes()[..2], *b"!\0", "the last byte");
         assert_eq!(knem.read(region, length, &[local.segment()], 0), Ok(SUCCESS));
-        // From one part of it to another.
+        // A copy from one part of the region to another.
         let (from, to) = (4 * GIB + 100, 2 * GIB + 500_000);
         assert_eq!(knem.copy((region, from), (region, to), Some(1000), 0), Ok(SUCCESS));
         assert!(memory.bytes()[500_000..501_000] == memory.bytes()[100..1100]);
@@ -66,7 +66,7 @@ fn one_copy_beyond_two_gibibytes() {
         let (knem, memory) = (Knem::open(), Mapping::holding(&Random::new(6).bytes(PIECE)));
         let length = 2 * GIB + 8 * PIECE as u64;
         let region = knem.create(&repeated(&memory, length), READ, 0).expect("created");
-        // All but the last piece goes to the same place; the last one shows that all of it was done.
+        // All pieces but the last are copied to the same memory; the last one shows that everything was copied.
         let (bulk, last) = (Mapping::new(PIECE), Mapping::new(PIECE));
         let mut local = repeated(&bulk, length);
         let end = local.len() - 1;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The order of the checks of a copy: of two reasons to refuse it, the first one is told, and counted.
+//! The order of the checks of a copy: of two reasons to refuse it, the first one is returned and counted.
 
 use knem_core::uapi::{self, CmdInitAsyncRecv, CmdInlineCopy};
 use nix::errno::Errno;
@@ -31,7 +31,7 @@ fn setting() -> Asynchronous {
     Asynchronous::new(1, b"contents")
 }
 
-/// Uses up the capacity for events.
+/// Reserves all entries of the event queue.
 fn fill(setting: &Asynchronous, count: u32) {
     for index in 0..count {
         assert_eq!(setting.read_into(&[], index, NOTIFY), Ok(u32::from(PENDING)));
@@ -40,7 +40,7 @@ fn fill(setting: &Asynchronous, count: u32) {
 
 fn unknown_bits_vanish_before_anything_is_asked() {
     let knem = Knem::open();
-    // Create-only bits and bits without a meaning never make a request asynchronous.
+    // Bits for creation only and undefined bits never make a request asynchronous.
     assert_eq!(knem.read(0, 0, &[], !uapi::FLAG_ANY_COPY_MASK), Err(Errno::EINVAL), "cookie 0, and nothing else");
     counts(&[(SUBMITTED, 1), (NO_COOKIE, 1)], || knem.read(0, 0, &[], !uapi::FLAG_ANY_COPY_MASK).err());
 }
@@ -173,7 +173,7 @@ fn protection_comes_before_pinning() {
     });
 }
 
-/// Requests that are refused, each later than the one before.
+/// Makes requests that are refused, each at a later check than the one before.
 fn refusals(setting: &Asynchronous, index: u32, flags: u32) {
     let mut unreadable = CmdInlineCopy {
         local_iovec_array: hole(),

@@ -35,14 +35,14 @@ fn another_program_reads() {
 }
 
 fn processes_send_both_ways() {
-    let (cookies, tell) = nix::unistd::pipe().expect("pipe");
+    let (cookies, sender) = nix::unistd::pipe().expect("pipe");
     let (done, say) = nix::unistd::pipe().expect("pipe");
     let (question, answer) = (Random::new(2).bytes(100_000), Random::new(3).bytes(100_000));
     let child = Child::start(|| {
         let (knem, mut memory) = (Knem::open(), Mapping::holding(&question));
         let region = knem.create(&[memory.segment()], READ | WRITE, 0).expect("created");
-        nix::unistd::write(&tell, &region.to_ne_bytes()).expect("told");
-        nix::unistd::read(&done, &mut [0]).expect("told");
+        nix::unistd::write(&sender, &region.to_ne_bytes()).expect("written");
+        nix::unistd::read(&done, &mut [0]).expect("a signal");
         assert!(memory.bytes() == answer);
         memory.bytes_mut().fill(0);
     });
@@ -60,13 +60,13 @@ fn processes_send_both_ways() {
 }
 
 fn owner_may_end_first() {
-    // The file is inherited, so the region stays when the process whose memory it is has gone.
+    // The descriptor is inherited, so that the region exists after the process that owns its memory has exited.
     let knem = Knem::open();
-    let (cookies, tell) = nix::unistd::pipe().expect("pipe");
+    let (cookies, sender) = nix::unistd::pipe().expect("pipe");
     Child::start(|| {
         let memory = Mapping::holding(b"testament");
         let region = knem.create(&[memory.segment()], READ, 0).expect("created");
-        nix::unistd::write(&tell, &region.to_ne_bytes()).expect("told");
+        nix::unistd::write(&sender, &region.to_ne_bytes()).expect("written");
     })
     .succeeds();
     let mut number = [0; 8];
@@ -108,7 +108,7 @@ fn long_copies_can_be_killed() {
     const PIECE: usize = 1 << 20;
     const LENGTH: usize = 256 * PIECE;
     let memory = Mapping::holding(&vec![1; PIECE]);
-    // Whether the child is killed inside its request is a matter of luck, but hardly ever of so much.
+    // Whether the child is killed within a request is a matter of chance, which ten attempts make likely.
     for _ in 0..10 {
         let file = memory_file(LENGTH);
         let shared = Mapping::of_file(&file, LENGTH, both(), MapFlags::MAP_SHARED);
@@ -151,7 +151,7 @@ fn threads_share_a_file() {
     });
 }
 
-/// Cookies that the processes of a storm show each other.
+/// Cookies that the processes of a storm exchange.
 struct Board(Mapping);
 
 impl Board {
@@ -159,13 +159,13 @@ impl Board {
 
     fn place(&self, index: usize) -> &AtomicU64 {
         let address = self.0.part(index % Self::PLACES * 8, 8).base;
-        // SAFETY: aligned, inside the mapping, and accessed atomically by everybody.
+        // SAFETY: The number is aligned and inside the mapping, and all processes access it atomically.
         unsafe { AtomicU64::from_ptr(address as usize as *mut u64) }
     }
 }
 
-/// Processes and threads create, copy and destroy each other's regions. Every region holds one value all over,
-/// so that whatever is read must be the same value everywhere.
+/// Processes and threads create, copy and destroy each other's regions. All bytes of a region have one value, so that
+/// the bytes that are read must all be equal.
 fn storm() {
     const LENGTH: usize = 8 * PAGE;
     let file = memory_file(PAGE);
@@ -208,7 +208,7 @@ fn weather(shared: &Knem, board: &Board, value: u8, length: usize) {
             }
             1 => {
                 if let Some(region) = own.pop() {
-                    // A single-use one may have been used.
+                    // A single-use region may have been consumed.
                     assert!(matches!(shared.destroy(region), Ok(()) | Err(Errno::EINVAL)));
                 }
             }
@@ -227,7 +227,7 @@ fn weather(shared: &Knem, board: &Board, value: u8, length: usize) {
     }
 }
 
-/// The first `length` bytes must be one value, if they have been read.
+/// Checks that the first `length` bytes are equal, if they were read.
 fn check(status: Result<u32, Errno>, local: &Mapping, length: usize) {
     match status {
         Ok(SUCCESS) => {

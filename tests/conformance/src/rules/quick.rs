@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The quick test vectors of section 15, under their letters.
+//! The quick test vectors of section 15, by their letters.
 
 use knem_core::uapi;
 use nix::errno::Errno;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Life of a region: creation, destruction, and whose it is.
+//! Lifetime of a region: creation, destruction, and ownership.
 
 use std::os::fd::AsRawFd;
 
@@ -58,7 +58,7 @@ fn empty_regions_are_regions() {
     assert_eq!(knem.read(region, 0, &[local.segment()], 0), Ok(SUCCESS));
     assert_eq!(knem.write(region, 0, &[local.segment()], 0), Ok(SUCCESS));
     assert_eq!(knem.copy((region, 0), (region, 9), None, 0), Ok(SUCCESS));
-    // An empty local side as well.
+    // Also with an empty local side.
     assert_eq!(knem.read(region, 0, &[], 0), Ok(SUCCESS));
     assert_eq!(knem.read(region, 0, &[], uapi::FLAG_PINLOCAL), Ok(SUCCESS));
     assert_eq!(knem.write(region, 0, &[], 0), Ok(SUCCESS));
@@ -117,7 +117,7 @@ fn forked_files_share_regions() {
     let (receive, send) = nix::unistd::pipe().expect("pipe");
     let child = crate::children::Child::start(|| {
         assert_eq!(knem.destroy(region), Ok(()), "by the child");
-        // A region of the child's memory, in the shared file.
+        // A region of the child's memory, in the shared context.
         memory.bytes_mut().copy_from_slice(b"child's!");
         let region = knem.create(&[memory.segment()], READ, 0).expect("created");
         nix::unistd::write(&send, &region.to_ne_bytes()).expect("sent");
@@ -125,7 +125,7 @@ fn forked_files_share_regions() {
     let mut number = [0; 8];
     assert_eq!(nix::unistd::read(&receive, &mut number), Ok(8));
     child.succeeds();
-    // It outlives the child, because the file does.
+    // It outlives the child, because the context does.
     let theirs = u64::from_ne_bytes(number);
     assert_eq!(read_bytes(&knem, theirs, 8), Ok(b"child's!".to_vec()));
     assert_eq!(knem.destroy(region), Err(Errno::EINVAL), "the child has done that");
@@ -143,7 +143,7 @@ fn executed_programs_share_regions() {
 }
 
 fn memory_outlives_its_mapping() {
-    // NetPIPE frees the sender's buffer while the peer's copy is still to come.
+    // NetPIPE frees the sender's buffer before the peer has copied it.
     let (knem, memory) = (Knem::open(), Mapping::holding(&[7; 3 * PAGE]));
     let region = knem.create(&[memory.segment()], READ, 0).expect("created");
     drop(memory);
@@ -173,7 +173,7 @@ fn pages_are_released_when_closed() {
     }
     nothing_is_pinned();
     in_child(|| {
-        // Not closed, but ended.
+        // The process exits without closing the descriptor.
         let knem = std::mem::ManuallyDrop::new(Knem::open());
         knem.create(&[memory.segment()], READ, 0).expect("created");
     });

@@ -37,7 +37,7 @@ impl Argument {
     fn of<T: Copy>(value: T) -> Self {
         let mapping = Mapping::new(PAGE);
         let place = std::ptr::with_exposed_provenance_mut::<T>(mapping.address() as usize);
-        // SAFETY: a page is large and aligned enough for every argument.
+        // SAFETY: The start of a page is aligned for every argument, and a page is large enough for it.
         unsafe { place.write(value) };
         mapping.protect(0, PAGE, ProtFlags::PROT_READ);
         Self(mapping)
@@ -97,7 +97,7 @@ fn receiving_writes_the_status_alone() {
 
 fn errors_write_nothing_back() {
     let knem = Knem::open();
-    // Lists that cannot be read: the first thing all of these look at.
+    // Lists that cannot be read, which is the first thing that all of these check.
     let (array, nr) = (crate::memory::hole(), 1);
     let create = CmdCreateRegion { iovec_array: array, iovec_nr: nr, cookie: 77, ..CmdCreateRegion::default() };
     let mut after = create;
@@ -111,7 +111,7 @@ fn errors_write_nothing_back() {
     let mut after = receive;
     assert_eq!(knem.command(uapi::CMD_SYNC_RECV, &mut after), Err(Errno::EFAULT));
     assert_eq!(after, receive);
-    // The copies' wrappers compare the structures in every test.
+    // The wrappers of the copy commands compare the structures in every test.
     assert_eq!(knem.read(0, 0, &[], 0), Err(Errno::EINVAL));
     assert_eq!(knem.copy((0, 0), (0, 0), Some(1), 0), Err(Errno::EINVAL));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Single-use regions: used up by the first request that is accepted, and by no other.
+//! Single-use regions: consumed by the first request that is accepted, and by no other.
 
 use knem_core::uapi;
 use nix::errno::Errno;

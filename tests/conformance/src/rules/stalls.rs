@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Accesses to user memory that take for ever: they stop nobody else.
+//! Accesses to user memory that block forever: they block no other process.
 
 use std::os::fd::AsRawFd;
 
@@ -16,15 +16,15 @@ use crate::slots::{wait_events, Asynchronous, DONE, NOTIFY, PENDING, THREAD};
 use crate::stalled::Stalled;
 
 crate::trials![
-    "R25 T13" copy_into_stalled_memory_stops_nobody,
-    "R25 T13" pinning_stalled_memory_stops_nobody,
-    "R25 T13" stalled_argument_stops_nobody,
-    "R25 T13" stalled_list_of_segments_stops_nobody,
-    "R25 T13" stalled_reader_of_events_stops_nobody,
+    "R25 T13" copy_into_stalled_memory_blocks_no_other,
+    "R25 T13" pinning_stalled_memory_blocks_no_other,
+    "R25 T13" stalled_argument_blocks_no_other,
+    "R25 T13" stalled_list_of_segments_blocks_no_other,
+    "R25 T13" stalled_reader_of_events_blocks_no_other,
     "R27 R28" stalled_copier_can_be_killed,
 ];
 
-/// Everything that others do, on the same file and on another one.
+/// Checks that other requests succeed, in the same context and in another one.
 fn others_go_on(same: &Asynchronous) {
     for setting in [same, &Asynchronous::new(1, b"contents")] {
         let region = setting.knem.create(&[setting.memory.segment()], READ | WRITE, 0).expect("created");
@@ -40,7 +40,7 @@ fn others_go_on(same: &Asynchronous) {
     drop(Knem::open());
 }
 
-/// Runs `stalls` on a thread of its own, and everything else while it waits.
+/// Runs `stalls` on another thread, and everything else while it blocks.
 fn while_it_waits<R: Send>(stalled: &Stalled, setting: &Asynchronous, stalls: impl FnOnce() -> R + Send) -> R {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(stalls);
@@ -54,14 +54,14 @@ fn while_it_waits<R: Send>(stalled: &Stalled, setting: &Asynchronous, stalls: im
     })
 }
 
-fn copy_into_stalled_memory_stops_nobody() {
+fn copy_into_stalled_memory_blocks_no_other() {
     let (stalled, setting) = (Stalled::new(1), Asynchronous::new(1, b"contents"));
     let read = || setting.knem.read(setting.region, 0, &[stalled.memory().part(0, 8)], 0);
     assert_eq!(while_it_waits(&stalled, &setting, read), Ok(SUCCESS));
     assert_eq!(&stalled.memory().bytes()[..9], b"contents\0");
 }
 
-fn pinning_stalled_memory_stops_nobody() {
+fn pinning_stalled_memory_blocks_no_other() {
     crate::machine::need_kernel((6, 3), "missing userfaultfd memory is EFAULT for a long-term pin, which does not wait");
     let setting = Asynchronous::new(1, b"contents");
     let stalled = Stalled::new(4);
@@ -75,9 +75,9 @@ fn pinning_stalled_memory_stops_nobody() {
     assert_eq!(&stalled.memory().bytes()[..9], b"contents\0");
 }
 
-fn stalled_argument_stops_nobody() {
+fn stalled_argument_blocks_no_other() {
     let (stalled, setting) = (Stalled::new(1), Asynchronous::new(1, b"contents"));
-    // A cookie of zeros.
+    // The cookie that is read from the released page is 0.
     let destroy = || setting.knem.command_at(uapi::CMD_DESTROY_REGION, stalled.memory().address());
     assert_eq!(while_it_waits(&stalled, &setting, destroy), Err(Errno::EINVAL));
     let stalled = Stalled::new(1);
@@ -85,7 +85,7 @@ fn stalled_argument_stops_nobody() {
     assert_eq!(while_it_waits(&stalled, &setting, info), Ok(()));
 }
 
-fn stalled_list_of_segments_stops_nobody() {
+fn stalled_list_of_segments_blocks_no_other() {
     let (stalled, setting) = (Stalled::new(1), Asynchronous::new(1, b"contents"));
     let list = stalled.memory().address();
     let create = || {
@@ -107,14 +107,14 @@ fn stalled_list_of_segments_stops_nobody() {
     assert_eq!(while_it_waits(&stalled, &setting, copy), Ok(()));
 }
 
-fn stalled_reader_of_events_stops_nobody() {
+fn stalled_reader_of_events_blocks_no_other() {
     let (stalled, setting) = (Stalled::new(1), Asynchronous::new(1, b"contents"));
     assert_eq!(setting.read(7, NOTIFY), Ok(u32::from(PENDING)));
     assert_eq!(setting.slots.wait(7), DONE);
     let address = stalled.memory().address();
     let read = || {
         let place = std::ptr::with_exposed_provenance_mut(address as usize);
-        // SAFETY: a page of the test's own.
+        // SAFETY: The buffer is a page of the test's own mapping, which no slice refers to.
         let result = unsafe { libc::read(setting.knem.fd().as_raw_fd(), place, 4) };
         Errno::result(result)
     };
@@ -122,7 +122,7 @@ fn stalled_reader_of_events_stops_nobody() {
         let waiting = scope.spawn(read);
         stalled.is_touched();
         others_go_on(&setting);
-        // Events come and go meanwhile, for others.
+        // Meanwhile, events are delivered to other readers.
         assert_eq!(setting.read(8, NOTIFY), Ok(u32::from(PENDING)));
         assert_eq!(wait_events(&setting.knem, 1), [8]);
         stalled.release();
@@ -135,14 +135,14 @@ fn stalled_reader_of_events_stops_nobody() {
 fn stalled_copier_can_be_killed() {
     drop(Stalled::new(1));
     for flags in [0, uapi::FLAG_PINLOCAL] {
-        let (ready, tell) = nix::unistd::pipe().expect("pipe");
+        let (ready, signal) = nix::unistd::pipe().expect("pipe");
         let child = Child::start(|| {
             let (stalled, knem, memory) = (Stalled::new(1), Knem::open(), Mapping::holding(b"contents"));
             let region = knem.create(&[memory.segment()], READ, 0).expect("created");
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     stalled.is_touched();
-                    nix::unistd::write(&tell, b"!").expect("told");
+                    nix::unistd::write(&signal, b"!").expect("written");
                 });
                 knem.read(region, 0, &[stalled.memory().part(0, 8)], flags)
             })

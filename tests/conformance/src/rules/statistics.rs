@@ -109,7 +109,7 @@ fn text_is_made_at_each_read() {
 
 fn bad_buffers_are_efault() {
     let knem = Knem::open_as(OFlag::O_RDONLY).expect("opens");
-    // SAFETY: nothing is mapped there; the kernel says so.
+    // SAFETY: Nothing is mapped at the address, so that no memory can be overwritten; the kernel checks it.
     let result = unsafe {
         nix::libc::read(std::os::fd::AsRawFd::as_raw_fd(&knem.fd()), crate::memory::hole() as usize as *mut _, 64)
     };
@@ -133,7 +133,7 @@ fn copies_are_counted() {
     counts(&[(SUBMITTED, 1), (PROCESSED, 1), (PINNED, 1)], || {
         assert_eq!(knem.read(region, 0, local, knem_core::uapi::FLAG_PINLOCAL), Ok(SUCCESS));
     });
-    // pinlocalread is 1: what is read from the caller is pinned.
+    // pinlocalread is 1: memory of the caller that is read is pinned.
     counts(&[(SUBMITTED, 1), (PROCESSED, 1), (PINNED, 1)], || {
         assert_eq!(knem.write(region, 0, local, 0), Ok(SUCCESS));
     });
@@ -168,13 +168,13 @@ fn privileged_writers_clear() {
     crate::machine::need_root();
     let _ = Knem::open().read(0, 0, &[], 0);
     assert!(counters()[SUBMITTED] > 0);
-    // As `echo 1 > /dev/knem` does it.
+    // As `echo 1 > /dev/knem` does.
     let knem = Knem::open_as(OFlag::O_WRONLY | OFlag::O_TRUNC).expect("opens");
     assert_eq!(write(knem.fd(), b"1\n"), Ok(2));
     assert!(counters().values().all(|value| *value == 0), "{:?}", counters());
 }
 
-/// The rows of a file in /proc/driver/knem.
+/// Returns the rows of a file in /proc/driver/knem.
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines().skip(1).map(|line| line.split(' ').collect())
 }
@@ -194,21 +194,21 @@ fn rows_of_regions_are_read_piece_by_piece() {
         if length == 0 {
             break;
         }
-        // A call does as much as a buffer of the kernel takes, whatever there is.
+        // A call returns at most the kernel's buffer, however much there is.
         assert!(length <= 1 << 16, "{length} bytes at once");
         text.extend_from_slice(&buffer[..length]);
-        // What is made meanwhile is not followed.
+        // Regions that are created meanwhile are not listed.
         for _ in 0..20 {
             knem.create(&[], READ, 0).expect("created");
         }
     }
     let text = String::from_utf8(text).expect("text");
-    // The test before may have left a file of another process that is about to end.
+    // The previous test may have left a context of a process that is about to exit.
     let last = rows(&text).last().expect("rows")[0].to_owned();
     let own: Vec<usize> = rows(&text).filter(|row| row[0] == last).map(|row| row[1].parse().expect("a number")).collect();
     assert!(own.len() < COUNT + 200, "{}", own.len());
     assert!(own.iter().copied().take(COUNT).eq(0..COUNT), "each once, in the order of their creation");
-    // From any offset the text is the same.
+    // The text is the same from any offset.
     let part = &mut buffer[..1000];
     let offset = text.len() / 2;
     let length = pread(proc_file("regions"), part, offset as i64).expect("readable");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The status array: how it is mapped, and what its slots show.
+//! The status array: how it is mapped, and the content of its slots.
 
 use knem_core::uapi;
 use nix::errno::Errno;
@@ -56,7 +56,7 @@ fn shared(knem: &Knem, length: usize) -> Result<Mapping, Errno> {
     map(knem, length, both(), MapFlags::MAP_SHARED, 0)
 }
 
-/// An accepted request to a slot shows that there is one.
+/// Checks that a slot exists by a request to it that is accepted.
 fn has_slot(knem: &Knem, index: u32) -> bool {
     let region = knem.create(&[], READ, 0).expect("created");
     let outcome = knem.inline_at(Inline { cookie: region, flags: THREAD, ..Inline::default() }, index);
@@ -96,7 +96,7 @@ fn more_than_four_billion_slots_are_einval() {
 }
 
 fn four_billion_slots_are_not_einval() {
-    // The interface allows them; a driver may lack the memory, or have a cap (requirement 22).
+    // The interface allows this number; a driver may lack the memory, or have a limit (requirement 22).
     let outcome = shared(&Knem::open(), 1 << 32).map(drop);
     assert!(matches!(outcome, Ok(()) | Err(Errno::ENOMEM)), "{outcome:?}");
 }
@@ -104,7 +104,7 @@ fn four_billion_slots_are_not_einval() {
 fn private_mapping_is_refused_or_works() {
     let knem = Knem::open();
     match map(&knem, PAGE, both(), MapFlags::MAP_PRIVATE, 0) {
-        // The original: until the first write of the program, the slots are seen.
+        // The original driver allows it: the slots are visible until the program's first write.
         Ok(_) => assert!(has_slot(&knem, 0)),
         Err(errno) => {
             assert_eq!(errno, Errno::EINVAL);
@@ -117,7 +117,7 @@ fn executable_mapping_is_einval() {
     let knem = Knem::open();
     let protection = both() | ProtFlags::PROT_EXEC;
     let outcome = map(&knem, PAGE, protection, MapFlags::MAP_SHARED, 0).err();
-    // On a file system that is mounted noexec the kernel says EPERM first.
+    // On a file system that is mounted noexec the kernel returns EPERM first.
     assert!(matches!(outcome, Some(Errno::EINVAL | Errno::EPERM)), "{outcome:?}");
     shared(&knem, PAGE).expect("mapped");
 }
@@ -126,7 +126,7 @@ fn mapping_cannot_be_made_executable() {
     let knem = Knem::open();
     let slots = shared(&knem, PAGE).expect("mapped");
     let place = std::ptr::with_exposed_provenance_mut::<std::ffi::c_void>(slots.address() as usize);
-    // SAFETY: the mapping is not used while its protection changes, or not.
+    // SAFETY: No slice of the mapping exists while its protection may change.
     let outcome = unsafe { nix::libc::mprotect(place, PAGE, nix::libc::PROT_READ | nix::libc::PROT_EXEC) };
     assert_eq!(Errno::result(outcome), Err(Errno::EACCES));
 }
@@ -135,7 +135,7 @@ fn mapping_cannot_grow() {
     let knem = Knem::open();
     let slots = shared(&knem, PAGE).expect("mapped");
     let place = std::ptr::with_exposed_provenance_mut::<std::ffi::c_void>(slots.address() as usize);
-    // SAFETY: if it succeeded, the mapping would be elsewhere, and the test fails.
+    // SAFETY: The call is expected to fail. If it moved the mapping, the test would fail without accessing it.
     let outcome = unsafe { nix::libc::mremap(place, PAGE, 2 * PAGE, nix::libc::MREMAP_MAYMOVE) };
     assert_eq!(outcome, nix::libc::MAP_FAILED);
     assert_eq!(Errno::last(), Errno::EFAULT);
@@ -171,7 +171,7 @@ fn mapping_is_once_for_life() {
     let Asynchronous { knem, slots, region, local, .. } = setting;
     slots.unmap();
     assert_eq!(shared(&knem, PAGE).err(), Some(Errno::EBUSY));
-    // Asynchronous requests go on without it, and tell by events.
+    // Asynchronous requests continue without the mapping, and report by events.
     let segments = &[local.segment()];
     let request = Inline { cookie: region, segments, flags: NOTIFY, ..Inline::default() };
     assert_eq!(knem.inline_at(request, 5), Ok(u32::from(PENDING)));
@@ -227,16 +227,16 @@ fn arrays_of_a_user_are_bounded_together() {
                 let mut arrays: Vec<Mapping> =
                     files[..4].iter().map(|knem| shared(knem, 1 << 18).expect("a quarter of it each")).collect();
                 assert_eq!(shared(&files[4], 1).err(), Some(Errno::ENOMEM));
-                // A mapping of one's own is no way out, and neither is another process.
+                // A context of its own does not avoid the limit, and neither does another process.
                 in_child(|| assert_eq!(shared(&Knem::open(), 1).err(), Some(Errno::ENOMEM)));
-                // What is closed is given back.
+                // Closing a context releases its share.
                 drop(arrays.pop());
                 assert_eq!(shared(&files[4], 1).err(), Some(Errno::ENOMEM), "its file is open still");
                 drop(arrays);
                 let last = files.into_iter().next_back().expect("five");
                 crate::waiting::until("it can be mapped", || shared(&last, 1 << 18).is_ok());
             });
-            // Another user has a share of its own.
+            // Another user has its own share.
             let own = Knem::open();
             let _array = shared(&own, 1 << 20).expect("all of it");
             in_child(|| {
@@ -305,7 +305,7 @@ fn slots_are_independent() {
 
 fn last_of_two_in_one_slot_wins() {
     let setting = Asynchronous::new(1, b"x");
-    // Done in the caller, so that the order is known.
+    // Executed by the caller, so that the order is known.
     let flags = uapi::FLAG_ASYNCDMACOMPLETE;
     assert_eq!(setting.read_into(&[segment(hole(), 1)], 3, flags), Ok(FAILED));
     assert_eq!(setting.slots.get(3), uapi::STATUS_FAILED);
@@ -334,7 +334,7 @@ fn data_is_there_before_the_status() {
         setting.slots.set(index, PENDING);
         setting.blank();
         assert_eq!(setting.read(index, THREAD), Ok(u32::from(PENDING)));
-        // Spinning, to look as early as possible.
+        // Busy-waits, to read the slot as early as possible.
         let start = std::time::Instant::now();
         while setting.slots.get(index) == PENDING {
             assert!(start.elapsed().as_secs() < 120, "it never completes");
@@ -388,7 +388,7 @@ fn zero_bytes_are_done_in_the_slot_and_pending_in_the_command() {
     let setting = Asynchronous::new(1, b"contents");
     for (index, flags) in (20..).zip([THREAD, uapi::FLAG_ASYNCDMACOMPLETE, uapi::FLAG_DMATHREAD, NOTIFY]) {
         setting.slots.set(index, POISON);
-        // None of them counts as offloaded to the thread.
+        // None of them is counted as offloaded to the thread.
         let outcome = {
             let before = crate::counters::counters()[OFFLOADED];
             let outcome = setting.read_into(&[], index, flags);
@@ -417,7 +417,7 @@ fn queued_requests_are_pending_in_the_command() {
 }
 
 fn mapping_works_in_a_control_group() {
-    // Memory that is charged to a group is not the same to each kernel as memory of the root group.
+    // Some kernels handle memory that is charged to a group differently from memory of the root group.
     let group = ControlGroup::new(&["memory"]);
     in_child(|| {
         group.join();

@@ -16,7 +16,7 @@ crate::trials![
     "5.1" segments_may_be_in_any_order,
 ];
 
-/// A list of segments with a gap after each, in memory of its own.
+/// A list of segments with a gap after each, in its own memory.
 struct Scattered {
     memory: Mapping,
     places: Vec<(usize, usize)>,
@@ -39,12 +39,12 @@ impl Scattered {
         self.places.iter().map(|(start, length)| self.memory.part(*start, *length)).collect()
     }
 
-    /// The bytes of the segments, one after the other.
+    /// Returns the bytes of the segments, concatenated.
     fn stream(&self) -> Vec<u8> {
         self.places.iter().flat_map(|(start, length)| &self.memory.bytes()[*start..start + length]).copied().collect()
     }
 
-    /// All bytes must be `filler`, except that the stream starts with these.
+    /// Whether all bytes are `filler`, except that the stream starts with these bytes.
     fn holds_only(&self, bytes: &[u8], filler: u8) -> bool {
         let mut expected = vec![filler; self.memory.len()];
         let mut rest = bytes;
@@ -57,7 +57,7 @@ impl Scattered {
     }
 }
 
-/// Copies between these shapes in all ways, from an offset, and looks at every byte.
+/// Copies between these shapes by all paths, from an offset, and checks every byte.
 fn check(from: &[usize], to: &[usize], offset: usize) {
     let knem = Knem::open();
     let mut source = Scattered::new(from);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The 31 weaknesses of the original driver, each as an attack that comes to nothing.
+//! The 31 weaknesses of the original driver, each as an attack that must fail.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
@@ -47,7 +47,7 @@ crate::trials![
     "W25 R41" w25_status_comes_after_the_data,
     "W26 R43" w26_counters_add_up_under_load,
     "W26 R44" w26_documented_clear_works,
-    "W27 R26" w27_opening_waits_for_nobody,
+    "W27 R26" w27_opening_does_not_wait,
     "W28 R48" w28_building_put_no_file_elsewhere,
     "W29 R46" w29_installation_left_nothing_half_done,
     "W30 R51" w30_node_is_the_groups,
@@ -55,7 +55,7 @@ crate::trials![
 ];
 
 fn w01_large_status_arrays_overflow_nothing() {
-    // The original's allocation was too small from the second page on.
+    // The original driver's allocation was too small from the second page on.
     for pages in [2, 3, 8, 100, 1000, 4096] {
         let setting = Asynchronous::new(pages * PAGE, b"contents");
         let last = u32::try_from(pages * PAGE - 1).expect("small");
@@ -75,13 +75,13 @@ fn w02_read_only_arguments_crash_nothing() {
         let command = CmdCreateRegion { iovec_array: address(&list), iovec_nr: 1, protection: READ, ..Default::default() };
         page.protect(0, PAGE, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE);
         let place = std::ptr::with_exposed_provenance_mut::<CmdCreateRegion>(page.address() as usize);
-        // SAFETY: the page is mapped, aligned and large enough.
+        // SAFETY: The page is mapped, and it is aligned and large enough for the command.
         unsafe { place.write(command) };
         page.protect(0, PAGE, ProtFlags::PROT_READ);
         assert_eq!(knem.command_at(uapi::CMD_CREATE_REGION, page.address()), Err(Errno::EFAULT));
     }
     nothing_is_pinned();
-    // Unmapped by another thread at any moment: any answer will do, and nothing stays behind.
+    // Another thread unmaps the memory at any time: any result is OK, and nothing stays pinned.
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..2000 {
@@ -106,7 +106,7 @@ fn w03_wrapped_lengths_reach_no_foreign_memory() {
         let two = knem.create(&[memory.segment(), segment(base, len)], READ, 0);
         assert!(matches!(two, Err(Errno::EFAULT | Errno::EINVAL)), "{two:?}");
     }
-    // Sums that wrap to something small.
+    // Sums that wrap around to a small number.
     let half = segment(base, (1 << 63) - 8);
     let wrapped = knem.create(&[half, half, memory.segment(), segment(base, 9)], READ, 0);
     assert!(matches!(wrapped, Err(Errno::EFAULT | Errno::EINVAL)), "{wrapped:?}");
@@ -131,7 +131,7 @@ fn w04_single_use_is_not_in_the_cookie() {
 }
 
 fn w05_offset_at_a_segments_end_reads_no_page_behind() {
-    // More than 4096 pages: there the original's list of pages ended at a guard page.
+    // More than 4096 pages: the original driver's list of pages ended at a guard page there.
     const LENGTH: usize = 4200 * PAGE;
     let (knem, memory, local) = (Knem::open(), Mapping::new(LENGTH), Mapping::new(64));
     let tail = Mapping::holding(&[7; 64]);
@@ -173,7 +173,7 @@ fn w08_overlapping_copies_spare_the_rest() {
 }
 
 fn w09_last_small_piece_does_not_end_a_copy_early() {
-    // Without an engine the flags of one are carried out by the processor; with one, tests/vm has an adversarial engine.
+    // Without a DMA channel the CPU executes requests with its flags; with one, tests/vm has an adversarial DMA engine.
     let data = Random::new(11).bytes(3 * PAGE + 5);
     let mut setting = Asynchronous::new(1, &data);
     let with = if setting.knem.info().features & uapi::FEATURE_DMA != 0 { uapi::FLAG_DMA } else { 0 };
@@ -242,12 +242,12 @@ fn w13_unknown_flags_have_no_power() {
 fn w14_long_copies_can_be_killed() {
     const PIECE: usize = 1 << 20;
     let memory = Mapping::holding(&vec![1; PIECE]);
-    let (ready, tell) = nix::unistd::pipe().expect("pipe");
-    // Half a gibibyte between regions, again and again: it never ends by itself.
+    let (ready, signal) = nix::unistd::pipe().expect("pipe");
+    // Half a gibibyte between regions, repeatedly: the process ends only when it is killed.
     let child = Child::start(|| {
         let knem = Knem::open();
         let region = knem.create(&vec![memory.segment(); 256], READ | WRITE, 0).expect("created");
-        nix::unistd::write(&tell, b"!").expect("told");
+        nix::unistd::write(&signal, b"!").expect("written");
         loop {
             let _ = knem.copy((region, 0), (region, 128 << 20), Some(128 << 20), 0);
         }
@@ -265,7 +265,7 @@ fn w15_faulting_reads_lose_no_event() {
     }
     let place = std::ptr::with_exposed_provenance_mut(hole() as usize);
     for _ in 0..100 {
-        // SAFETY: nothing is mapped there; the kernel says so.
+        // SAFETY: Nothing is mapped at the address, so that no memory can be overwritten; the kernel checks it.
         let result = unsafe { nix::libc::read(std::os::fd::AsRawFd::as_raw_fd(&setting.knem.fd()), place, 40) };
         assert_eq!(Errno::result(result), Err(Errno::EFAULT));
     }
@@ -289,7 +289,7 @@ fn w16_stale_cookies_never_live_again() {
     for region in stale {
         assert_eq!(knem.read(region, 0, &[local.segment()], 0), Err(Errno::EINVAL));
     }
-    // And nobody guesses one of those that live now.
+    // Guesses do not find an existing region.
     let mut random = Random::new(16);
     let count = 200_000;
     let misses = (0..count).filter(|_| knem.read(random.next(), 0, &[], 0) == Err(Errno::EINVAL)).count();
@@ -301,13 +301,13 @@ fn w17_forked_owners_are_not_read_stale() {
     let region = knem.create(&[memory.segment()], READ, 0).expect("created");
     let (wait, go) = nix::unistd::pipe().expect("pipe");
     let child = Child::start(|| {
-        nix::unistd::read(&wait, &mut [0]).expect("told");
+        nix::unistd::read(&wait, &mut [0]).expect("a signal");
     });
     memory.bytes_mut().fill(2);
     let local = Mapping::new(2 * PAGE);
     assert_eq!(knem.read(region, 0, &[local.segment()], 0), Ok(SUCCESS));
     assert!(local.bytes() == [2; 2 * PAGE]);
-    nix::unistd::write(&go, b"!").expect("told");
+    nix::unistd::write(&go, b"!").expect("written");
     child.succeeds();
 }
 
@@ -323,7 +323,7 @@ fn w18_pins_are_accounted_and_limited() {
             assert_eq!(held.len(), 64);
             assert_eq!(status_kilobytes("VmPin"), 256);
             knem.create(&[memory.part(0, PAGE)], READ, 0).expect("created, and not pinned");
-            // Another file is the same user.
+            // Another context of the user counts to the same limit.
             let other = Knem::open();
             other.create(&[memory.part(0, PAGE)], READ, 0).expect("created, and not pinned");
             assert_eq!(status_kilobytes("VmPin"), 256);
@@ -333,7 +333,7 @@ fn w18_pins_are_accounted_and_limited() {
 }
 
 fn w19_kernel_memory_is_bounded() {
-    // Each of the caps has its errno; the machine is as before.
+    // Each of the limits has its errno; the machine is not affected.
     crate::parameters::with_parameter("max_slots", "4096", || {
         assert_eq!(Slots::map(&Knem::open(), 1 << 30).err(), Some(Errno::ENOMEM));
     });
@@ -354,7 +354,8 @@ fn w19_kernel_memory_is_bounded() {
 }
 
 fn w20_work_of_the_dead_is_drained() {
-    // Unloading right after is tested by tests/vm: here, that a killed process's work ends without anybody else's help.
+    // tests/vm tests an immediate unload. This test checks that the work of a killed process ends without the help of
+    // another process.
     let before = Thread::all();
     for _ in 0..10 {
         let child = Child::start(|| loop {
@@ -393,7 +394,7 @@ fn w21_thread_obeys_the_cpuset() {
 
 fn w22_nothing_waits_for_ever() {
     let setting = Asynchronous::new(1, b"contents");
-    // Whatever the flags of engines, without one or with one: the request ends.
+    // With all flags for DMA, with and without a channel, the request ends.
     let with = if setting.knem.info().features & uapi::FEATURE_DMA != 0 { uapi::FLAG_DMA } else { 0 };
     for flags in 0..0x20 {
         let flags = flags & !uapi::FLAG_DMA | with;
@@ -415,7 +416,7 @@ fn w23_deputies_and_strangers_are_refused() {
     };
     in_child(|| {
         with_open_node(|| {
-            // A set-user-id program of root's, run by a stranger, shares memory.
+            // A set-user-id program of root, run by another user, shares memory.
             ids(STRANGER, 0);
             let (deputy, secret, local) = (Knem::open(), Mapping::holding(b"password"), Mapping::new(8));
             let region = deputy.create(&[secret.segment()], READ, 0).expect("created");
@@ -455,7 +456,7 @@ fn w24_cookies_show_nowhere() {
 }
 
 fn w25_status_comes_after_the_data() {
-    // Only weakly ordered processors could show it wrong; that the store is a release is seen in the driver's source.
+    // Only weakly ordered CPUs could reveal a missing release; the driver's source shows it.
     let mut setting = Asynchronous::new(1, &[1; 30_000]);
     for index in 0..100 {
         setting.blank();
@@ -493,11 +494,11 @@ fn w26_documented_clear_works() {
     assert!(counters().values().all(|value| *value == 0));
 }
 
-fn w27_opening_waits_for_nobody() {
+fn w27_opening_does_not_wait() {
     let busy = Asynchronous::new(1, b"contents");
     let plug = Plug::new(&busy.knem);
     plug.insert(&busy.knem, 0, 100);
-    // While others work, and even where another one holds thousands of regions.
+    // While other contexts are in use, even if one of them has thousands of regions.
     for _ in 0..2000 {
         busy.knem.create(&[], READ, 0).expect("created");
     }
@@ -507,7 +508,7 @@ fn w27_opening_waits_for_nobody() {
     plug.remove(&busy.knem);
 }
 
-/// Skips unless our packages are installed here.
+/// Skips the test unless the project's packages are installed.
 fn installed() {
     if !Path::new("/usr/lib/udev/rules.d/60-knem.rules").exists() {
         crate::skip("the packages are not installed here; `make check` tests them");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The Ansible role, run by Debian's ansible-core on a machine's own tree, with the sample of a playbook that is beside it.
+//! The Ansible role, run by Debian's ansible-core on a machine's own tree, with the sample playbook that is beside it.
 
 use std::process::Command;
 
@@ -19,27 +19,27 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "S1",
         name: "ansible-role",
-        claim: "the role installs, gives access, sets parameters and verifies; a second run changes nothing; nonsense is refused",
+        claim: "the role installs, adds users, sets parameters and verifies; a second run changes nothing; invalid variables are refused",
         fast: false,
         run: role,
     },
     Drill {
         id: "S1",
         name: "ansible-hostile-tmp",
-        claim: "another user's files in /tmp and /var/tmp have the packages' names: the role installs its own copies, and leaves nothing there",
+        claim: "files of another user in /tmp and /var/tmp have the packages' names: the role installs its own copies, and leaves nothing there",
         fast: false,
         run: hostile_tmp,
     },
     Drill {
         id: "S2",
         name: "ansible-lint",
-        claim: "ansible-lint and yamllint find nothing in what is below deploy/",
+        claim: "ansible-lint and yamllint report nothing for deploy/",
         fast: false,
         run: lint,
     },
 ];
 
-/// Where the role is in the tree.
+/// Path of the role in the tree.
 const PLACE: &str = "root/ansible";
 
 /// This machine, as the sample's group of compute nodes.
@@ -52,7 +52,8 @@ fn role(site: &Site) -> Result<()> {
     machine.inside(|shell| {
         shell.install(&["ansible-core", "python3-apt"])?;
         bring(site, shell)?;
-        // The role makes the repository known, not we; the archive's own is left alone, as its lists are given here.
+        // The role adds the repository, not the drill; the archive's own list is kept, as its indexes are provided
+        // here.
         shell.output("rm /etc/apt/sources.list.d/knem.list; useradd --create-home alice; useradd --create-home bob")?;
         recipe::configure_apt(shell)?;
         shell.write("etc/apt/apt.conf.d/98drill", "Dir::Etc::SourceList \"/dev/null\";\n")?;
@@ -61,7 +62,7 @@ fn role(site: &Site) -> Result<()> {
             "{kernels}, \"knem_users\": [\"alice\"], \"knem_group_id\": 970, \"knem_parameters\": {{\"max_pinned_mb\": 64}}"
         );
 
-        // A check changes nothing, on a machine that knows nothing of us.
+        // A check changes nothing, on a machine without any of the packages.
         play(shell, &wanted, "--check")?.demand(0)?;
         if shell.has("usr/bin/knem")
             || shell.has("etc/modprobe.d/knem.conf")
@@ -81,7 +82,7 @@ fn role(site: &Site) -> Result<()> {
         shell.sh("modprobe --showconfig")?.must_say("options knem max_pinned_mb=64")?;
         play(shell, &wanted, "")?.demand(0)?.must_say("changed=0 ")?;
 
-        // What is wrong is said, and nothing is written.
+        // An error is reported, and nothing is written.
         let parameters = |text: &str| format!("{kernels}, \"knem_parameters\": {{{text}}}");
         play(shell, &parameters("\"max_pined_mb\": 1"), "")?
             .demand(2)?
@@ -97,7 +98,7 @@ fn role(site: &Site) -> Result<()> {
             .demand(2)?
             .must_say("Kernel 6.6.6-amd64 has no module knem.")?;
 
-        // Back to the defaults; but what an administrator wrote himself is left alone.
+        // Back to the defaults; but the administrator's own files are not changed.
         play(shell, &parameters(""), "--tags parameters")?.demand(0)?.must_say("changed=1 ")?;
         shell.sh("modprobe --showconfig")?.must_not_say("options knem ")?;
         shell.write("etc/modprobe.d/knem.conf", "options knem debug=1\n")?;
@@ -144,7 +145,7 @@ fn role(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// Package files are brought where another user may write, too.
+/// Package files are copied even if another user may write to the directory.
 fn hostile_tmp(site: &Site) -> Result<()> {
     let machine = Machine::above(site, &site.bare()?)?;
     machine.inside(|shell| {
@@ -154,7 +155,7 @@ fn hostile_tmp(site: &Site) -> Result<()> {
         shell.output("useradd --create-home mallory")?;
         let package = shell.output("ls /opt/knem-repository/knem-tools_*.deb")?;
         let name = package.rsplit('/').next().unwrap_or_default();
-        // Hers before root comes: in any directory that every user may write to.
+        // She creates the files before root does: in any directory that every user may write to.
         let hers = format!("for at in /tmp /var/tmp; do echo mine >$at/{name}; chmod 666 $at/{name}; done");
         shell.output(&format!("setpriv --reuid=mallory --regid=mallory --clear-groups sh -c '{hers}'"))?;
         let list = "find /tmp /var/tmp -printf '%p %u %s\\n' | sort";
@@ -168,7 +169,7 @@ fn hostile_tmp(site: &Site) -> Result<()> {
         shell.healthy()?;
         shell.sh("knem --version")?.demand(0)?.must_say(site.version())?;
         play(shell, &wanted, "")?.demand(0)?.must_say("changed=0 ")?;
-        // Nor does a failure leave the directory.
+        // A failure does not leave the directory behind either.
         let wrong = wanted.replace(&package, "/root/ansible/site.yml");
         play(shell, &wrong, "--tags install")?.demand(2)?;
         let after = shell.output(list)?;
@@ -198,7 +199,7 @@ fn lint(site: &Site) -> Result<()> {
             .must_say("Passed")?;
         shell.sh("cd /root/ansible && yamllint --strict . ../spack")?.demand(0)?.must_be("")?;
         shell.sh(&format!("{play} ansible-doc -t role -r roles knem"))?.demand(0)?.must_say("knem_parameters")?;
-        // That they look at all: a play with an error in it.
+        // The linters must find an error: a play with one.
         shell.write("root/ansible/wrong.yml", "- hosts: all\n  tasks:\n    - command: ls\n")?;
         let said = shell.sh(&format!("{play} ansible-lint --offline --profile production --nocolor wrong.yml"))?;
         said.demand(2)?.must_say("fqcn")?;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Containers and batch systems: the device inside, and what a prolog sees; and what other build systems are told of our files.
+//! Containers and batch systems: the device in a container, the output of a prolog, and what other build systems read
+//! from the package's files.
 
 use std::fs;
 
@@ -18,23 +19,24 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "S4",
         name: "container",
-        claim: "a container of podman uses the device with --device and --group-add, and not without either; Slurm's prolog tells",
+        claim: "a podman container can use the device with both --device and --group-add only; Slurm's prolog detects faults",
         fast: false,
         run: container,
     },
     Drill {
         id: "S5",
         name: "build-against",
-        claim: "without any module: header, pkg-config, Spack's external and the environment module agree with what is installed",
+        claim: "without any module: header, pkg-config, Spack's external and the environment module match the installed files",
         fast: true,
         run: build_against,
     },
 ];
 
-/// The container's image: a directory with the header-only package in it, the libraries that the command needs, and no module.
+/// The container's image: a directory with the header-only package, the libraries that the command needs, and no
+/// module.
 const IMAGE: &str = "image='--read-only --rootfs /srv/image'";
 
-/// Makes it.
+/// Creates it.
 const MAKE_IMAGE: &str = "set -e
     mkdir -p /srv/image/dev /srv/image/etc /srv/image/proc /srv/image/run /srv/image/sys /srv/image/tmp /srv/image/usr/lib64
     ln -s usr/lib usr/lib64 /srv/image
@@ -42,7 +44,7 @@ const MAKE_IMAGE: &str = "set -e
     ldd /usr/bin/knem | grep -o '/[^ ]*' | xargs cp --dereference --parents --target-directory=/srv/image
     test ! -e /srv/image/usr/lib/modules";
 
-/// The container as the document has it, without some of its words.
+/// The container of the document, without some of its options.
 fn without(recipe: &str, words: &str) -> Result<String> {
     if !recipe.contains(words) {
         bail!("the recipe has no `{words}`");
@@ -54,7 +56,7 @@ fn container(site: &Site) -> Result<()> {
     let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.installed(kernel)?)?;
     machine.inside(|shell| {
-        // Not crun: Debian's fails with "File exists" here from the second container on, with the device or without it.
+        // Not crun: Debian's fails with "File exists" here from the second container on, with or without the device.
         shell.install(&["podman", "runc"])?;
         shell.output(MAKE_IMAGE)?;
         shell.write("root/prolog-knem.sh", &deployed(site, "slurm/prolog-knem.sh")?)
@@ -75,7 +77,7 @@ fn container(site: &Site) -> Result<()> {
     let said: &[Said; 6] = report.said.as_slice().try_into().context("the machine ran another number of commands")?;
     let [run, no_device, no_group, prolog, open, gone] = said;
     run.demand(0)?.must_say("verified")?;
-    // The command's own status: no device, and permission denied.
+    // The command's own exit status: no device, and permission denied.
     no_device.demand(3)?;
     no_group.demand(4)?;
     prolog.demand(0)?.must_be("")?;
@@ -97,7 +99,7 @@ fn build_against(site: &Site) -> Result<()> {
         if prefix != "/usr" || version != site.version() || !shell.has(header.trim_start_matches('/')) {
             bail!("pkg-config says prefix {prefix}, version {version}, header {header}");
         }
-        // As a configure script does: the example of the guide, with what pkg-config says and nothing else.
+        // As a configure script does: the example of the guide, with the options of pkg-config and nothing else.
         shell.write("root/pingpong.c", &read(site, "docs/examples/pingpong.c")?)?;
         shell.output("cd /root && gcc-14 -Wall -Werror -o pingpong pingpong.c $(pkg-config --cflags --libs knem) && ldd pingpong")?;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Images of machines without disks: the module is built in a tree whose kernel is not the one that runs, and the compilers go again.
+//! Images of diskless machines: the module is built in a tree whose kernel is not the running one, and the compilers
+//! are removed again.
 
 use std::fs;
 use std::path::Path;
@@ -17,12 +18,12 @@ use crate::site::Site;
 pub(crate) const DRILLS: &[Drill] = &[Drill {
     id: "S3",
     name: "diskless-image",
-    claim: "the recipes for images: built by dkms autoinstall -k, compilers purged; another image has only the module; both boot",
+    claim: "the recipes for images: built by dkms autoinstall -k, compilers purged; another image has the module alone; both boot",
     fast: false,
     run: diskless,
 }];
 
-/// Where the sample script is in the tree, and the recipes' names for it.
+/// Path of the sample script in the tree, and the recipes' names for it.
 const SCRIPT: &str = "root/module-package.sh";
 
 /// The packages that it builds.
@@ -33,7 +34,7 @@ fn diskless(site: &Site) -> Result<()> {
     let variables = format!("kernel={}; cd /root", kernel.release);
     let run = |shell: &Shell<'_>, name: &str| -> Result<()> {
         shell.sh(&recipe::read(site, name, &variables)?)?.demand(0)?;
-        // No more than that: DKMS itself may have gone.
+        // No more than that: DKMS itself may have been removed.
         shell.sh("dpkg --audit")?.demand(0)?.must_be("").map(|_| ())
     };
 
@@ -43,7 +44,7 @@ fn diskless(site: &Site) -> Result<()> {
         bring_script(site, shell)?;
         recipe::configure_apt(shell)?;
         run(shell, "image")?;
-        // That it was not the installation of the package alone.
+        // Checks that the module was not built by the installation of the package alone.
         let release = &kernel.release;
         shell.output(&format!("dkms unbuild knem/{} -k {release} && ! modinfo -k {release} knem", site.version()))?;
         shell
@@ -73,7 +74,7 @@ fn diskless(site: &Site) -> Result<()> {
     image.boot_with_driver(kernel, site.version())?;
     drop(image);
 
-    // A machine that never had a compiler: the kernel, the tools, and the module from elsewhere.
+    // A machine that never had a compiler: the kernel, the tools, and the module built elsewhere.
     let node = Machine::above(site, &site.bare()?)?;
     node.inside(|shell| {
         recipe::configure_apt(shell)?;
@@ -88,14 +89,14 @@ fn diskless(site: &Site) -> Result<()> {
     node.boot_with_driver(kernel, site.version())
 }
 
-/// Brings the script that makes a package of the module.
+/// Copies the script that builds a package of the module into the tree.
 pub(super) fn bring_script(site: &Site, shell: &Shell<'_>) -> Result<()> {
     let from = site.lab().workspace.file("deploy/diskless/module-package.sh");
     let text = fs::read_to_string(&from).with_context(|| format!("cannot read {}", from.display()))?;
     shell.write(SCRIPT, &text)
 }
 
-/// Copies what a pattern of the shell names from one directory into another.
+/// Copies the files of a shell pattern from one directory into another.
 pub(super) fn copy(from: &Path, to: &Path, pattern: &str) -> Result<()> {
     run::quiet(Command::new("sh").current_dir(from).args(["-c", &format!("cp {pattern} \"$0\"")]).arg(to))
 }

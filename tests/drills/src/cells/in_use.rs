@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! An upgrade while programs use the driver: in a booted machine with compilers, where apt and DKMS do all that they do on a node.
+//! An upgrade while programs use the driver: in a booted machine with compilers, where apt and DKMS do everything that
+//! they do on a node.
 
 use std::time::Duration;
 
@@ -16,14 +17,14 @@ use crate::site::Site;
 pub(crate) const DRILLS: &[Drill] = &[Drill {
     id: "D12",
     name: "upgrade-in-use",
-    claim: "upgrade while one program holds the device and others come and go: no copy fails, the old module stays and apt says so (D13)",
+    claim: "upgrade while one program holds the device and others open and close it: no copy fails, the old module stays and apt says so (D13)",
     fast: false,
     run: upgrade,
 }];
 
-/// Begins two things that go on until they are told to stop, outside of the control group of the test's command, which would end
-/// with it: a program that copies and verifies with one open device, and one after the other that open it anew. Both leave the
-/// processors to apt where they can.
+/// Starts two jobs that run until they are stopped, outside of the control group of the test's command, which would end
+/// with it: a program that copies and verifies with one open descriptor, and programs, one after the other, that each
+/// open the device. Both leave the CPUs to apt where they can.
 const BEGIN: &str = r#"
     # Each session would get an equal share of the processor, however nice it is.
     echo 0 > /proc/sys/kernel/sched_autogroup_enabled
@@ -53,8 +54,8 @@ EOF
     until [ -s /run/in-use/good ]; do sleep 0.2; done
 "#;
 
-/// How far both are: the processor time of the first, whose copies end with the first wrong byte, and how many of the others had good
-/// ends. No other end may have been.
+/// Prints the progress of both: the CPU time of the first, whose copies end with the first wrong byte, and how many of
+/// the others succeeded. No other result is allowed.
 const GOING_ON: &str = "set -e
     [ ! -e /run/in-use/bad ] || { cat /run/in-use/bad >&2; exit 1; }
     cut -d ' ' -f 14 /proc/$(cat /run/in-use/pid)/stat
@@ -64,11 +65,11 @@ const UPGRADE: &str =
     "apt-get update -q -o Dir::Etc::SourceList=/etc/apt/sources.list.d/knem.list -o Dir::Etc::SourceParts=- &&
     DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends knem-dkms knem-tools";
 
-/// Waits for something to move on, so that no speed is supposed.
+/// Waits for progress, so that no speed is assumed.
 const LATER: &str = "before=$(cat /run/in-use/good)
     until [ $(cat /run/in-use/good) -gt $((before + 1)) ] || [ -s /run/in-use/bad ]; do sleep 0.2; done";
 
-/// Ends both, the second process of the first as well, which ends by itself a moment later, and goes over to the new module.
+/// Ends both, and the second process of the first, which exits a moment later, and switches to the new module.
 const END: &str = "set -e
     touch /run/in-use/stop
     until [ -e /run/in-use/stopped ]; do sleep 0.2; done
@@ -89,7 +90,8 @@ fn upgrade(site: &Site) -> Result<()> {
     let old = site.version();
     let new = machine.inside(|shell| {
         shell.offer(&next)?;
-        // An emulated machine would compile for ten minutes. The attempt that dkms.conf makes finds this one, if it is of the same sources.
+        // An emulated machine would compile for ten minutes. The build attempt of dkms.conf finds this module, if it is
+        // of the same sources.
         shell.output(&format!(
             "cd /root && dpkg-deb --extract /opt/knem-repository/knem2-dkms_*_all.deb next && \
              sh next/usr/src/knem-*/attempt.sh make {release} /lib/modules/{release}/build && rm -r next",
@@ -101,7 +103,7 @@ fn upgrade(site: &Site) -> Result<()> {
     if new == old {
         bail!("the next version is {old} again");
     }
-    // With compilers and headers, as DKMS has them.
+    // With compilers and headers, as DKMS needs them.
     let image = machine.image(kernel, Without::Nothing)?;
     let commands = [
         BEGIN,
@@ -119,7 +121,7 @@ fn upgrade(site: &Site) -> Result<()> {
         "stat -c '%a %U %G' /dev/knem",
         "knem bench --sizes 1M",
     ];
-    // One processor, of which those that go on take only what apt leaves.
+    // One CPU, of which the jobs take only what apt leaves.
     let options = Options { cpus: 1, memory: 3072, timeout: Duration::from_secs(3600), ..options() };
     let report = machine.boot_image(&image, &commands, &options)?;
     let said: &[Said; 14] = report.said.as_slice().try_into().context("the machine ran another number of commands")?;
@@ -145,7 +147,7 @@ fn upgrade(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// The two numbers of how far both are.
+/// Returns the two numbers of the progress.
 fn counts(said: &Said) -> Result<[u64; 2]> {
     let numbers: Result<Vec<u64>, _> = said.text.split_whitespace().map(str::parse).collect();
     numbers

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! dpkg, apt and DKMS are killed, by a signal that cannot be caught and with all their processes, and the administrator does what
-//! Debian says: `dpkg --configure -a`, `apt-get -f install`, and the same command again.
+//! dpkg, apt and DKMS are killed, by a signal that cannot be caught and with all their processes, and the administrator
+//! follows Debian's advice: `dpkg --configure -a`, `apt-get -f install`, and the same command again.
 
 use std::time::{Duration, Instant};
 
@@ -16,35 +16,35 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D14",
         name: "killed-three-times",
-        claim: "the installation is killed while unpacking, building and installing the module: each time it recovers",
+        claim: "the installation is killed while unpacking, building and installing the module, and always recovers",
         fast: true,
         run: killed_three_times,
     },
     Drill {
         id: "D14",
         name: "killed-before-noting",
-        claim: "DKMS is killed when it has copied the module and not yet noted that: the next attempt installs it, purging leaves nothing",
+        claim: "DKMS is killed after it copied the module and before it recorded that: the next attempt installs it, purging leaves nothing",
         fast: true,
         run: killed_before_noting,
     },
     Drill {
         id: "D14",
         name: "killed-installing",
-        claim: "the installation is killed at 8 moments spread over it: each time it recovers",
+        claim: "the installation is killed at 8 points, and always recovers",
         fast: false,
         run: |site| spread(site, &INSTALL, 8),
     },
     Drill {
         id: "D14",
         name: "killed-upgrading",
-        claim: "the upgrade to the next version is killed at 8 moments spread over it: each time it recovers",
+        claim: "the upgrade to the next version is killed at 8 points, and always recovers",
         fast: false,
         run: |site| spread(site, &UPGRADE, 8),
     },
     Drill {
         id: "D14",
         name: "killed-removing",
-        claim: "purging is killed at 6 moments spread over it: each time it recovers, and nothing is left",
+        claim: "purging is killed at 6 points, always recovers, and leaves nothing",
         fast: false,
         run: |site| spread(site, &PURGE, 6),
     },
@@ -52,17 +52,17 @@ pub(crate) const DRILLS: &[Drill] = &[
         id: "D14",
         name: "making-killed",
         claim:
-            "the making of Rust metadata is killed: what was half-made is not used, and the next build makes it again",
+            "generating Rust metadata is killed: partial metadata is not used, and the next build generates it again",
         fast: false,
         run: making_killed,
     },
 ];
 
-/// Something that is killed, and what must have come of it in the end.
+/// A command that is killed, and what must be true in the end.
 struct Action {
-    /// Whether the packages are there before.
+    /// Whether the packages are installed before.
     installed: bool,
-    /// Whether it is the next version that comes.
+    /// Whether the next version is installed.
     upgraded: bool,
     arguments: &'static [&'static str],
     outcome: fn(&Shell<'_>, &Kernel, &str) -> Result<()>,
@@ -75,7 +75,7 @@ const INSTALL: Action = Action {
     outcome: |shell, kernel, version| {
         shell.demand_module(&kernel.release, version)?;
         shell.version_of(WITNESS)?.context("the other package is not installed")?;
-        // The module is whole: its end has the signature, and its compression a sum.
+        // The module is complete: its end has the signature, and its compression a checksum.
         shell.output(&format!(
             "modinfo -k {} -F signer knem | grep . && xz -t /lib/modules/{0}/updates/dkms/knem.ko.xz",
             kernel.release
@@ -113,7 +113,7 @@ const PURGE: Action = Action {
     },
 };
 
-/// The machine before the action, and the version that it is about.
+/// Returns the machine before the action, and the version that it installs.
 fn before(site: &Site, action: &Action, kernel: &Kernel) -> Result<(Machine, String)> {
     let stack = if action.installed { site.installed(kernel)? } else { site.with_kernel(kernel)? };
     let machine = Machine::above(site, &stack)?;
@@ -125,11 +125,12 @@ fn before(site: &Site, action: &Action, kernel: &Kernel) -> Result<(Machine, Str
     Ok((machine, site.next_version()?))
 }
 
-/// What an administrator does after a crash, and what must be true then.
+/// Does what an administrator does after a crash, and checks what must be true then.
 fn recover(shell: &Shell<'_>, action: &Action, kernel: &Kernel, version: &str) -> Result<()> {
     let configured = shell.sh("dpkg --configure -a")?;
     if configured.status != 0 {
-        // Of any package: killed while files are replaced, dpkg does not know which of them are there, and has it unpacked again.
+        // This holds for any package: if dpkg is killed while it replaces files, it does not know which of them are
+        // present, and requires the package to be unpacked again.
         configured.must_say("reinstall it before attempting configuration")?;
     }
     shell.apt(&["-f", "install"])?.demand(0)?;
@@ -152,7 +153,7 @@ fn killed_three_times(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// Too short a moment to be met by a kill for sure, so what it leaves is made.
+/// The moment is too short to be hit by a kill reliably, so that its result is created.
 fn killed_before_noting(site: &Site) -> Result<()> {
     let kernel = site.kernel("6.12")?;
     let version = site.version();
@@ -174,7 +175,7 @@ fn killed_before_noting(site: &Site) -> Result<()> {
     })
 }
 
-/// Kills the action at `count` moments, spread over the time that it takes when nobody does.
+/// Kills the action at `count` moments, spread over the time that it takes without a kill.
 fn spread(site: &Site, action: &Action, count: u32) -> Result<()> {
     let kernel = site.kernel("6.12")?;
     let (start, version) = before(site, action, kernel)?;
@@ -198,7 +199,7 @@ fn spread(site: &Site, action: &Action, count: u32) -> Result<()> {
             recover(shell, action, kernel, &version)
         })?;
     }
-    // It takes not always the same time; but if it was mostly over by then, nothing was shown.
+    // The time varies; but if the action had mostly ended by then, nothing was shown.
     if too_late > count / 3 {
         bail!("{too_late} of {count} times it had ended before it was killed");
     }

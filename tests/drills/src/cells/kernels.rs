@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Kernels come and go, in any order: image and headers are two packages, and ours may be there before or after each.
+//! Kernels are installed and removed, in any order: image and headers are two packages, and the driver's may be
+//! installed before or after each.
 
 use anyhow::{bail, Context, Result};
 use knem_lab::kernels::Kernel;
@@ -14,7 +15,7 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D1",
         name: "usual-6.12",
-        claim: "Debian 13's own kernel, then apt install knem-dkms: built without any Rust, boots, data verified",
+        claim: "Debian 13's own kernel, then apt install knem-dkms: built without Rust, boots, data verified",
         fast: true,
         run: usual,
     },
@@ -35,21 +36,21 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D1",
         name: "usual-crate",
-        claim: "kernel 7.3 with headers, source and Rust's toolchain: built on the kernel crate, boots, data verified",
+        claim: "kernel 7.3 with headers, source and the Rust toolchain: built on the kernel crate, boots, data verified",
         fast: false,
         run: usual_crate,
     },
     Drill {
         id: "D1",
         name: "usual-cloud",
-        claim: "the same with the flavour for clouds of kernel 7.3: its headers satisfy apt, built on the kernel crate, boots",
+        claim: "the same with flavour cloud of kernel 7.3: its headers satisfy apt, built on the kernel crate, boots",
         fast: false,
         run: usual_cloud,
     },
     Drill {
         id: "D1",
         name: "headers-first",
-        claim: "headers, then knem, then the image: the module is there when the kernel is, and it boots",
+        claim: "headers, then knem, then the image: the module is built before the kernel is installed, and it boots",
         fast: false,
         run: headers_first,
     },
@@ -63,35 +64,35 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D3",
         name: "no-headers",
-        claim: "without headers all installs, says what is missing, and the machine boots without the driver",
+        claim: "without headers all packages install, a message names what is missing, and the machine boots without the driver",
         fast: false,
         run: no_headers,
     },
     Drill {
         id: "D4",
         name: "kernel-upgrade",
-        claim: "7.3 comes to a machine with 6.12, knem and no Rust: both have the module, and the machine boots 7.3",
+        claim: "7.3 is installed beside 6.12 and knem, without Rust: both have the module, and the machine boots 7.3",
         fast: false,
         run: |site| another_kernel(site, "6.12", "7.3"),
     },
     Drill {
         id: "D4",
         name: "kernel-upgrade-crate",
-        claim: "7.3 comes to a machine with 7.2, knem and Rust: both are built on their crates, and the machine boots 7.3",
+        claim: "7.3 is installed beside 7.2, knem and Rust: both are built on their crates, and the machine boots 7.3",
         fast: false,
         run: kernel_upgrade_crate,
     },
     Drill {
         id: "D4",
         name: "point-release",
-        claim: "apt upgrades kernel, headers and source within 7.2: the new kernel is built, the old one keeps crate and module",
+        claim: "apt upgrades kernel, headers and source within 7.2: the new kernel has the module, the old one keeps crate and module",
         fast: false,
         run: point_release,
     },
     Drill {
         id: "D5",
         name: "kernel-downgrade",
-        claim: "6.12 comes to a machine with 7.3, knem and no Rust: both have the module, and the machine boots 6.12",
+        claim: "6.12 is installed beside 7.3 and knem, without Rust: both have the module, and the machine boots 6.12",
         fast: false,
         run: |site| another_kernel(site, "7.3", "6.12"),
     },
@@ -99,7 +100,7 @@ pub(crate) const DRILLS: &[Drill] = &[
         id: "D5",
         name: "kernel-purged",
         claim:
-            "a kernel is purged: its module goes with it, its metadata with the next build, the other kernel keeps both",
+            "a kernel is purged: its module is removed with it, its metadata by the next build; the other kernel keeps both",
         fast: false,
         run: kernel_purged,
     },
@@ -144,7 +145,7 @@ fn older(site: &Site, series: &str) -> Result<()> {
             shell.write(&format!("opt/{file}"), &text)?;
         }
         shell.output("gcc -I/opt/include -o /opt/pingpong /opt/docs/examples/pingpong.c")?;
-        // Its headers stay, and another kernel that cannot be built for does no harm, to this DKMS either.
+        // Its headers stay installed, and another kernel that cannot be built for does no harm, with this DKMS either.
         shell.output(&format!(
             "mkdir -p /lib/modules/5.4.0-old && ln -s /lib/modules/{}/build /lib/modules/5.4.0-old/build",
             kernel.release
@@ -180,7 +181,7 @@ fn usual_cloud(site: &Site) -> Result<()> {
     let kernel = site.kernel("7.3-cloud")?;
     let machine = Machine::with_rust(site, kernel)?;
     machine.inside(|shell| {
-        // With what the package recommends.
+        // With the recommended packages.
         shell.apt(&["install", "knem-dkms", "knem-tools", WITNESS])?.demand(0)?;
         shell.healthy()?;
         if shell.version_of("linux-headers-amd64")?.is_some() {
@@ -239,7 +240,7 @@ fn no_headers(site: &Site) -> Result<()> {
     machine.boot_without_driver(kernel)
 }
 
-/// A kernel comes to a machine with another, knem and nothing of Rust, and is booted.
+/// A kernel is installed on a machine with another one, the driver and no Rust, and is booted.
 fn another_kernel(site: &Site, there: &str, comes: &str) -> Result<()> {
     let (there, comes) = (site.kernel(there)?, site.kernel(comes)?);
     let machine = Machine::above(site, &site.with_kernel(there)?)?;
@@ -262,7 +263,8 @@ fn kernel_upgrade_crate(site: &Site) -> Result<()> {
     machine.boot_with_driver(new, site.version())
 }
 
-/// The source package of the series is replaced by the new kernel's, so that the old kernel's metadata could not be made again.
+/// The source package of the series is replaced by the new kernel's, so that the old kernel's metadata could not be
+/// generated again.
 fn point_release(site: &Site) -> Result<()> {
     let new = site.kernel("7.2")?;
     let older =
@@ -281,7 +283,7 @@ fn point_release(site: &Site) -> Result<()> {
     })
 }
 
-/// The kernel that goes is a signed one: Debian's unsigned packages do not call the hooks by which DKMS learns of it.
+/// The kernel that is removed is a signed one: Debian's unsigned packages do not call the hooks that notify DKMS.
 fn kernel_purged(site: &Site) -> Result<()> {
     let (gone, kept) = (site.kernel("7.2")?, site.kernel("7.3")?);
     let machine = Machine::with_rust(site, gone)?;
@@ -301,7 +303,7 @@ fn kernel_purged(site: &Site) -> Result<()> {
         let left = shell
             .sh(&format!("find /lib/modules/{} /var/lib/dkms/knem -name '*knem.ko*' -path '*{0}*'", gone.release))?;
         left.must_not_say("knem.ko")?;
-        // What was made for it goes with the next build.
+        // Its generated files are removed by the next build.
         shell.rebuild(&kept.release)?;
         shell.demand_built(&kept.release, "kernel: ")?;
         if shell.has(&format!("{METADATA}/{}", gone.release)) {
@@ -311,13 +313,13 @@ fn kernel_purged(site: &Site) -> Result<()> {
     })
 }
 
-/// Installs a kernel's image, then its headers together with a package that has nothing to do with us.
+/// Installs a kernel's image, then its headers together with an unrelated package.
 fn arrives(shell: &Shell<'_>, kernel: &Kernel) -> Result<Said> {
     shell.install_kernel(kernel, &kernel.image)?;
     shell.install_kernel(kernel, &[kernel.headers.as_slice(), &[WITNESS.to_owned()]].concat())
 }
 
-/// The same with its source, and its metadata, which was made before.
+/// The same with its source, and its metadata, which was generated before.
 pub(crate) fn arrives_with_source(shell: &Shell<'_>, kernel: &Kernel) -> Result<Said> {
     shell.install_kernel(kernel, &kernel.image)?;
     shell.show_metadata(kernel)?;
@@ -330,7 +332,7 @@ fn both_built(shell: &Shell<'_>, kernels: [&Kernel; 2], way: &str) -> Result<()>
     kernels.into_iter().try_for_each(|kernel| shell.demand_built(&kernel.release, way))
 }
 
-/// The package of a kernel's source, and its version.
+/// Returns the package of a kernel's source, and its version.
 pub(crate) fn source(kernel: &Kernel) -> Result<&String> {
     kernel.source.as_ref().with_context(|| format!("the archive lacks the source of kernel {}", kernel.release))
 }

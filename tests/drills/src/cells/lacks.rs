@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
-//! Something is missing or wrong that building takes. What the kernel crate lacks gives a module all the same, built with the prebuilt
-//! object, and a sentence; what building takes in any case gives a skipped kernel and a sentence, and nothing else suffers.
+//! A requirement of the build is missing or wrong. If it is one of the kernel crate, the module is built with the
+//! prebuilt object, and a sentence explains why. If every build requires it, the kernel is skipped with a sentence, and
+//! nothing else fails.
 
 use std::fs;
 use std::process::Command;
@@ -22,14 +23,14 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D6",
         name: "shipped-metadata",
-        claim: "headers that bring their Rust metadata: built on the crate without source and bindgen, and nothing is made",
+        claim: "headers that include Rust metadata: built on the crate without source and bindgen, and no metadata is generated",
         fast: false,
         run: shipped_metadata,
     },
     Drill {
         id: "D7",
         name: "crate-lacks",
-        claim: "no rustc, rust-src, bindgen or linux-source: built with the object, and each named; all there, metadata is made",
+        claim: "no rustc, rust-src, bindgen or linux-source: built with the object, and each is named; with all, metadata is generated",
         fast: false,
         run: crate_lacks,
     },
@@ -43,56 +44,56 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D7",
         name: "forced-ways",
-        claim: "KNEM_RUST= and a highest or lowest kernel in /etc/dkms/knem.conf: that way, or skipped with the setting named",
+        claim: "KNEM_RUST= and a newest or oldest kernel in /etc/dkms/knem.conf: built so, or skipped with the setting named",
         fast: false,
         run: forced_ways,
     },
     Drill {
         id: "D8",
         name: "rustup-in-path",
-        claim: "another rustc first in PATH, as rustup's, changes nothing",
+        claim: "another rustc first in PATH, such as rustup's, changes nothing",
         fast: false,
         run: rustup_in_path,
     },
     Drill {
         id: "D8",
         name: "compiler-upgraded",
-        claim: "rustc is upgraded: the module stays, the next kernel gets the object; RUSTC= names the right one, and a rebuild takes it",
+        claim: "rustc is upgraded: the module stays, the next kernel gets the object; RUSTC= names the right one, and a rebuild uses it",
         fast: false,
         run: compiler_upgraded,
     },
     Drill {
         id: "D9",
         name: "compiler-arrives",
-        claim: "no C compiler of the kernel's: skipped with a sentence; when gcc comes, a trigger builds",
+        claim: "no C compiler: skipped with a message; when gcc is installed, a trigger builds",
         fast: false,
         run: compiler_arrives,
     },
     Drill {
         id: "D10",
         name: "disk-full",
-        claim: "/var is full: too full for metadata, the object is taken; for that too, a sentence says so; with room it builds",
+        claim: "/var is full: without room for metadata, the object is used; without room for that, a message says so; with room it builds",
         fast: false,
         run: disk_full,
     },
     Drill {
         id: "D10",
         name: "tmp-full",
-        claim: "/tmp is full, so that dkms add fails: a sentence says so, and the next trigger repairs it",
+        claim: "/tmp is full, so that dkms add fails: a message says so, and the next trigger repairs it",
         fast: false,
         run: tmp_full,
     },
     Drill {
         id: "D10",
         name: "noexec-var",
-        claim: "nothing in /var and /tmp may be executed: the object is taken and KNEM_METADATA= named; with that, the crate is used",
+        claim: "/var and /tmp are noexec: the object is used and KNEM_METADATA= named; with that, the crate is used",
         fast: false,
         run: noexec_var,
     },
     Drill {
         id: "D11",
         name: "little-memory",
-        claim: "512 MiB build the module with the object; where making metadata takes more, its end is the object too",
+        claim: "512 MiB are enough with the object; if generating metadata needs more and is killed, the object is used too",
         fast: false,
         run: little_memory,
     },
@@ -136,7 +137,8 @@ fn crate_lacks(site: &Site) -> Result<()> {
         ];
         shell.apt(&["purge", name(source), "rustc", "rust-src", "bindgen"])?.demand(0)?;
         let mut said = shell.install_knem_and_witness()?;
-        // One lack at a time is said; what works is not built again because one of them comes.
+        // One missing requirement at a time is reported; a module that works is not built again because one of them is
+        // installed.
         for (package, lack, install) in lacks {
             shell.note(&format!("without {package}"))?;
             said.must_say(&format!("with the prebuilt object: {lack}"))?;
@@ -188,7 +190,7 @@ fn forced_ways(site: &Site) -> Result<()> {
             shell.healthy()?;
             shell.demand_no_module(release)
         };
-        // DKMS before 3.1 knows nothing of the setting; the other one would undo the exclusion.
+        // DKMS before 3.1 does not know the setting; the other one would cancel the exclusion.
         shell.write(SETTINGS, "BUILD_EXCLUSIVE_KERNEL_MAX=6.11\nBUILD_EXCLUSIVE_KERNEL=\"\"\n")?;
         skipped(&format!("BUILD_EXCLUSIVE_KERNEL_MAX=6.11 is set in /{SETTINGS}, and this kernel is newer"))?;
         shell.sh(&format!("dkms install knem/{} -k {release}", site.version()))?.demand(77)?;
@@ -211,7 +213,7 @@ fn forced_ways(site: &Site) -> Result<()> {
     })
 }
 
-/// A program that says it is another compiler, and compiles nothing.
+/// A program that pretends to be another compiler, and compiles nothing.
 const OTHER_COMPILER: &str = "#!/bin/sh\n\
     case $1 in --version | -V) echo 'rustc 1.99.0 (0123456789 2026-11-01)'; exit 0 ;; esac\n\
     echo 'this compiler is not to be used' >&2; exit 1\n";
@@ -298,7 +300,8 @@ fn disk_full(site: &Site) -> Result<()> {
     })?;
     drop(machine);
 
-    // Where we build, the kernel is skipped; where DKMS copies to before it asks us, it fails, and that stays within our package.
+    // Without space where the driver is built, the kernel is skipped. Without space where DKMS copies to before it
+    // calls the driver's script, the build fails, but only for this package.
     let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     let skipped = format!("knem: not built for kernel {}: the build failed", kernel.release);
@@ -381,7 +384,7 @@ fn tmp_full(site: &Site) -> Result<()> {
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
         let full = small(shell, "tmp", "300m")?;
-        // Not before: apt itself needs room there.
+        // Not before: apt itself needs space there.
         let fill = "DPkg::Pre-Invoke::=head -c 400M /dev/zero >/tmp/full 2>/dev/null || true";
         let said = shell.install(&["-o", fill, "knem-dkms", "knem-tools", WITNESS])?;
         let remedy = format!("dkms add knem/{}, then dkms autoinstall", site.version());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The drills, a file for each kind of trouble.
+//! The drills, a file for each kind of problem.
 
 mod ansible;
 mod container;
@@ -22,7 +22,7 @@ mod versions;
 
 use crate::drill::Drill;
 
-/// All of them, in the order they run.
+/// Returns all drills, in the order in which they run.
 pub fn all() -> Vec<Drill> {
     [
         kernels::DRILLS,
@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(names.len(), all().len());
     }
 
-    /// docs/drills.md has a line for each drill and no other.
+    /// Checks that docs/drills.md has a line for each drill and no other.
     #[test]
     fn the_matrix_is_documented() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/drills.md");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Packages of a module built elsewhere, and the metapackage that brings the next kernel's: deploy/diskless/module-package.sh.
+//! Packages of a module built elsewhere, and the metapackage that installs the next kernel's:
+//! deploy/diskless/module-package.sh.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,14 +23,14 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "S7",
         name: "deb-module-packages",
-        claim: "a node without compilers installs the metapackage; upgrades bring the next kernel's module, autoremove keeps both",
+        claim: "a node without compilers installs the metapackage; upgrades install the next kernel's module, autoremove keeps both",
         fast: false,
         run: deb,
     },
     Drill {
         id: "R10",
         name: "rpm-module-packages",
-        claim: "the same by dnf: only with the very kernel, not beside the sources, with the builder's signature; it boots",
+        claim: "the same by dnf: only with exactly that kernel, not beside the sources, with the builder's signature; it boots",
         fast: false,
         run: rpm,
     },
@@ -38,15 +39,15 @@ pub(crate) const DRILLS: &[Drill] = &[
 /// The date of the repositories.
 const DATE: u64 = 1_700_000_000;
 
-/// Where a repository of modules is in the tree.
+/// Path of a repository of modules in the tree.
 const PLACE: &str = "opt/modules";
 
-/// The release of a kernel to come, and its version: another name for this one.
+/// The release of a future kernel, and its version: another name for this one.
 fn next_release(kernel: &Kernel) -> String {
     format!("6.99{}", kernel.release.trim_start_matches("6.12"))
 }
 
-/// Lets the module of this kernel be that of the next one, too.
+/// Uses the module of this kernel as that of the next one, too.
 fn build_next(shell: &Shell<'_>, this: &str, next: &str) -> Result<()> {
     shell.output(&format!(
         "mkdir -p /lib/modules/{next}/updates && cp /lib/modules/{this}/modules.order /lib/modules/{this}/modules.builtin /lib/modules/{next}/ && \
@@ -122,7 +123,7 @@ fn deb(site: &Site) -> Result<()> {
     })
 }
 
-/// Fetches the list of the modules' repository, and keeps what apt knows of others.
+/// Fetches the index of the modules' repository, and keeps those of other repositories.
 const UPDATE: &[&str] = &[
     "update",
     "-o",
@@ -133,7 +134,7 @@ const UPDATE: &[&str] = &[
     "APT::Get::List-Cleanup=0",
 ];
 
-/// A kernel's package as Fedora and Enterprise Linux have it, of files that are there.
+/// Builds a kernel's package as Fedora and Enterprise Linux have it, of files that exist.
 fn kernel_core(shell: &Shell<'_>, release: &str, version: &str) -> Result<()> {
     build_package(
         shell,

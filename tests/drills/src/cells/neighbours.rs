@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Something breaks: our build, or that of another module of DKMS's. Neither may harm the other, or apt.
+//! A build breaks: the driver's, or that of another DKMS module. Neither may harm the other, or apt.
 
 use anyhow::{bail, Result};
 
@@ -13,14 +13,14 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D22",
         name: "own-build-broken",
-        claim: "our source does not compile for a new kernel: apt succeeds, a sentence names the log; mended, it builds",
+        claim: "our source does not compile for a new kernel: apt succeeds, a message names the log; after the fix, it builds",
         fast: true,
         run: own_build_broken,
     },
     Drill {
         id: "D22",
         name: "other-module-broken",
-        claim: "another package's module does not build, and its failure is not ours: knem is built, and all is well without it",
+        claim: "another package's module does not build: knem is built, and removing that package leaves apt clean",
         fast: false,
         run: other_module_broken,
     },
@@ -32,14 +32,14 @@ fn own_build_broken(site: &Site) -> Result<()> {
     machine.inside(|shell| {
         shell.install_knem()?;
         shell.demand_module(&kernel.release, site.version())?;
-        // As if the kernel's interface had changed: the first kernel of a series, seen from a source of the day before.
+        // As if the kernel's interface had changed: the first kernel of a series, with an older source.
         shell.output(&format!("dkms remove knem/{} --all && dkms add knem/{0}", site.version()))?;
         let root = format!("usr/src/knem-{}/knem_proc.c", site.version());
         let whole = shell.read(&root)?;
         shell.write(&root, &format!("{whole}\n#error the interface has changed\n"))?;
 
         shell.output("rm -f /var/cache/knem/build/*.log")?;
-        // What the kernel's packages do when they come.
+        // What the kernel's packages do when they are installed.
         let headers = format!("linux-headers-{}", kernel.release);
         let said = shell.apt(&["install", "--reinstall", &headers, WITNESS])?;
         said.demand(0)?.must_say(&format!("knem: not built for kernel {}: the build failed", kernel.release))?;
@@ -88,7 +88,7 @@ fn other_module_broken(site: &Site) -> Result<()> {
 
         let image = shell.apt(&kernel_install(&new.image))?;
         let headers = shell.apt(&kernel_install(&new.headers))?;
-        // That apt fails here is the other package's doing, and DKMS's way; it must not be for our sake.
+        // The other package makes apt fail here, as DKMS does; the driver's must not be the cause.
         shell.note(&format!("apt ended with {} and {} because of the other module", image.status, headers.status))?;
         headers.must_say("aaa/1.0")?.must_not_say("knem: not built")?;
         shell.demand_module(&old.release, site.version())?;
@@ -102,7 +102,7 @@ fn other_module_broken(site: &Site) -> Result<()> {
     })
 }
 
-/// apt-get's words for installing some of a kernel's packages.
+/// Returns apt-get's arguments to install some of a kernel's packages.
 fn kernel_install(packages: &[String]) -> Vec<&str> {
     let options = ["install", "--no-install-recommends", "-t", knem_lab::archive::BACKPORTS];
     options.into_iter().chain(packages.iter().map(String::as_str)).collect()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The statistics on their way to Prometheus: knem-stat.timer writes them, and the distribution's own node exporter serves them.
+//! Statistics for Prometheus: knem-stat.timer writes them, and the distribution's own node exporter serves them.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +15,14 @@ use crate::site::Site;
 pub(crate) const DRILLS: &[Drill] = &[Drill {
     id: "S8",
     name: "node-exporter",
-    claim: "knem-stat.timer, off until enabled, writes for prometheus-node-exporter, which serves all values; without driver no file",
+    claim: "knem-stat.timer, once enabled, writes for prometheus-node-exporter, which serves all values; without the driver it writes no file",
     fast: false,
     run: exported,
 }];
 
 const FILE: &str = "/var/lib/prometheus/node-exporter/knem.prom";
 
-/// What is served, once it has our file.
+/// Waits until the exporter serves the file.
 const SERVED: &str = "for second in $(seq 60); do
         curl -s http://localhost:9100/metrics >/tmp/served
         ! grep -q ^knem_info /tmp/served || break
@@ -30,7 +30,7 @@ const SERVED: &str = "for second in $(seq 60); do
     done
     grep ^knem_ /tmp/served";
 
-/// Another directory, first one that is not there.
+/// Another directory, which does not exist at first.
 const ELSEWHERE: &str = "mkdir -p /etc/systemd/system/knem-stat.service.d
     printf '[Service]\\nEnvironment=DIRECTORY=/opt/textfiles\\n' >/etc/systemd/system/knem-stat.service.d/site.conf
     systemctl daemon-reload
@@ -67,7 +67,7 @@ fn exported(site: &Site) -> Result<()> {
     let said: &[Said; 11] = report.said.as_slice().try_into().context("the machine ran another number of commands")?;
     let [off, verify, bench, enable, served, printed, result, elsewhere, back, gone, removed] = said;
     off.demand(1)?.must_be("disabled")?;
-    // grep found no complaint about our units.
+    // grep found no complaint about the package's units.
     verify.demand(1)?.must_be("")?;
     bench.demand(0)?.must_say("verified")?;
     enable.demand(0)?.must_be("644 root")?;
@@ -80,7 +80,7 @@ fn exported(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// Values by the name and the labels, in the order of their names, whatever the order in the text.
+/// Returns values by their names and labels, in the order of their names, regardless of the order in the text.
 fn series(text: &str) -> Result<BTreeMap<String, f64>> {
     let mut found = BTreeMap::new();
     for line in text.lines().filter(|line| line.starts_with("knem_")) {
@@ -93,7 +93,7 @@ fn series(text: &str) -> Result<BTreeMap<String, f64>> {
     Ok(found)
 }
 
-/// Labels with bounds written in one way: 0.000000127 and 1.27e-07 are the same.
+/// Returns labels with bounds in one notation: 0.000000127 and 1.27e-07 are the same.
 fn normal(labels: &[&str]) -> String {
     let bound = |label: &str| label.strip_prefix("le=\"")?.strip_suffix('"')?.parse::<f64>().ok();
     let one = |label: &&str| bound(label).map_or_else(|| (*label).to_owned(), |bound| format!("le={bound:e}"));
@@ -106,7 +106,7 @@ fn compare(served: &BTreeMap<String, f64>, printed: &BTreeMap<String, f64>) -> R
         let Some(other) = served.get(name) else {
             bail!("{name} is not served");
         };
-        // Time goes on between the two.
+        // Time passes between the two.
         ensure!(
             other == value || name.starts_with("knem_counting_seconds"),
             "{name} is served as {other}, not {value}"

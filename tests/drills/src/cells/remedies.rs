@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What `knem doctor` advises: each remedy is carried out in a booted machine, in the state that it is printed for.
+//! The remedies of `knem doctor`: each is executed in a booted machine, in the state for which it is printed.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D25",
         name: "remedies-building",
-        claim: "no module, no source, another knem.ko: each remedy of knem doctor is run as it is printed, and the finding is gone",
+        claim: "no module, no source, another knem.ko: each remedy of knem doctor is run as printed and removes its finding",
         fast: false,
         run: building,
     },
     Drill {
         id: "D25",
         name: "remedies-use",
-        claim: "device, rules, groups, limits, loading: each remedy of knem doctor is run as it is printed, and the finding is gone",
+        claim: "device, rules, groups, limits, loading: each remedy of knem doctor is run as printed and removes its finding",
         fast: false,
         run: in_use,
     },
@@ -55,7 +55,7 @@ fn carry_out(site: &Site, command: &str) -> Result<()> {
     let kernel = site.kernel("6.12")?;
     let machine = Machine::above(site, &site.installed(kernel)?)?;
     machine.inside(|shell| shell.output(OFFER).map(|_| ()))?;
-    // With compilers and headers: modules are built again.
+    // With compilers and headers, since modules are built again.
     let image = machine.image(kernel, Without::Nothing)?;
     let adds = programs::rust(&site.lab().workspace, &["knem-remedies"])?;
     let options = Options { memory: 3072, timeout: Duration::from_secs(7200), adds, ..options() };

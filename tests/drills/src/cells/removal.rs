@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Removing leaves nothing.
+//! A removal leaves nothing behind.
 
 use anyhow::{bail, Result};
 
@@ -13,7 +13,7 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D18",
         name: "purged",
-        claim: "removed, installed again, purged: the tree is as before but for the group rdma and the books of dpkg, apt and DKMS",
+        claim: "removed, installed again, purged: the tree is as before except the group rdma and the records of dpkg, apt and DKMS",
         fast: true,
         run: purged,
     },
@@ -26,19 +26,19 @@ pub(crate) const DRILLS: &[Drill] = &[
     },
 ];
 
-/// What may be different afterwards, and why.
+/// Files that may differ afterwards, and why.
 const ALLOWED: &[&str] = &[
-    // The books of apt and dpkg.
+    // The records of apt and dpkg.
     "var/cache/apt/*",
     "var/cache/debconf/*",
     "var/lib/apt/*",
     "var/lib/dpkg/*",
     "var/log/*",
-    // DKMS's own: the key that it signs all modules with, and, as it is there once it has built anything, its directory.
+    // DKMS's own: the key with which it signs all modules, and the directory that exists once it has built anything.
     "var/lib/dkms/mok.key",
     "var/lib/dkms/mok.pub",
     "var/lib/dkms/dkms_dbversion",
-    // Kept by ldconfig and depmod's binary indexes are not: those must be as they were.
+    // ldconfig's cache may differ, but depmod's binary indexes must not.
     "var/cache/ldconfig/*",
 ];
 

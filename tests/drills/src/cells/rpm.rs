@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The RPM packages, by dnf from a repository of `make repo` (crate::dnf says on what).
+//! The RPM packages, installed by dnf from a repository of `make repo` (crate::dnf documents the machine).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "R1",
         name: "rpm-installed",
-        claim: "dnf install knem brings knem2-dkms, the module is built, files, modes, owners and group are right, and it boots",
+        claim: "dnf install knem installs knem2-dkms, the module is built, files, modes, owners and group are right, and it boots",
         fast: false,
         run: installed,
     },
@@ -36,76 +36,76 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "R3",
         name: "rpm-removed",
-        claim: "dnf remove, also with the sources deleted, leaves nothing but the group rdma and the books of rpm, dnf and DKMS",
+        claim: "dnf remove, also with the sources deleted, leaves only the group rdma and the records of rpm, dnf and DKMS",
         fast: false,
         run: removed,
     },
     Drill {
         id: "R4",
         name: "rpm-without-kernel",
-        claim: "installed and removed in a tree that has no kernel, as an image's is in the making",
+        claim: "installed and removed in a tree without a kernel, as in an image build",
         fast: true,
         run: without_kernel,
     },
     Drill {
         id: "R5",
         name: "rpm-kernel-skipped",
-        claim: "a kernel that cannot be built for as the site wants: dnf succeeds, a sentence says why",
+        claim: "the site's setting is impossible for a kernel: dnf succeeds, a message says why",
         fast: false,
         run: kernel_skipped,
     },
     Drill {
         id: "R6",
         name: "rpm-headers-later",
-        claim: "headers come later, by dnf: the module is built at the end of that transaction, by a file trigger",
+        claim: "headers are installed later, by dnf: a file trigger builds the module at the end of that transaction",
         fast: false,
         run: headers_later,
     },
     Drill {
         id: "R7",
         name: "rpm-vendor-packages",
-        claim: "a vendor's knem, knem-dkms and kmod-knem: no upgrade touches them, ours is installed beside them, and what depends on knem stays",
+        claim: "a vendor's knem, knem-dkms and kmod-knem: no upgrade touches them, ours is installed beside them, and dependents of knem stay",
         fast: false,
         run: vendor,
     },
     Drill {
         id: "R8",
         name: "rpm-signed",
-        claim: "from a signed repository dnf installs; unsigned, changed or re-indexed packages are refused",
+        claim: "dnf installs from a signed repository, and refuses unsigned, changed or re-indexed packages",
         fast: false,
         run: signed_rpm,
     },
     Drill {
         id: "R9",
         name: "apt-signed",
-        claim: "from a signed repository apt installs; changed packages and lists are refused",
+        claim: "apt installs from a signed repository, and refuses changed packages and lists",
         fast: false,
         run: signed_deb,
     },
 ];
 
-/// What may be different when everything is removed again, and why.
+/// Files that may differ after everything is removed, and why.
 const ALLOWED: &[&str] = &[
-    // The books of rpm and dnf.
+    // The records of rpm and dnf.
     "var/lib/rpm/*",
     "var/lib/dnf/*",
     "var/cache/dnf/*",
     "var/log/*",
     "var/tmp/*",
     "var/cache/ldconfig/*",
-    // DKMS's own: the key that it signs all modules with, and, as it is there once it has built anything, its directory.
+    // DKMS's own: the key with which it signs all modules, and the directory that exists once it has built anything.
     "var/lib/dkms/mok.key",
     "var/lib/dkms/mok.pub",
     "var/lib/dkms/dkms_dbversion",
 ];
 
-/// This version's repository for dnf. Built once, whichever drill is the first.
+/// Returns this version's repository for dnf. It is built once, by the first drill that needs it.
 pub(super) fn repository(site: &Site) -> Result<PathBuf> {
     static KNOWN: Mutex<Option<PathBuf>> = Mutex::new(None);
     once(&KNOWN, || packages::dnf_repository(&site.lab().workspace))
 }
 
-/// The next version's.
+/// Returns the next version's repository.
 fn next_repository(site: &Site) -> Result<PathBuf> {
     static KNOWN: Mutex<Option<PathBuf>> = Mutex::new(None);
     once(&KNOWN, || packages::next_dnf_repository(&site.lab().workspace))
@@ -137,13 +137,14 @@ fn installed(site: &Site) -> Result<()> {
         ] {
             shell.sh(&format!("stat -c '%a %U %G' {path}"))?.demand(0)?.must_be(what)?;
         }
-        // Each of them is somebody's, the tree of the sources above all: what nobody owns is left behind.
+        // Each of them must belong to a package, above all the directory of the sources: what belongs to none is left
+        // behind.
         shell
             .sh(&format!("find /usr/src/knem-{} /usr/share/licenses/knem* | xargs rpm -qf | sort -u", site.version()))?
             .demand(0)?
             .must_be(&format!("knem-tools-{0}-1.x86_64\nknem2-dkms-{0}-1.noarch", site.version()))?;
         shell.sh("rpm -qc knem-tools")?.must_be("/etc/security/limits.d/20-knem.conf")?;
-        // dpkg has no part in it.
+        // dpkg is not involved.
         shell.healthy()
     })?;
     machine.boot_with_driver(kernel, site.version())
@@ -170,7 +171,7 @@ fn up_and_down(site: &Site) -> Result<()> {
 
         offer(shell, &next)?;
         dnf(shell, "upgrade")?.demand(0)?.must_not_say("scriptlet failed")?;
-        // The administrator's file was kept; it is the one that differs.
+        // The administrator's file was kept; it is the only one that differs.
         shell.sh("cat /etc/security/limits.d/20-knem.conf")?.must_be("# the site's own")?;
         shell.sh("rpm -V knem-tools")?.demand(1)?.must_say("c /etc/security/limits.d/20-knem.conf")?;
         shell
@@ -181,7 +182,7 @@ fn up_and_down(site: &Site) -> Result<()> {
         offer(shell, &this)?;
         dnf(shell, "downgrade knem-tools knem2-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
         is(site.version())?;
-        // The same version over itself: what the old one removes last must not be the new one's.
+        // A reinstallation: the last files that the old package removes must not be the new one's.
         dnf(shell, "reinstall knem2-dkms")?.demand(0)?.must_not_say("scriptlet failed")?;
         is(site.version())
     })
@@ -230,7 +231,7 @@ fn without_kernel(site: &Site) -> Result<()> {
     })
 }
 
-/// What dnf brings later, in packages as Fedora has them: headers, by their place.
+/// Headers that dnf installs later, in packages as Fedora has them, by their path.
 fn headers_later(site: &Site) -> Result<()> {
     let kernel = site.kernel("6.12")?;
     let machine = machine(site, Some(kernel), &repository(site)?)?;
@@ -254,7 +255,7 @@ fn headers_later(site: &Site) -> Result<()> {
         let said = dnf(shell, "install /opt/built/noarch/kernel-devel-6.12-1.noarch.rpm")?;
         said.demand(0)?.must_not_say("scriptlet failed")?;
         shell.demand_built(&kernel.release, "object: kernel built without CONFIG_RUST")?;
-        // What has nothing to do with us triggers nothing.
+        // An unrelated package triggers nothing.
         build_package(
             shell,
             "Name: other\nVersion: 1\nRelease: 1\nSummary: Another\nLicense: MIT\nBuildArch: noarch\n\
@@ -320,7 +321,7 @@ fn vendor(site: &Site) -> Result<()> {
         if !shell.has(place.trim_start_matches('/')) {
             bail!("upgrade: the vendor's module is gone");
         }
-        // Nor is a tree that rpm has not installed.
+        // A directory that rpm has not installed is not used either.
         shell.write("usr/src/knem-1.9/package.sh", "touch /opt/called\n")?;
         dnf(shell, "install knem2-dkms knem-tools")?.demand(0)?.must_not_say("scriptlet failed")?;
         kept("ours is installed")?;
@@ -347,7 +348,7 @@ pub(super) fn build_package(shell: &Shell<'_>, description: &str) -> Result<()> 
     Ok(())
 }
 
-/// A key made for the drill, in a keyring that ends with it.
+/// A key generated for the drill, in a keyring that is removed with it.
 struct Keyring {
     home: TempDir,
     key: Key,
@@ -375,12 +376,12 @@ impl Keyring {
 
 impl Drop for Keyring {
     fn drop(&mut self) {
-        // gpg leaves an agent behind. That ending it fails harms nobody: it ends by itself when its directory is gone.
+        // gpg leaves an agent behind. An error here does no harm: the agent exits when its directory is gone.
         let _ = run::quiet(Command::new("gpgconf").env("GNUPGHOME", self.home.path()).args(["--kill", "all"]));
     }
 }
 
-/// The packages of a repository, their samples and lists left out.
+/// Returns the packages of a repository, without samples and indexes.
 fn packages_in(repository: &Path, kind: &str) -> Result<Vec<PathBuf>> {
     let mut packages: Vec<PathBuf> = fs::read_dir(repository)?.flatten().map(|entry| entry.path()).collect();
     packages.retain(|path| path.extension().is_some_and(|extension| extension == kind));
@@ -410,19 +411,20 @@ fn signed_rpm(site: &Site) -> Result<()> {
     repo::dnf(&packages_in(&plain, "rpm")?, &signed, DATE, Some(&keyring.key))?;
     let machine = machine(site, None, &signed)?;
 
-    // A package that was changed, and its repository's list with it; without the list's own signature there is only the package's.
+    // A package that was changed, and its repository's index with it; without the index's own signature there is only
+    // the package's.
     let changed = scratch.path().join("changed");
     copied(&signed, &changed)?;
     damage(&package(&changed, "knem2-dkms")?)?;
     repo::index(&changed, DATE)?;
     let sample = fs::read_to_string(changed.join("knem.repo"))?;
     fs::write(changed.join("knem.repo"), sample.replace("repo_gpgcheck=1", "repo_gpgcheck=0"))?;
-    // Packages that nobody signed, in a repository that says they are.
+    // Unsigned packages, in a repository whose configuration requires signatures.
     let unsigned = scratch.path().join("unsigned");
     copied(&plain, &unsigned)?;
     fs::copy(changed.join("knem.repo"), unsigned.join("knem.repo"))?;
     fs::copy(signed.join("knem.asc"), unsigned.join("knem.asc"))?;
-    // A list that was changed after it was signed.
+    // An index that was changed after it was signed.
     let listed = scratch.path().join("listed");
     copied(&signed, &listed)?;
     repo::index(&listed, DATE + 1)?;
@@ -455,7 +457,7 @@ fn signed_deb(site: &Site) -> Result<()> {
     let changed = scratch.path().join("changed");
     copied(&signed, &changed)?;
     damage(&package(&changed, "knem2-dkms")?)?;
-    // Lists of the changed package that agree with it, under the old signature.
+    // Indexes that match the changed package, with the old signature.
     let listed = scratch.path().join("listed");
     repo::apt(&packages_in(&changed, "deb")?, &listed, DATE, None)?;
     for name in ["Release.gpg", "knem.asc", "knem.sources"] {

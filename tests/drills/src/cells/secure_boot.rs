@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! Secure Boot: the kernel takes only modules whose signer the machine trusts, and what an administrator sees when it is not so.
+//! Secure Boot: the kernel accepts only modules whose signer the machine trusts, and what an administrator sees
+//! otherwise.
 //!
-//! Firmware, shim, GRUB and kernel are Debian's own, each verified by the one before (see [`Firmware`]); the module is signed by DKMS
-//! when it is built, as on any machine.
+//! Firmware, shim, GRUB and kernel are Debian's own, each verified by the one before (see [`Firmware`]). DKMS signs the
+//! module when it is built, as on any machine.
 
 use std::fs;
 
@@ -23,34 +24,34 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D15",
         name: "secure-boot-enrolled",
-        claim: "Secure Boot, and the key of DKMS is enrolled: the module loads at boot and works",
+        claim: "Secure Boot, with DKMS's key enrolled: the module loads at boot and works",
         fast: false,
         run: enrolled,
     },
     Drill {
         id: "D15",
         name: "secure-boot-site-key",
-        claim: "Secure Boot, and the site's own key, limited to modules, is in shim's list or in the firmware: the module loads",
+        claim: "Secure Boot, with the site's key, limited to modules, in shim's list or in the firmware: the module loads",
         fast: false,
         run: site_key,
     },
     Drill {
         id: "D16",
         name: "secure-boot-not-enrolled",
-        claim: "Secure Boot, and the key is not enrolled: the module is refused, systemd brings the machine up, the hint says what to do",
+        claim: "Secure Boot, without the key enrolled: the module is refused, the machine boots, and the hint names the remedy",
         fast: false,
         run: not_enrolled,
     },
 ];
 
-/// The archive's signed kernel that the driver takes.
+/// The archive's signed kernel that the drill uses.
 const KERNEL: &str = "6.12";
 
-/// DKMS's own certificate, and the name it gives itself.
+/// DKMS's own certificate, and its subject name.
 const CERTIFICATE: &str = "var/lib/dkms/mok.pub";
 const DKMS: &str = "DKMS module signing key";
 
-/// Proves that Secure Boot is on: the firmware's variable, what mokutil makes of it, and that the kernel has locked itself down.
+/// Checks that Secure Boot is on: the firmware's variable, mokutil's report, and the kernel's lockdown.
 const ON: &str = "set -e
     mkdir -p /sys/firmware/efi/efivars
     modprobe efivarfs
@@ -64,7 +65,7 @@ fn enrolled(site: &Site) -> Result<()> {
     let kernel = site.kernel(KERNEL)?;
     let machine = installed(site, kernel)?;
     machine.inside(|shell| {
-        // What the packages advise when a module was built without openssl: it is signed again.
+        // The packages' advice for a module that was built without openssl: it is signed again.
         let (version, release) = (site.version(), &kernel.release);
         shell.output(&format!("dkms remove knem/{version} -k {release}"))?;
         shell.output(&format!("dkms install knem/{version} -k {release}"))?;
@@ -90,7 +91,7 @@ fn site_key(site: &Site) -> Result<()> {
     let machine = Machine::above(site, &site.with_kernel(kernel)?)?;
     machine.inside(|shell| {
         shell.output(&recipe::read(site, "site-key", "")?)?;
-        // For modules alone.
+        // The certificate is for modules only.
         let usage = "openssl x509 -inform DER -in /etc/knem-keys/module.der -noout -ext extendedKeyUsage";
         shell.sh(usage)?.demand(0)?.must_say("1.3.6.1.4.1.2312.16.1.2")?;
         shell.install(&["knem2-dkms", "knem-tools", "mokutil"])?;
@@ -131,7 +132,7 @@ fn not_enrolled(site: &Site) -> Result<()> {
         "modprobe knem",
         &hint(site),
     ];
-    // A real boot: what fails here may not keep the machine from coming up.
+    // A real boot: what fails here must not prevent the machine from booting.
     let options = Options { systemd: true, ..options() };
     let report = boot(site, &machine, kernel, &[], &commands, &options)?;
     let [on, up, failed, test, load, there, hint, info, strip, unsigned, other_hint] = all(&report)?;
@@ -153,7 +154,8 @@ fn not_enrolled(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// Leaves the machine as if openssl had not been there when the module was built: no key, and a module without a signature.
+/// Leaves the machine as if openssl had not been installed when the module was built: no key, and a module without a
+/// signature.
 const UNSIGNED: &str = "set -e
     rm /var/lib/dkms/mok.pub
     cd /lib/modules/$(uname -r)/updates/dkms
@@ -164,19 +166,19 @@ const UNSIGNED: &str = "set -e
 
 const BENCH: &str = "knem bench --sizes 1M";
 
-/// What the packages say about Secure Boot on the machine they are on.
+/// Returns what the packages report about Secure Boot on the machine.
 fn hint(site: &Site) -> String {
     format!("sh /usr/src/knem-{}/secure-boot.sh", site.version())
 }
 
-/// A machine with our packages and what asks about Secure Boot.
+/// Returns a machine with the packages and the tools that query Secure Boot.
 fn installed(site: &Site, kernel: &Kernel) -> Result<Machine> {
     let machine = Machine::above(site, &site.installed(kernel)?)?;
     machine.inside(|shell| shell.install(&["mokutil"]).map(|_| ()))?;
     Ok(machine)
 }
 
-/// A copy of a file of the machine's.
+/// Returns a copy of a file of the machine.
 fn taken_out(machine: &Machine, path: &str) -> Result<tempfile::NamedTempFile> {
     let copy = tempfile::NamedTempFile::new()?;
     machine.inside(|shell: &Shell<'_>| {
@@ -212,7 +214,7 @@ fn demand_on(said: &Said) -> Result<()> {
     Ok(())
 }
 
-/// What each command said.
+/// Returns the output of each command.
 fn all<const N: usize>(report: &Report) -> Result<&[Said; N]> {
     report.said.as_slice().try_into().context("the machine ran another number of commands")
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What the machine around the packages may be like: the group, the programs that make it, other people's modules of the same name.
+//! Variations of the machine: the group, the programs that create it, foreign modules of the same name.
 
 use anyhow::{bail, Result};
 
@@ -13,48 +13,48 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D17",
         name: "group-of-others",
-        claim: "the group rdma is made by another package, before or after ours: one group, a system group, both content",
+        claim: "another package creates the group rdma, before or after ours: one group, a system group, both packages work",
         fast: false,
         run: group_of_others,
     },
     Drill {
         id: "D17",
         name: "group-of-the-site",
-        claim: "the site has a group rdma with an id above 1000: it is kept, and the device is never open to all",
+        claim: "the site has a group rdma with an id above 1000: it is kept, and the device is never open to all users",
         fast: false,
         run: group_of_the_site,
     },
     Drill {
         id: "D20",
         name: "vendor-packages",
-        claim: "the vendor's knem 1.1.4.90mlnx3: no upgrade touches it; ours beside it replaces the module once built; nothing is left of both",
+        claim: "the vendor's knem 1.1.4.90mlnx3: no upgrade touches it; ours beside it replaces the module once built; purging both leaves nothing",
         fast: false,
         run: vendor_packages,
     },
     Drill {
         id: "D20",
         name: "foreign-module",
-        claim: "somebody else's knem.ko lies among the kernel's modules: ours is the one that is loaded",
+        claim: "another knem.ko is among the kernel's modules: ours is loaded",
         fast: false,
         run: foreign_module,
     },
     Drill {
         id: "D20",
         name: "same-module-elsewhere",
-        claim: "a knem.ko of the same version elsewhere: the kernel is skipped and the file named, apt and autoinstall succeed",
+        claim: "another knem.ko of the same version: the kernel is skipped and the file named, apt and autoinstall succeed",
         fast: false,
         run: same_module_elsewhere,
     },
     Drill {
         id: "D21",
         name: "no-systemd",
-        claim: "no systemd, no udev, as in a container's image, but systemd-standalone-sysusers: group made, module built",
+        claim: "no systemd, no udev, as in a container image, but systemd-standalone-sysusers: group created, module built",
         fast: false,
         run: no_systemd,
     },
 ];
 
-/// The id of the group rdma.
+/// Returns the id of the group rdma.
 fn group_id(shell: &Shell<'_>) -> Result<u32> {
     let lines = shell.output("grep '^rdma:' /etc/group")?;
     if lines.lines().count() != 1 {
@@ -90,7 +90,7 @@ fn group_of_others(site: &Site) -> Result<()> {
         if group_id(shell)? != id || id >= 1000 {
             bail!("the group has the id {}, and had {id}", group_id(shell)?);
         }
-        // Nor do we take it away from them.
+        // A purge does not remove the group either.
         shell.apt(&["purge", "knem-tools"])?.demand(0)?;
         group_id(shell)?;
         shell.healthy()
@@ -115,7 +115,7 @@ fn group_of_the_site(site: &Site) -> Result<()> {
         &[
             "stat -c '%a %u' /dev/knem",
             "stat -c '%g' /dev/knem",
-            "setpriv --reuid=nobody --regid=nogroup --clear-groups knem info",
+            "setpriv --reuid=65534 --regid=65534 --clear-groups knem info",
             "knem bench --sizes 64K",
         ],
     )?;
@@ -123,7 +123,7 @@ fn group_of_the_site(site: &Site) -> Result<()> {
         bail!("the machine ran {} commands", report.said.len());
     };
     node.demand(0)?.must_be("660 0")?;
-    // A newer udev takes only system groups for devices, and leaves the node to root.
+    // A newer udev accepts only system groups for devices, and leaves the node to root.
     if !["4321", "0"].contains(&group.demand(0)?.trimmed()) {
         bail!("the node belongs to group {}", group.trimmed());
     }
@@ -132,7 +132,7 @@ fn group_of_the_site(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// A module of the same name in C, as small as can be.
+/// A minimal module of the same name in C.
 const FOREIGN: &str = "#include <linux/module.h>\n\
     static int __init start(void) { return 0; }\n\
     static void __exit stop(void) { }\n\
@@ -140,7 +140,7 @@ const FOREIGN: &str = "#include <linux/module.h>\n\
     module_exit(stop);\n\
     MODULE_LICENSE(\"GPL\");\n\
     MODULE_INFO(rust, \"none\");\n\
-    MODULE_DESCRIPTION(\"somebody else's knem\");\n\
+    MODULE_DESCRIPTION(\"a foreign knem\");\n\
     MODULE_VERSION(\"1.1.4.90mlnx3\");\n";
 
 /// The site's settings.
@@ -228,7 +228,7 @@ fn vendor_packages(site: &Site) -> Result<()> {
         }
         shell.apt(&["purge", "mpi", "knem2-dkms", "knem-tools"])?.demand(0)?;
         shell.healthy()?;
-        // What apt knows of our repository is the drill's.
+        // apt's configuration of the repository is the drill's own.
         let left = shell.sh("find /etc /usr /var/lib/dkms /lib/modules -xdev -iname '*knem*' ! -path '/etc/apt/*'")?;
         left.demand(0)?.must_be("")?;
         Ok(())

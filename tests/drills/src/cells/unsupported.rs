@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Kernels that no archive has: newer than any that was tried, which is tried, and those that the driver is not made for, which are
-//! skipped with a sentence. All are made from Debian's headers.
+//! Kernels that no archive has: a newer one than any that was tested, for which the build is tried, and unsupported
+//! ones, which are skipped with a sentence. All are created from Debian's headers.
 
 use anyhow::{bail, Result};
 
@@ -14,27 +14,27 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D23",
         name: "kernel-too-new",
-        claim: "headers of a kernel newer than any that was tested: knem is built",
+        claim: "headers of a kernel newer than any tested one: knem is built",
         fast: true,
         run: too_new,
     },
     Drill {
         id: "D23",
         name: "kernel-skipped",
-        claim: "older than 5.10, 32 bit, without MMU, with kCFI: a sentence, apt succeeds; dkms, way.sh and modinfo say the same",
+        claim: "older than 5.10, 32 bit, without MMU, with kCFI: a message, and apt succeeds; dkms, way.sh and modinfo agree",
         fast: true,
         run: skipped,
     },
 ];
 
-/// Makes a package of the headers of `known`, as those of another release, with the configuration changed by a line of sed.
+/// Builds a package of the headers of `known` under another release, with the configuration changed by a sed script.
 fn headers(shell: &Shell<'_>, known: &str, release: &str, change: &str) -> Result<String> {
     Fake {
         name: &format!("linux-headers-{release}"),
         version: "1",
         fields: &[&format!("Depends: linux-headers-{known}")],
         files: &[(&format!("usr/share/doc/linux-headers-{release}/README"), "made for a drill\n")],
-        // The link is made here, because a package cannot bring one in the text of a file.
+        // The link is created here, because the package's files are given as texts.
         scripts: &[(
             "postinst",
             &format!(
@@ -63,7 +63,7 @@ fn too_new(site: &Site) -> Result<()> {
         let said = shell.install(&[&package, WITNESS])?;
         said.must_say(&format!("knem: building for kernel {release} with the prebuilt object: "))?;
         shell.healthy()?;
-        // Without a kernel beside them, depmod lists nothing for these headers: DKMS knows the module.
+        // Without a kernel, depmod lists nothing for these headers: DKMS knows the module.
         shell.dkms_status()?.must_say(&format!("knem/{}, {release}, x86_64: installed", site.version()))?;
         shell.demand_module(&known.release, site.version())?;
         Ok(())
@@ -85,7 +85,7 @@ fn skipped(site: &Site) -> Result<()> {
             said.must_say(&format!("knem: not built for kernel {release}: {why}"))?;
             shell.healthy()?;
             shell.demand_no_module(release)?;
-            // The reason is given in the same words wherever it is asked for.
+            // The reason is printed in the same words everywhere.
             let reason = shell.way(release)?;
             reason.demand(77)?;
             let Some((_, sentence)) = reason.trimmed().split_once(": ") else {

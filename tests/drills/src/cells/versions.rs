@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Another version of ours comes, and goes again.
+//! Another version of the packages is installed and removed again.
 
 use anyhow::{bail, Context, Result};
 use knem_lab::kernels::Kernel;
@@ -27,20 +27,20 @@ pub(crate) const DRILLS: &[Drill] = &[
     Drill {
         id: "D19",
         name: "dkms-policy",
-        claim: "another kernel than the running and the newest: built with autoinstall_all_kernels only; an upgrade takes it from none",
+        claim: "another kernel than the running and the newest: built only with autoinstall_all_kernels; an upgrade removes it from none",
         fast: false,
         run: dkms_policy,
     },
     Drill {
         id: "D19",
         name: "upgrade-that-fails",
-        claim: "the next version does not compile: apt succeeds, a sentence says so, and going back gives the old module again",
+        claim: "the next version does not compile: apt succeeds, a message says so, and a downgrade restores the old module",
         fast: false,
         run: upgrade_that_fails,
     },
 ];
 
-/// Everything of `there` is there for the kernel, and nothing of `gone`.
+/// Checks that everything of version `there` is installed for the kernel, and nothing of `gone`.
 fn only(shell: &Shell<'_>, kernel: &Kernel, there: &str, gone: &str) -> Result<()> {
     shell.healthy()?;
     shell.demand_module(&kernel.release, there)?;
@@ -62,7 +62,7 @@ fn only(shell: &Shell<'_>, kernel: &Kernel, there: &str, gone: &str) -> Result<(
     Ok(())
 }
 
-/// Goes back to this version, together with a package that has nothing to do with us.
+/// Goes back to this version, together with an unrelated package.
 fn go_back(shell: &Shell<'_>, site: &Site) -> Result<()> {
     shell.offer(site.packages())?;
     let old = ["knem2-dkms", "knem-tools"].map(|package| format!("{package}={}*", site.version()));
@@ -77,7 +77,7 @@ fn up_and_down(site: &Site) -> Result<()> {
     let machine = Machine::above(site, &site.installed(kernel)?)?;
     machine.inside(|shell| {
         shell.offer(&next)?;
-        // As `apt upgrade` does it.
+        // As `apt upgrade` does.
         shell.apt(&["install", "--no-install-recommends", "--only-upgrade", "knem2-dkms", "knem-tools"])?.demand(0)?;
         only(shell, kernel, &newer, this)?;
         go_back(shell, site)?;
@@ -115,7 +115,7 @@ fn dkms_policy(site: &Site) -> Result<()> {
     let machine = Machine::above(site, &site.with_kernel(new)?)?;
     machine.inside(|shell| {
         shell.install_kernel(old, &[old.image.as_slice(), &old.headers].concat())?;
-        // A tree is no chroot to DKMS when the kernel that runs is there.
+        // DKMS does not treat the tree as a chroot if the running kernel is in it.
         shell.output("dpkg-divert --local --rename --add /usr/bin/uname")?;
         shell.write(
             "usr/bin/uname",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Random sequences of commands, carried out by the device and by the model side by side.
+//! Random sequences of commands, executed by the device and by the model side by side.
 //!
 //! Exit status: 0 if they agree, 1 if not, 2 for wrong usage, 3 if there is no device to test or it hangs.
 
@@ -18,46 +18,48 @@ use knem_model::compare::{compare, Tally};
 use knem_model::device::{pinned, Device, Ground};
 use knem_model::run::{run, Plan};
 
-/// Compare a KNEM device with a model of it, over random sequences of commands. Nobody else may use it meanwhile.
+/// Compare a KNEM device with a model of it, over random sequences of commands. No other program may use the device
+/// meanwhile
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// How many sequences.
+    /// Number of sequences
     #[arg(long, default_value_t = 100)]
     cases: u64,
-    /// What they are drawn from.
+    /// Seed of the random numbers
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Number of the first one.
+    /// Number of the first sequence
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// Most commands in each.
+    /// Most commands in a sequence
     #[arg(long, default_value_t = 150)]
     length: usize,
-    /// Go on for so many seconds, however many sequences that takes.
+    /// Run for SECONDS instead of a number of sequences
     #[arg(long, value_name = "SECONDS", conflicts_with = "cases")]
     seconds: Option<u64>,
-    /// As many processes at a time, with seeds that follow each other. Counters and pinned pages, which they share, are not compared.
+    /// Number of processes that use the device at once, with consecutive seeds; they compare neither counters nor
+    /// pinned pages
     #[arg(long, value_name = "N", default_value_t = 1)]
     jobs: u64,
-    /// Other processes use the device: do not compare counters and pinned pages.
+    /// Compare neither counters nor pinned pages: other processes use the device
     #[arg(long)]
     shared: bool,
-    /// Write the shortest sequence that fails into a file. Its last line of output has it as well, behind `replay: `.
+    /// Write the shortened failing sequence to FILE; the output has it as well, after `replay: `
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// Carry out the sequence in a file.
+    /// Run the sequence in FILE
     #[arg(long, value_name = "FILE", conflicts_with_all = ["cases", "seconds", "jobs", "first"])]
     replay: Option<PathBuf>,
-    /// The device.
+    /// Device to test
     #[arg(long, default_value = DEVICE_FILENAME)]
     device: PathBuf,
 }
 
-/// A command may take as long; what takes longer hangs. Nothing else depends on time.
+/// Time limit of a command, after which it hangs. Nothing else depends on time.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What is being done, since when.
+/// The present command, and the time of its start.
 type Present = Arc<Mutex<(Instant, String)>>;
 
 fn main() -> ExitCode {
@@ -92,7 +94,7 @@ fn main() -> ExitCode {
     }
     println!("knem-model: {:?}", ground.settings());
     if pinned().is_none() {
-        println!("knem-model: this kernel does not tell how many pages are pinned, so that is not compared");
+        println!("knem-model: this kernel does not count pinned pages: they are not compared");
     }
     draw(&arguments, &ground, &present)
 }
@@ -103,7 +105,7 @@ const STEP: u64 = 10;
 /// Compares sequences until there are enough.
 fn draw(arguments: &Arguments, ground: &Ground, present: &Present) -> ExitCode {
     let (first, start) = (arguments.first, Instant::now());
-    let told = |case: u64, command: Option<&Command>| {
+    let observe = |case: u64, command: Option<&Command>| {
         begins(present, &format!("sequence {case}"), command);
         if command.is_none() && (case - first) % 50 == 0 && arguments.seconds.is_none() {
             println!("knem-model: sequence {case}");
@@ -114,7 +116,7 @@ fn draw(arguments: &Arguments, ground: &Ground, present: &Present) -> ExitCode {
     loop {
         let step = if arguments.seconds.is_some() { STEP } else { arguments.cases };
         let plan = Plan { seed: arguments.seed, first: first + cases, cases: step, length: arguments.length };
-        match run(&plan, || Device::new(ground), told) {
+        match run(&plan, || Device::new(ground), observe) {
             Ok(tally) => total.add(tally),
             Err(failure) => {
                 println!("knem-model: the device differs from the model in {failure}");
@@ -206,7 +208,7 @@ fn replay(file: &Path, ground: &Ground, present: &Present) -> ExitCode {
     }
 }
 
-/// Ends the program if it makes no progress, and says where.
+/// Ends the program if it makes no progress, and prints where.
 fn watch(present: &Present) {
     let present = Arc::clone(present);
     thread::spawn(move || loop {

@@ -14,7 +14,7 @@ use super::Device;
 use crate::command::{Argument, List};
 use crate::memory::{Place, Segment, ARENA};
 
-/// What fields hold that the driver must not look at.
+/// Content of fields that the driver must not read.
 pub(super) const GARBAGE: u32 = 0xdead_beef;
 
 /// A page for a structure that cannot be written.
@@ -34,9 +34,9 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// Address and number of elements.
+    /// Returns address and number of elements.
     pub(super) fn given(&self) -> (u64, u32) {
-        // An empty array's address is never looked at.
+        // The address of an empty array is never used.
         let address = match self.segments.len() {
             0 => 0xbad0_bad0_bad0_bad0,
             _ => self.segments.as_ptr().expose_provenance() as u64,
@@ -65,7 +65,7 @@ impl Device {
         Given { segments, elsewhere }
     }
 
-    /// A command with its structure, which is left as it was if the command is refused.
+    /// Issues a command with its structure, which must not change if the command is refused.
     pub(super) fn call<T: Copy + PartialEq + Debug>(
         &self,
         fd: BorrowedFd<'_>,
@@ -79,14 +79,14 @@ impl Device {
             Argument::Absent => std::ptr::with_exposed_provenance_mut(self.hole() as usize),
             Argument::ReadOnly => {
                 let length = size_of::<T>();
-                // SAFETY: a plain structure of integers without padding, read as bytes.
+                // SAFETY: The structure has only integers and no padding, so that all its bytes are initialised.
                 let bytes = unsafe { std::slice::from_raw_parts((&raw const before).cast::<u8>(), length) };
                 self.page.0.store(0, bytes);
                 self.page.0.protect(0, ARENA, libc::PROT_READ);
                 std::ptr::with_exposed_provenance_mut(self.page.0.address() as usize)
             }
         };
-        // SAFETY: the structure is the command's, or the driver sees that there is none.
+        // SAFETY: The structure is the command's, or nothing is mapped at the address, which the driver checks.
         let result = Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), command.into(), address) }).map(drop);
         if argument == Argument::ReadOnly {
             self.page.0.protect(0, ARENA, libc::PROT_READ | libc::PROT_WRITE);

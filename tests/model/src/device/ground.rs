@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What sequences stand on: the node, open to every user that is played, and who the process is.
+//! The setup for sequences: the node, accessible to every user of the sequences, and the ids of the process.
 
 use std::fs;
 use std::io;
@@ -16,25 +16,25 @@ use nix::unistd::{getegid, geteuid, getuid, setgroups, Gid};
 
 use crate::system::{users, Settings, User};
 
-/// Where the module's parameters are.
+/// Directory of the module's parameters.
 const PARAMETERS: &str = "/sys/module/knem/parameters";
 
-/// A device that is ready for sequences, until this is dropped.
+/// A device that is set up for sequences, until this is dropped.
 #[derive(Debug)]
 pub struct Ground {
     path: PathBuf,
     settings: Settings,
     max_segments: u32,
-    /// The node's mode, to be put back.
+    /// The node's mode, to be restored.
     mode: Option<u32>,
     alone: bool,
 }
 
 impl Ground {
-    /// Makes ready: as root the process may be every user, others are only themselves.
+    /// Sets up the device: root may become every user, other users are only themselves.
     ///
     /// # Errors
-    /// What keeps the device from being tested.
+    /// The reason why the device cannot be tested.
     pub fn new(path: &Path) -> io::Result<Self> {
         let info = info(path)?;
         if info.forced_flags & (FLAG_DMA | FLAG_ASYNCDMACOMPLETE | FLAG_NOTIFY_FD) != 0 || info.features != 0 {
@@ -45,7 +45,7 @@ impl Ground {
         let users = if root {
             setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)?;
             let node = fs::metadata(path)?;
-            // The users that are played have the group of the node, and our own.
+            // The users of the sequences have the group of the node, and the process's own.
             setgroups(&[Gid::from_raw(node.gid()), getegid()])?;
             if node.mode() & 0o060 != 0o060 {
                 fs::set_permissions(path, fs::Permissions::from_mode(node.mode() | 0o060))?;
@@ -83,7 +83,7 @@ impl Ground {
         &self.path
     }
 
-    /// What behaviour depends on.
+    /// Returns the settings that behaviour depends on.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -97,7 +97,7 @@ impl Ground {
 impl Drop for Ground {
     fn drop(&mut self) {
         if let Some(mode) = self.mode {
-            // At worst the node stays open to its group, in a machine for tests.
+            // If this fails, the node stays accessible to its group, in a machine for tests.
             let _ = fs::set_permissions(&self.path, fs::Permissions::from_mode(mode));
         }
     }
@@ -110,18 +110,18 @@ fn parameter(name: &str) -> Option<u64> {
 fn info(path: &Path) -> io::Result<CmdInfo> {
     let file = super::open_at(path, OFlag::O_RDWR)?;
     let mut info = CmdInfo::default();
-    // SAFETY: the structure is the command's.
+    // SAFETY: The structure is the one that the command fills.
     Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), uapi::CMD_GET_INFO.into(), &raw mut info) })?;
     Ok(info)
 }
 
-/// Does something as another user, in this thread: to the driver, users are a task's.
+/// Calls a function as another user, in this thread: the driver checks the ids of a task.
 pub(super) fn being<R>(settings: &Settings, user: usize, work: impl FnOnce() -> R) -> R {
     let (home, away) = (settings.users[0], settings.users[user]);
     if home == away {
         return work();
     }
-    /// Comes home even from a panic.
+    /// Restores the ids even after a panic.
     struct Away(User);
     impl Drop for Away {
         fn drop(&mut self) {
@@ -133,9 +133,9 @@ pub(super) fn being<R>(settings: &Settings, user: usize, work: impl FnOnce() -> 
     work()
 }
 
-/// The system call itself: the library's function would change all threads.
+/// Issues the system call directly, since the library's function would change all threads.
 fn become_user(User { real, effective }: User) {
-    // SAFETY: takes numbers. The saved id remains root's, so that there is a way back.
+    // SAFETY: The call has only numbers as arguments. The saved id remains root's, so that the ids can be restored.
     let result = unsafe { libc::syscall(libc::SYS_setresuid, real, effective, 0) };
     Errno::result(result).expect("setresuid");
 }

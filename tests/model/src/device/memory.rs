@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Mappings that the kernel changes at any time: nothing here refers to their bytes, they are copied in and out.
+//! Mappings that the kernel may change at any time. No reference to their bytes exists; they are copied in and out.
 
 use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -18,13 +18,13 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
-    /// Private memory.
+    /// Maps private memory.
     pub(super) fn anonymous(length: usize) -> Self {
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         Self::new(length, length, protection, flags, -1, 0).expect("memory")
     }
 
-    /// A part of a file; lengths as asked for and rounded to pages.
+    /// Maps a part of a file; has the length as requested and rounded to pages.
     pub(super) fn of_file(
         file: BorrowedFd<'_>,
         (length, rounded): (u64, u64),
@@ -43,7 +43,7 @@ impl Mapping {
         file: c_int,
         offset: libc::off_t,
     ) -> Result<Self, Errno> {
-        // SAFETY: the kernel chooses the place.
+        // SAFETY: The kernel chooses the address, so that no existing mapping is replaced.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), asked, protection, flags, file, offset) };
         if start == libc::MAP_FAILED {
             return Err(Errno::last());
@@ -70,7 +70,7 @@ impl Mapping {
 
     pub(super) fn store(&self, start: usize, bytes: &[u8]) {
         let to = self.at(start, bytes.len());
-        // SAFETY: inside the mapping, and writable where the callers store.
+        // SAFETY: The range is inside the mapping, as `at` checks, and callers store only where it is writable.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
     }
 
@@ -78,23 +78,23 @@ impl Mapping {
         std::array::from_fn(|n| self.peek(start + n))
     }
 
-    /// One byte as it is right now; what was stored before it is seen, too.
+    /// Reads one byte with acquire semantics: what was stored before it is visible, too.
     pub(super) fn peek(&self, offset: usize) -> u8 {
-        // SAFETY: inside the mapping; the kernel may write it at the same time, as a whole.
+        // SAFETY: The byte is inside the mapping, as `at` checks. The kernel may write it concurrently, as a whole.
         unsafe { AtomicU8::from_ptr(self.at(offset, 1)) }.load(Ordering::Acquire)
     }
 
-    /// Copies the first bytes out; some of them may be changing.
+    /// Copies the first bytes out, some of which may be changing.
     pub(super) fn copy_out(&self, length: usize, into: &mut Vec<u8>) {
         into.resize(length, 0);
         let from = self.at(0, length);
-        // SAFETY: inside the mapping, and not the vector's memory.
+        // SAFETY: The range is inside the mapping, as `at` checks, and does not overlap the vector's memory.
         unsafe { std::ptr::copy(from, into.as_mut_ptr(), length) };
     }
 
     pub(super) fn protect(&self, start: usize, length: usize, protection: c_int) {
         let start = self.at(start, length).cast::<c_void>();
-        // SAFETY: inside the mapping, and nobody refers to it.
+        // SAFETY: The range is inside the mapping, and no reference to its bytes exists.
         let result = unsafe { libc::mprotect(start, length, protection) };
         Errno::result(result).expect("mprotect");
     }
@@ -102,7 +102,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this one's.
+        // SAFETY: The mapping belongs to this value, and no reference to its bytes exists.
         let result = unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
         Errno::result(result).expect("munmap");
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The real device, by raw commands: they may be wrong in ways that a library would not let pass.
+//! The real device, by raw commands, which may be wrong in ways that a library would not allow.
 
 mod arguments;
 mod ground;
@@ -30,15 +30,15 @@ pub use ground::Ground;
 use memory::Mapping;
 pub use pins::pinned;
 
-/// The device, and what one sequence has of it.
+/// The device, and the state of one sequence.
 #[derive(Debug)]
 pub struct Device {
     path: PathBuf,
     settings: Settings,
     max_segments: u32,
-    /// The arenas, and behind them the hole.
+    /// The arenas, followed by the hole.
     memory: Mapping,
-    /// Where structures are that cannot be written.
+    /// A page for structures that cannot be written.
     page: Page,
     fds: Vec<Option<Descriptor>>,
     /// By file: its mode, and its status array.
@@ -46,7 +46,7 @@ pub struct Device {
     cookies: Vec<u64>,
     own: Own,
     reader: OwnedFd,
-    /// The counters when they were last at what the model calls 0.
+    /// The counters at the time when the model's were last 0.
     start: Counters,
     /// Whether nothing else uses the driver: its counters and the machine's pinned pages are compared.
     alone: bool,
@@ -59,17 +59,17 @@ struct Descriptor {
     file: usize,
 }
 
-/// Regions of our own, for fences and bursts.
+/// The test's own regions, for fences and bursts.
 #[derive(Debug)]
 struct Own {
     memory: Mapping,
-    /// Where a fence's mark is copied from and to, and a burst's byte.
+    /// Source and destination of a fence's mark, and of a burst's byte.
     cookies: [u64; 4],
     mark: u64,
     _file: OwnedFd,
 }
 
-/// A place that waits until something is so; it always becomes so, or the program's watchdog ends it.
+/// Waits until a condition holds. It always does in the end, or the program's watchdog ends the program.
 fn wait_until(mut so: impl FnMut() -> bool) {
     for turn in 0u32.. {
         if so() {
@@ -84,10 +84,10 @@ fn wait_until(mut so: impl FnMut() -> bool) {
 }
 
 impl Device {
-    /// Makes ready for a sequence.
+    /// Sets up a sequence.
     ///
     /// # Panics
-    /// If the device cannot be opened, or memory not be had: the machine is not fit for the test then.
+    /// If the device cannot be opened or there is no memory: the machine is not suitable for the test.
     #[must_use]
     pub fn new(ground: &Ground) -> Self {
         let path = ground.path().to_owned();
@@ -118,12 +118,12 @@ impl Device {
         }
     }
 
-    /// A descriptor; the model only names those that are open.
+    /// Returns a descriptor; the model only refers to open ones.
     fn fd(&self, fd: usize) -> Result<BorrowedFd<'_>, Errno> {
         self.fds[fd].as_ref().map(|descriptor| descriptor.fd.as_fd()).ok_or(Errno::EBADF)
     }
 
-    /// The address of nothing.
+    /// Returns an address where nothing is mapped.
     fn hole(&self) -> u64 {
         self.memory.address() + layout::TOTAL as u64
     }
@@ -206,7 +206,7 @@ impl Device {
         let address = if absent { self.hole() } else { buffer.as_mut_ptr().expose_provenance() as u64 };
         let (raw, address) = (descriptor.fd.as_raw_fd(), std::ptr::with_exposed_provenance_mut(address as usize));
         if self.files[descriptor.file].0 == Mode::ReadOnly {
-            // SAFETY: the buffer is ours and as long, or there is nothing, which the driver sees.
+            // SAFETY: The buffer has this length, or nothing is mapped at the address, which the driver checks.
             let read = Errno::result(unsafe { libc::pread(raw, address, buffer.len(), 0) })?;
             let good = b"knem ".iter().zip(&buffer[..read as usize]).all(|(must, is)| must == is);
             return Ok(match (bytes, good) {
@@ -221,7 +221,7 @@ impl Device {
             wanted |= OFlag::O_NONBLOCK;
         }
         fcntl(&descriptor.fd, FcntlArg::F_SETFL(wanted))?;
-        // SAFETY: as above.
+        // SAFETY: As above, the buffer has this length, or nothing is mapped at the address.
         let read = Errno::result(unsafe { libc::read(raw, address, buffer.len()) })?;
         if read % 4 != 0 {
             return Ok(Outcome::Broken(format!("read gave {read} bytes")));
@@ -285,7 +285,7 @@ impl Device {
     }
 }
 
-/// Bytes of the hole.
+/// Size of the hole in bytes.
 const HOLE: usize = 64 << 10;
 
 fn open_at(path: &std::path::Path, flags: OFlag) -> Result<OwnedFd, Errno> {
@@ -323,7 +323,7 @@ impl System for Device {
                 return self.info(*fd, *argument).map_or_else(Outcome::Refused, Outcome::Info)
             }
             Command::Unknown { fd, number } => self.fd(*fd).and_then(|fd| {
-                // SAFETY: no command has this number, so that nothing looks at the address.
+                // SAFETY: No command has this number, so that the address is not used.
                 let result = unsafe { libc::ioctl(fd.as_raw_fd(), (*number).into(), std::ptr::null_mut::<c_void>()) };
                 Errno::result(result).map(drop)
             }),
@@ -382,7 +382,7 @@ impl System for Device {
     fn finish(mut self) -> Result<(), String> {
         self.close_all();
         let before = self.pinned;
-        // Memory, and the file and regions of our own.
+        // Releases the memory, and the test's own file and regions.
         drop(self);
         pins::come_back_to(before)
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Requests, each by its own command.
+//! Requests, each with its own command.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -15,7 +15,7 @@ use super::{ground, Device};
 use crate::command::{Command, Offset, Request, Spot};
 use crate::outcome::Outcome;
 
-/// Carries out a command whose structure has outputs in one field, and says whether others have changed.
+/// Issues a command whose structure has one output field, and reports whether other fields have changed.
 macro_rules! call {
     ($device:ident, $fd:expr, $request:ident, $command:ident, $structure:ident { $($field:ident: $value:expr),* $(,)? } -> $out:ident) => {{
         let mut structure = $structure { $($field: $value,)* $out: GARBAGE };
@@ -109,7 +109,7 @@ impl Device {
         (spot.cookie.value(&self.cookies), offset)
     }
 
-    /// A copy between regions of our own.
+    /// Returns a copy between the test's own regions.
     pub(super) fn between(
         &self,
         src_cookie: u64,
@@ -121,7 +121,7 @@ impl Device {
         CmdCopyBounded { src_cookie, dst_cookie, length, flags, async_status_index: slot, ..CmdCopyBounded::default() }
     }
 
-    /// Submits one; gives its status.
+    /// Submits a copy, and returns its status.
     pub(super) fn submit_own(&self, fd: BorrowedFd<'_>, mut request: CmdCopyBounded) -> Result<u32, Errno> {
         request.current_status = GARBAGE;
         self.call(fd, uapi::CMD_COPY_BOUNDED, crate::command::Argument::Good, &mut request)?;
@@ -129,7 +129,7 @@ impl Device {
     }
 }
 
-/// A region of our own, which everybody may use.
+/// Creates a region of the test, which all users may use.
 pub(super) fn region(fd: BorrowedFd<'_>, memory: ParamIovec, protection: u32) -> u64 {
     let mut create = CmdCreateRegion {
         iovec_array: (&raw const memory).expose_provenance() as u64,
@@ -139,8 +139,8 @@ pub(super) fn region(fd: BorrowedFd<'_>, memory: ParamIovec, protection: u32) ->
         pad1: GARBAGE,
         cookie: 0,
     };
-    // SAFETY: the structure is the command's, and its list has one element.
+    // SAFETY: The structure is the command's, and its list has one element.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), uapi::CMD_CREATE_REGION.into(), &raw mut create) };
-    Errno::result(result).expect("a region of our own");
+    Errno::result(result).expect("the test's own region");
     create.cookie
 }

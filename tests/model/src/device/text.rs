@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use crate::counters::{Counters, LINES};
 use nix::sys::uio::pread;
 
-/// Reads the counters: the numbers that stand at the ends of lines, in their order.
+/// Reads the counters: the numbers at the ends of lines, in their order.
 pub(super) fn counters(reader: &impl AsFd) -> Counters {
     let mut bytes = vec![0; 16 << 10];
     let length = pread(reader, &mut bytes, 0).expect("the statistics can be read");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! The reference model: what a KNEM driver does, as simply as it can be said.
+//! The reference model: the behaviour of a KNEM driver, as simple as possible.
 //!
-//! A request that is handed to the thread takes effect in the model at once, and is remembered as in flight until it is
-//! known to be over. The sequences are arranged (see [`resolve`]) so that this makes no difference which can be seen,
-//! except where [`Model::may_differ`], [`Model::slot_is`] and [`Model::act`] say so.
+//! A request for the thread takes effect in the model at once, and is recorded as in flight until it is known to have
+//! ended. Sequences are arranged (see [`resolve`]) so that the difference cannot be seen, except where
+//! [`Model::may_differ`], [`Model::slot_is`] and [`Model::act`] allow for it.
 
 mod request;
 mod resolve;
@@ -20,7 +20,7 @@ use crate::memory::{self, Byte, Segment, CONSTANT, HOLE, TOTAL};
 use crate::outcome::Outcome;
 use crate::system::{Settings, User};
 
-/// As many files may be open at a time.
+/// Most files that may be open at a time.
 const MOST_FILES: usize = 8;
 
 /// The state of a driver.
@@ -28,15 +28,15 @@ const MOST_FILES: usize = 8;
 pub struct Model {
     settings: Settings,
     memory: Vec<u8>,
-    /// For each byte, a bit for each file that has a request in flight which reads it.
+    /// For each byte, a bit for each file with a request in flight that reads it.
     reading: Vec<u16>,
     /// The same for writing.
     writing: Vec<u16>,
-    /// Bytes of which nothing is known any more, because a request to write them was dropped.
+    /// Bytes whose contents are unknown, because a request to write them was dropped.
     unknown: Vec<bool>,
     /// Bytes that the last command may have changed in any way.
     unsure: Vec<Byte>,
-    /// Descriptors, and the number of each one's file.
+    /// The file number of each descriptor.
     fds: Vec<Option<usize>>,
     files: Vec<File>,
     regions: Vec<Region>,
@@ -48,15 +48,15 @@ pub struct Model {
 struct File {
     mode: Mode,
     opener: User,
-    /// The bit it has in `reading` and `writing`.
+    /// Its bit in `reading` and `writing`.
     lane: u16,
     descriptors: usize,
     array: Array,
-    /// Requests that may not be over.
+    /// Requests that may not have ended.
     flying: Vec<Flight>,
-    /// Events that were not read, in order, including those to come.
+    /// Unread events, in order, including future ones.
     events: VecDeque<u32>,
-    /// The first so many of them have come for certain.
+    /// How many of them are certain to have arrived.
     arrived: usize,
     used: Used,
 }
@@ -64,9 +64,9 @@ struct File {
 /// The status array of a file.
 #[derive(Clone, Debug, Default)]
 struct Array {
-    /// What is in it once everything in flight is over; nothing until it is mapped, which it can be once.
+    /// Its contents once everything in flight has ended; none until it is mapped, which is possible once.
     slots: Option<Vec<u8>>,
-    /// Whether the mapping is still there.
+    /// Whether it is still mapped.
     mapped: bool,
     writable: bool,
 }
@@ -83,7 +83,7 @@ struct Flight {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Used {
     No,
-    /// It was asked for something, in vain.
+    /// It was used for a request that was refused.
     Perhaps,
     Yes,
 }
@@ -91,19 +91,19 @@ enum Used {
 #[derive(Clone, Debug)]
 struct Region {
     file: usize,
-    /// Who may use it, unless everybody: nobody if it was created by someone else than the file's opener.
+    /// The user that may use it, if not all users; none if it was created by another user than the file's opener.
     owner: Option<User>,
     any_user: bool,
     protection: u32,
     single_use: bool,
     alive: bool,
     bytes: Vec<Byte>,
-    /// Where its segments end.
+    /// The ends of its segments.
     seams: Vec<u64>,
 }
 
 impl Model {
-    /// A driver that nobody uses.
+    /// Creates a driver that is not in use.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -120,9 +120,9 @@ impl Model {
         }
     }
 
-    /// Carries out a definite command, and tells what comes of it.
+    /// Executes a definite command, and returns the outcome.
     ///
-    /// Where several outcomes are right and `seen` is one of them, it is that.
+    /// If several outcomes are correct and `seen` is one of them, it returns that.
     pub fn act(&mut self, command: &Command, seen: Option<&Outcome>) -> Outcome {
         match command {
             Command::Open { mode, user } => self.open(*mode, *user),
@@ -165,13 +165,13 @@ impl Model {
         }
     }
 
-    /// What the memory holds, once nothing is in flight.
+    /// Returns the contents of the memory, once nothing is in flight.
     #[must_use]
     pub fn memory(&self) -> &[u8] {
         &self.memory
     }
 
-    /// Whether what is in a byte cannot be told now.
+    /// Whether the content of a byte is unknown now.
     #[must_use]
     pub fn may_differ(&self, byte: usize) -> bool {
         self.writing[byte] != 0 || self.unknown[byte]
@@ -183,65 +183,65 @@ impl Model {
         self.files.iter().any(|file| !file.flying.is_empty()) || self.unknown.contains(&true)
     }
 
-    /// Takes over what is in the bytes that the last command may have changed in any way.
+    /// Adopts the contents of the bytes that the last command may have changed in any way.
     pub fn adopt(&mut self, memory: &[u8]) {
         for byte in std::mem::take(&mut self.unsure) {
             self.memory[byte as usize] = memory[byte as usize];
         }
     }
 
-    /// Files whose status array is there to be seen.
+    /// Returns the files whose status array is mapped.
     pub fn mapped(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.files.len()).filter(|&file| self.files[file].array.mapped)
     }
 
-    /// Number of slots of a file's status array, 0 if it was never mapped.
+    /// Returns the number of slots of a file's status array, 0 if it was never mapped.
     #[must_use]
     pub fn slots(&self, file: usize) -> usize {
         self.files[file].array.slots.as_ref().map_or(0, Vec::len)
     }
 
-    /// Whether a value is right in a slot at this moment.
+    /// Whether a value in a slot is correct at this moment.
     #[must_use]
     pub fn slot_is(&self, file: usize, slot: usize, value: u8) -> bool {
         let file = &self.files[file];
         let last = file.array.slots.as_ref().and_then(|slots| slots.get(slot)).copied();
         let flying = || file.flying.iter().any(|flight| flight.slot as usize == slot);
-        // Requests that are handed to the thread succeed.
+        // Requests for the thread succeed.
         last == Some(value) || (flying() && matches!(value, uapi::STATUS_PENDING | uapi::STATUS_SUCCESS))
     }
 
-    /// The array as it is when nothing is in flight.
+    /// Returns the status array, once nothing is in flight.
     #[must_use]
     pub fn array(&self, file: usize) -> &[u8] {
         self.files[file].array.slots.as_deref().unwrap_or(&[])
     }
 
-    /// The counters.
+    /// Returns the counters.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// Events that a file has accepted and not given out.
+    /// Returns the number of events that a file has accepted and not delivered.
     #[must_use]
     pub fn outstanding(&self, file: usize) -> usize {
         self.files[file].events.len()
     }
 
-    /// The file of a descriptor, if it is open.
+    /// Returns the file of a descriptor, if it is open.
     #[must_use]
     pub fn file_of(&self, fd: usize) -> Option<usize> {
         self.fds.get(fd).copied().flatten()
     }
 
-    /// Whether a region can be used, and whether once only.
+    /// Returns whether a region can be used, and whether only once.
     #[must_use]
     pub fn region(&self, number: usize) -> Option<(bool, bool)> {
         self.regions.get(number).map(|region| (region.alive, region.single_use))
     }
 
-    /// Number of regions that were ever created.
+    /// Returns the number of regions that were ever created.
     #[must_use]
     pub fn regions(&self) -> usize {
         self.regions.len()
@@ -296,7 +296,7 @@ impl Model {
         Outcome::Done
     }
 
-    /// Ends a file if nothing refers to it any more.
+    /// Closes a file if nothing refers to it any more.
     fn end(&mut self, number: usize) {
         if self.files[number].alive() {
             return;
@@ -304,7 +304,7 @@ impl Model {
         for region in self.regions.iter_mut().filter(|region| region.file == number) {
             region.alive = false;
         }
-        // What is in flight is dropped, before, in the middle or after it is carried out: nobody is told which.
+        // Requests in flight are dropped before, during or after their execution, which is not reported.
         let file = &mut self.files[number];
         for flight in std::mem::take(&mut file.flying) {
             for byte in flight.writes {
@@ -321,7 +321,7 @@ impl Model {
         }
     }
 
-    /// Everything in flight on a file is over.
+    /// Records that everything in flight on a file has ended.
     fn land(&mut self, number: usize) {
         let file = &mut self.files[number];
         file.arrived = file.events.len();
@@ -330,7 +330,7 @@ impl Model {
         }
     }
 
-    /// The file, if it can be given commands.
+    /// Returns the file, if it accepts commands.
     fn context(&mut self, fd: usize) -> Result<usize, Errno> {
         match self.fds[fd] {
             Some(file) if self.files[file].mode != Mode::ReadOnly => Ok(file),
@@ -348,8 +348,8 @@ impl Model {
         let Some(number) = self.fds[fd] else { return Err(Errno::EBADF) };
         let (page, most) = (self.settings.page, self.settings.max_slots);
         let file = &mut self.files[number];
-        // What the kernel looks at before it asks the driver: a mapping needs read permission, and a shared one that can
-        // be written needs write permission.
+        // The kernel checks this before it calls the driver: a mapping requires read permission, and a shared one that
+        // is writable requires write permission.
         let writable = !shape.private && !shape.read_only;
         if file.mode == Mode::WriteOnly || (writable && file.mode == Mode::ReadOnly) {
             return Err(Errno::EACCES);
@@ -437,7 +437,7 @@ impl Model {
             return Err(Errno::EFAULT);
         }
         if argument == Argument::ReadOnly {
-            // The cookie cannot be delivered, and the region is gone again.
+            // The cookie cannot be returned, and the region is destroyed again.
             return Err(Errno::EFAULT);
         }
         let flags = (flags | self.settings.forced) & !self.settings.ignored & 0xa0;
@@ -492,10 +492,10 @@ impl Model {
             return Outcome::Events(Vec::new());
         }
         if absent && !file.events.is_empty() {
-            // Nothing is lost.
+            // No event is lost.
             return Outcome::Refused(Errno::EFAULT);
         }
-        // Those that have come must be given; those to come may, or must if it waits.
+        // Events that have arrived must be delivered; future ones may be, or must be if the read blocks.
         let most = file.events.len().min(wanted);
         let least = if blocking { most } else { file.arrived.min(wanted) };
         let count = match seen {
@@ -562,7 +562,7 @@ impl Model {
 }
 
 impl File {
-    /// Whether something still refers to it.
+    /// Whether anything still refers to it.
     fn alive(&self) -> bool {
         self.descriptors > 0 || self.array.mapped
     }

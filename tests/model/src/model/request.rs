@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Requests: what they are refused for, in order, and what they do.
+//! Requests: the reasons to refuse them, in order, and their effects.
 
 use crate::counters::Counter;
 use knem_core::uapi::{
@@ -13,10 +13,10 @@ use crate::command::{burst_slot, Argument, Command, Cookie, List, Offset, Reques
 use crate::memory::{self, Byte, Segment};
 use crate::outcome::Outcome;
 
-/// The three ways of asking.
+/// The three kinds of commands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// Today's commands.
+    /// The present commands.
     Copy,
     /// `INIT_ASYNC_RECV`.
     Slot,
@@ -30,12 +30,12 @@ enum Side<'a> {
     Local(&'a List),
 }
 
-/// What a request would do, if it is not refused.
+/// The effects of a request, if it is not refused.
 pub(super) struct Plan {
-    /// Bytes that would be read and written, in order.
+    /// Bytes that are read and written, in order.
     pub(super) reads: Vec<Byte>,
     pub(super) writes: Vec<Byte>,
-    /// Whether the thread does it.
+    /// Whether the thread executes it.
     pub(super) by_thread: bool,
     /// Whether there is a slot, or an event.
     pub(super) slot: bool,
@@ -51,13 +51,13 @@ impl Model {
             Ok(status) => Outcome::Status(status.into()),
         };
         match outcome {
-            // What is done is done, but nobody is told.
+            // The copy was made, but its status cannot be returned.
             Outcome::Status(_) if request.argument == Argument::ReadOnly => Outcome::Refused(Errno::EFAULT),
             outcome => outcome,
         }
     }
 
-    /// The flags of a request that count.
+    /// Returns the effective flags of a request.
     fn flags(&self, way: Way, flags: u32) -> u32 {
         let flags = (flags | self.settings.forced) & !self.settings.ignored & FLAG_ANY_COPY_MASK;
         match way {
@@ -91,7 +91,7 @@ impl Model {
 
         self.count(Counter::Submitted);
         if flags & FLAG_DMA != 0 {
-            // There is no engine.
+            // There is no DMA channel.
             self.count(Counter::RejectedFlags);
             return Err(Errno::EINVAL);
         }
@@ -148,7 +148,7 @@ impl Model {
         let in_slot = way == Way::Slot || flags & FLAG_ANY_ASYNC_MASK != 0;
         let count = from.len().min(to.len()).min(bound(request));
         let (from, to) = (&from[..count], &to[..count]);
-        let (status, told) = if count == 0 {
+        let (status, returned) = if count == 0 {
             (STATUS_SUCCESS, if in_slot { STATUS_PENDING } else { STATUS_SUCCESS })
         } else if by_thread {
             self.count(Counter::ProcessedThread);
@@ -169,19 +169,19 @@ impl Model {
         if notify {
             let file = &mut self.files[file];
             file.events.push_back(request.slot);
-            if told != STATUS_PENDING || count == 0 {
-                // Everything before it has come: sequences are made so.
+            if returned != STATUS_PENDING || count == 0 {
+                // All earlier events have arrived: sequences are arranged so.
                 file.arrived = file.events.len();
             }
         }
-        Ok(told)
+        Ok(returned)
     }
 
     /// Copies byte by byte.
     fn carry(&mut self, from: &[Byte], to: &[Byte]) -> u8 {
         let good = from.iter().all(|&byte| accessible(byte, false)) && to.iter().all(|&byte| accessible(byte, true));
         if !good {
-            // Up to where it failed, or not; in order, or not.
+            // The driver may copy up to the failure or not, and in any order.
             self.unsure = to.iter().copied().filter(|&byte| accessible(byte, true)).collect();
             return STATUS_FAILED;
         }
@@ -191,7 +191,7 @@ impl Model {
         STATUS_SUCCESS
     }
 
-    /// Copies, and remembers that it may not have happened yet.
+    /// Copies, and records that the copy may not have happened yet.
     fn fly(&mut self, file: usize, slot: u32, notify: bool, from: &[Byte], to: &[Byte]) {
         self.carry(from, to);
         let lane = self.files[file].lane;
@@ -204,7 +204,7 @@ impl Model {
         self.files[file].flying.push(Flight { slot, notify, writes: to.to_vec() });
     }
 
-    /// Whether somebody may use the regions of both sides so.
+    /// Checks whether a user may use the regions of both sides.
     fn find(&self, user: usize, source: &Side<'_>, destination: &Side<'_>) -> Result<(), Errno> {
         let mut claimed = None;
         for (side, need) in [(source, PROT_READ), (destination, PROT_WRITE)] {
@@ -220,7 +220,7 @@ impl Model {
             if region.protection & need == 0 {
                 return Err(Errno::EACCES);
             }
-            // Both sides cannot have what can be used once.
+            // Both sides cannot be the same single-use region.
             if region.single_use && claimed.replace(number) == Some(number) {
                 return Err(Errno::EINVAL);
             }
@@ -228,7 +228,7 @@ impl Model {
         Ok(())
     }
 
-    /// The bytes of a side, from its offset on.
+    /// Returns the bytes of a side, from its offset on.
     fn bytes(&self, side: &Side<'_>) -> Vec<Byte> {
         match side {
             Side::Local(list) => local(list),
@@ -240,7 +240,7 @@ impl Model {
         }
     }
 
-    /// What a request would do; nothing for other commands.
+    /// Returns the effects of a request, none for other commands.
     pub(super) fn plan(&self, command: &Command) -> Option<Plan> {
         let (way, request, source, destination) = sides(command)?;
         let (mut reads, mut writes) = (self.bytes(&source), self.bytes(&destination));
@@ -281,21 +281,21 @@ impl Model {
                 self.files[file].arrived = self.files[file].events.len();
             } else {
                 self.count(Counter::ProcessedThread);
-                // Between memory of its own, which no other request uses.
+                // Its memory is its own, which no other request uses.
                 self.files[file].flying.push(Flight { slot, notify: true, writes: Vec::new() });
             }
         }
         Outcome::Burst(accepted, refused)
     }
 
-    /// Whether the driver as it is set accepts a burst's requests.
+    /// Whether the driver, with its settings, accepts a burst's requests.
     pub(super) fn bursts(&self) -> bool {
         let flags = self.flags(Way::Copy, BURST_FLAGS);
         flags & BURST_FLAGS == BURST_FLAGS && flags & (FLAG_DMA | FLAG_ASYNCDMACOMPLETE) == 0
     }
 }
 
-/// A request's way and sides: source, destination.
+/// Returns a request's kind and its sides: source, destination.
 fn sides(command: &Command) -> Option<(Way, &Request, Side<'_>, Side<'_>)> {
     Some(match command {
         Command::Copy { request, source, destination } => {
@@ -323,7 +323,7 @@ fn local(list: &List) -> Vec<Byte> {
     }
 }
 
-/// The bound of a request, in bytes that there may be.
+/// Returns the bound of a request in bytes, limited to what the memory can have.
 fn bound(request: &Request) -> usize {
     request.bound.map_or(usize::MAX, |bound| usize::try_from(bound).unwrap_or(usize::MAX))
 }

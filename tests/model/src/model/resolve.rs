@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: CECILL-B
-//! From a command that was drawn to definite ones, or to none.
+//! Turns a generated command into definite ones, or into none.
 //!
-//! Picks become numbers. What nobody could judge is avoided: a request whose source and destination overlap, or that
-//! reads what is unknown, is left out; one that meets something in flight (the same memory on another file, the same slot
-//! or queue of events from another side) waits for it before.
+//! Picks become numbers. Commands with an unpredictable outcome are avoided: a request whose source and destination
+//! overlap, or that reads unknown bytes, is removed; one that conflicts with something in flight (the same memory on
+//! another file, the same slot or queue of events from another side) waits for that first.
 
 use super::{Model, MOST_FILES};
 use crate::command::{Bind, Command, Cookie, Offset, Request, Spot};
 use crate::memory::{CONSTANT, HOLE, TOTAL};
 
-/// Regions that a pick reaches back to.
+/// Number of recent regions that a pick can refer to.
 const RECENT: usize = 24;
 
 impl Model {
-    /// The definite commands to carry out for one that was drawn.
+    /// Returns the definite commands for a generated one.
     #[must_use]
     pub fn resolve(&self, command: &Command) -> Vec<Command> {
         let Some(definite) = self.definite(command) else { return Vec::new() };
@@ -25,7 +25,7 @@ impl Model {
         commands
     }
 
-    /// What waits for everything in flight.
+    /// Returns commands that wait for everything in flight.
     #[must_use]
     pub fn settle(&self) -> Vec<Command> {
         let busy = (0..self.files.len()).filter(|&file| !self.files[file].flying.is_empty());
@@ -39,7 +39,7 @@ impl Model {
         .collect()
     }
 
-    /// The command with numbers for picks; nothing if there is nothing to pick from.
+    /// Returns the command with numbers for picks, or none if there is nothing to pick from.
     fn definite(&self, command: &Command) -> Option<Command> {
         let mut command = command.clone();
         match &mut command {
@@ -57,14 +57,14 @@ impl Model {
             Command::Map { fd, shape } => {
                 self.pick_fd(fd)?;
                 if shape.private {
-                    // The kernel refuses private mappings that are longer than its memory before it asks the driver.
+                    // The kernel refuses private mappings that are longer than its memory before it calls the driver.
                     shape.length = shape.length.min(1 << 20);
                 }
             }
             Command::Bind { fd, how, .. } => {
                 self.pick_fd(fd)?;
                 if let Bind::Flags(flags @ (1 | 2 | 4)) = how {
-                    // Those have ways of their own.
+                    // These flags have commands of their own.
                     *flags = 8;
                 }
             }
@@ -83,7 +83,7 @@ impl Model {
             Command::Destroy { fd, cookie, .. } => {
                 self.pick_fd(fd)?;
                 self.pick_region(cookie)?;
-                // Most of the time on the file that has it.
+                // Mostly on the file that has the region.
                 if let (Cookie::Region(number), true) = (&*cookie, *fd % 4 != 3) {
                     let file = self.regions[*number].file;
                     *fd = self.fds.iter().position(|fd| *fd == Some(file)).unwrap_or(*fd);
@@ -111,7 +111,7 @@ impl Model {
             }
             Command::Read { fd, bytes, blocking, .. } => {
                 self.pick_fd(fd)?;
-                // Never for ever.
+                // A read must not block forever.
                 *blocking &= self.outstanding(self.fds[*fd]?) >= (*bytes / 4) as usize;
             }
             Command::Poll { fd, wait } => {
@@ -123,7 +123,7 @@ impl Model {
                 *length = (*length).min(CONSTANT - *start);
             }
             Command::Settle => {}
-            // These are made here only.
+            // These are only created here.
             Command::Fence { .. } | Command::Await { .. } => return None,
         }
         Some(command)
@@ -174,7 +174,7 @@ impl Model {
         Some(())
     }
 
-    /// Whether a definite command has to wait for what is in flight; nothing if it cannot be judged at all.
+    /// Returns whether a definite command must wait for what is in flight, or none if its outcome is unpredictable.
     fn must_wait(&self, command: &Command) -> Option<bool> {
         let flying = |file: usize| !self.files[file].flying.is_empty();
         Some(match command {
@@ -185,7 +185,7 @@ impl Model {
                     let mut slots: Vec<u32> = file.flying.iter().map(|flight| flight.slot).collect();
                     slots.sort_unstable();
                     slots.dedup();
-                    // What goes on behind a mapping alone is followed by its slots.
+                    // Requests of a file with only a mapping are followed by their slots.
                     let followed = slots.len() == file.flying.len();
                     if file.array.mapped {
                         !followed
@@ -203,7 +203,7 @@ impl Model {
                 let range = *start..*start + *length;
                 self.reading[range.clone()].iter().chain(&self.writing[range]).any(|bits| *bits != 0)
             }
-            // Whether anything is there to be given is asked first.
+            // The driver first checks whether there is an event.
             Command::Read { fd, absent: true, .. } => self.fds[*fd].is_some_and(flying),
             Command::Burst { fd, empty: true, .. } => self.fds[*fd].is_some_and(flying),
             _ => match self.plan(command) {
@@ -235,7 +235,7 @@ impl Model {
             return Some(false);
         };
         let file = &self.files[self.fds[request.fd]?];
-        // The thread of a file takes its requests one after the other.
+        // The thread of a file executes its requests one after the other.
         let others = if plan.by_thread { !file.lane } else { u16::MAX };
         let in_memory = reads.iter().any(|&byte| self.writing[byte] & others != 0)
             || writes.iter().any(|&byte| (self.writing[byte] | self.reading[byte]) & others != 0);

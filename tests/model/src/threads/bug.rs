@@ -1,44 +1,44 @@
 // SPDX-License-Identifier: CECILL-B
-//! What may be wrong with the miniature, to see whether the comparison finds it.
+//! Bugs of the miniature, to test whether the comparison finds them.
 
-/// What may be wrong with it.
+/// A bug of the miniature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// An offset at the end of the first segment is taken for its last byte.
+    /// An offset at the end of the first segment is treated as its last byte.
     SeamOffByOne,
     /// A bound is exceeded by a byte.
     BoundExceeded,
-    /// A request that is refused consumes a single-use region all the same.
+    /// A request that is refused consumes a single-use region nevertheless.
     RefusedConsumes,
     /// A single-use region can be used again.
     UsedTwice,
     /// Only half of a cookie is compared.
     HalfACookie,
-    /// Effective user ids are not looked at.
+    /// Effective user ids are not checked.
     RealUserOnly,
-    /// Protection is looked at before the owner.
+    /// Protection is checked before the owner.
     AccessBeforeOwner,
-    /// Regions stay when their file is closed.
+    /// Regions remain when their file is closed.
     RegionsOutliveFile,
-    /// The thread takes the newest request first.
+    /// The thread executes the newest request first.
     NewestFirst,
-    /// A request of nothing has no event.
+    /// A request without bytes has no event.
     EmptyWithoutEvent,
-    /// One event less than there are slots.
+    /// The event queue has one entry less than there are slots.
     SmallQueue,
     /// Events that cannot be delivered are lost.
     EventsLost,
-    /// A request that waits writes to its slot.
+    /// A synchronous request writes to its slot.
     WaitingTouchesSlot,
-    /// A failed copy is said to have succeeded.
+    /// A failed copy is reported as a success.
     FailureHidden,
-    /// What was pinned in vain is not counted.
+    /// A failed attempt to pin is not counted.
     PinNotCounted,
     /// The number of slots is not rounded up to a page.
     SlotsNotRounded,
-    /// The thread forgets to say that a request is over.
+    /// The thread does not store the status of a request.
     StatusForgotten,
-    /// `SYNC_RECV` takes a notification.
+    /// `SYNC_RECV` accepts a notification.
     WaitingNotifies,
 }
 

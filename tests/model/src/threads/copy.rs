@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Copies: what is asked for, in the order in which a driver has to look at it.
+//! Copies: checks in the order that is required of a driver.
 
 use nix::errno::Errno;
 
@@ -12,10 +12,10 @@ use crate::command::{Argument, Command, List, Offset, Request, Spot};
 use crate::counters::Counter;
 use crate::outcome::Outcome;
 
-/// Which commands a request came by.
+/// The kind of a request's command.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Today's.
+    /// A present command.
     Today,
     /// `INIT_ASYNC_RECV`.
     AsyncReceive,
@@ -23,28 +23,28 @@ enum Kind {
     SyncReceive,
 }
 
-/// What the flags of a request come to.
+/// The evaluated flags of a request.
 struct Wish {
     dma: bool,
     queued: bool,
     pinned: bool,
-    /// An event tells that it is over.
+    /// Completion queues an event.
     notify: bool,
-    /// The slot tells that it is over.
+    /// The slot gets the result.
     stores: bool,
 }
 
 /// The caller's own memory.
 struct Local {
     ranges: Vec<Range>,
-    /// It is copied from.
+    /// Whether it is the source.
     outward: bool,
 }
 
 impl Threads {
-    /// Any command that copies.
+    /// Executes any command that copies.
     pub(super) fn requested(&mut self, command: &Command) -> Outcome {
-        let (result, argument, told) = match command {
+        let (result, argument, has_status) = match command {
             Command::Copy { request, source, destination } => {
                 let spots = [(*source, 1), (*destination, 2)];
                 (self.copy(Kind::Today, request, &spots, None), request.argument, true)
@@ -63,7 +63,7 @@ impl Threads {
         };
         match result {
             Err(errno) => Outcome::Refused(errno),
-            Ok(_) if !told => Outcome::Done,
+            Ok(_) if !has_status => Outcome::Done,
             Ok(_) if argument == Argument::ReadOnly => Outcome::Refused(Errno::EFAULT),
             Ok(status) => Outcome::Status(status),
         }
@@ -108,7 +108,7 @@ impl Threads {
             self.add(Counter::ProcessedThread);
             return Ok(0);
         }
-        // The thread goes on meanwhile.
+        // The thread continues meanwhile.
         drop(state);
         let status = self.copy_now(&moves, pinned);
         let mut state = lock(&file.state);
@@ -123,7 +123,7 @@ impl Threads {
         Ok(if wish.stores && moves.is_empty() { 0 } else { status })
     }
 
-    /// Looks at the flags, and at the slot where they need one.
+    /// Checks the flags, and the slot if they require one.
     fn wish(&self, kind: Kind, request: &Request, file: &File) -> Result<Wish, Errno> {
         let mut flags = (request.flags | self.settings.forced) & !self.settings.ignored & 0x5f;
         let slots = lock(&file.state).array.as_ref().map_or(0, Vec::len);
@@ -150,7 +150,7 @@ impl Threads {
         })
     }
 
-    /// Whether all events there will be have room, and one more.
+    /// Checks whether the queue can hold all expected events and another one.
     pub(super) fn room_for_an_event(&self, state: &State) -> Result<(), Errno> {
         let slots = state.array.as_ref().map_or(0, Vec::len);
         let most = if self.has(Bug::SmallQueue) { slots - 1 } else { slots };
@@ -170,7 +170,7 @@ impl Threads {
         }
     }
 
-    /// Pins the caller's memory where that is wished; says whether it was.
+    /// Pins the caller's memory if requested, and returns whether it did.
     fn pin(&mut self, local: &Local, wish: &Wish) -> Result<bool, Errno> {
         if !(wish.queued || wish.pinned || (local.outward && self.settings.pin_reads)) {
             return Ok(false);
@@ -209,7 +209,7 @@ impl Threads {
         pair(&from, &to, request.bound.map_or(u64::MAX, |bound| bound.saturating_add(excess)))
     }
 
-    /// Copies in the call; gives the status.
+    /// Copies in the call, and returns the status.
     fn copy_now(&mut self, moves: &[Move], pinned: bool) -> u32 {
         let mut good = true;
         for one in moves {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The status array of a file, and the events that come with it.
+//! The status array of a file, and its events.
 
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ impl Threads {
             }
             match state.events.pop_front() {
                 Some(event) => events.push(event),
-                // A bug must not keep the test waiting: nothing else can come.
+                // A bug must not block the test: no other event can arrive.
                 None if blocking && state.idle() => return Err(Errno::EDEADLK),
                 None if blocking => state = file.wait_for_thread(state),
                 None if events.is_empty() => return Err(Errno::EAGAIN),

@@ -10,7 +10,7 @@ use super::ranges::{carry, Move};
 use crate::command::{Mode, FENCE_SLOT};
 use crate::system::User;
 
-/// A file, as everybody shares it who has a descriptor or is its thread.
+/// A file, shared by its descriptors and its thread.
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) number: usize,
@@ -22,7 +22,7 @@ pub(super) struct File {
     bug: Option<Bug>,
 }
 
-/// What changes in a file.
+/// The mutable state of a file.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) descriptors: usize,
@@ -30,7 +30,7 @@ pub(super) struct State {
     pub(super) array: Option<Vec<u8>>,
     queue: VecDeque<Work>,
     working: bool,
-    /// Somebody waits for the thread.
+    /// Whether a task waits for the thread.
     awaited: bool,
     stop: bool,
     pub(super) events: VecDeque<u32>,
@@ -54,13 +54,13 @@ pub(super) struct Work {
     pub(super) notify: bool,
 }
 
-/// The lock, also after a panic of another.
+/// Acquires a lock, even after a panic of another thread.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl File {
-    /// A file with one descriptor, just opened.
+    /// Creates a file with one descriptor.
     pub(super) fn new(number: usize, opener: User, mode: Mode, memory: Arc<Mutex<Vec<u8>>>, bug: Option<Bug>) -> Self {
         let state = Mutex::new(State { descriptors: 1, ..State::default() });
         Self { number, opener, mode, state, changed: Condvar::new(), memory, bug }
@@ -85,14 +85,14 @@ impl File {
         }
     }
 
-    /// Gives the thread something to do.
+    /// Queues work for the thread.
     pub(super) fn hand_over(&self, state: &mut State, work: Work) {
         state.coming += usize::from(work.notify);
         state.queue.push_back(work);
         self.changed.notify_all();
     }
 
-    /// Ends the thread, which leaves what it has not begun.
+    /// Stops the thread, which drops the work that it has not begun.
     pub(super) fn stop(&self, mut state: MutexGuard<'_, State>) {
         state.stop = true;
         state.queue.clear();
@@ -104,7 +104,7 @@ impl File {
         }
     }
 
-    /// The thread of a file.
+    /// The main function of the thread.
     pub(super) fn work(&self) {
         let mut state = lock(&self.state);
         loop {
@@ -112,7 +112,7 @@ impl File {
                 return;
             }
             let work = match self.bug {
-                // As lazy as can be, so that the order always shows.
+                // Waits as long as possible, so that the order is always visible.
                 Some(Bug::NewestFirst) if !state.awaited => None,
                 Some(Bug::NewestFirst) => state.queue.pop_back(),
                 _ => state.queue.pop_front(),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Another driver in miniature, made without looking at the model: with real threads, ranges instead of bytes, and
+//! Another driver in miniature, written independently of the model: with real threads, ranges instead of bytes, and
 //! cookies in a table. It can be given a bug, to show that the comparison finds it.
 
 mod bug;
@@ -40,7 +40,7 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// A driver, with a bug or without.
+    /// Creates a driver, with or without a bug.
     #[must_use]
     pub fn new(settings: Settings, bug: Option<Bug>) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl Threads {
         self.descriptors[fd].clone().ok_or(Errno::EBADF)
     }
 
-    /// A file that takes commands.
+    /// Returns a file that accepts commands.
     fn context(&self, fd: usize) -> Result<Arc<File>, Errno> {
         let file = self.file(fd)?;
         if file.mode == Mode::ReadOnly {
@@ -83,7 +83,7 @@ impl Threads {
         self.files.push(file);
     }
 
-    /// Ends a file that nobody has any more.
+    /// Closes a file that nothing refers to any more.
     fn end(&mut self, file: &File) {
         let state = lock(&file.state);
         if state.descriptors > 0 || state.mapped {
@@ -217,7 +217,7 @@ impl System for Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        // A sequence that failed leaves threads behind.
+        // A failed sequence leaves threads behind.
         for file in std::mem::take(&mut self.files) {
             let mut state = lock(&file.state);
             (state.descriptors, state.mapped) = (0, false);

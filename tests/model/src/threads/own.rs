@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Requests that the system makes of its own: bursts and fences.
+//! Requests that the system makes itself: bursts and fences.
 
 use nix::errno::Errno;
 
@@ -11,7 +11,7 @@ use crate::counters::Counter;
 use crate::outcome::Outcome;
 
 impl Threads {
-    /// As many requests as a burst has; says how many were accepted.
+    /// Makes the requests of a burst, and returns how many were accepted.
     pub(super) fn burst(&mut self, fd: usize, count: u32, empty: bool) -> Outcome {
         let (mut accepted, mut refused) = (0, 0);
         for n in 0..count {
@@ -25,7 +25,7 @@ impl Threads {
         Outcome::Burst(accepted, refused)
     }
 
-    /// One more request, and waits for everything before it.
+    /// Makes another request, and waits for everything before it.
     pub(super) fn fence(&mut self, fd: usize) -> Result<(), Errno> {
         self.own(fd, FENCE_SLOT, false, vec![(0, 0, 1)])?;
         self.context(fd)?.settle();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Memory as ranges, and what moves between them.
+//! Memory as ranges, and copies between them.
 
 use nix::errno::Errno;
 
@@ -9,13 +9,13 @@ use crate::memory::{Place, Segment, CONSTANT};
 /// First byte and length.
 pub(super) type Range = (u32, u32);
 
-/// From, to, how many.
+/// Source, destination, length.
 pub(super) type Move = (u32, u32, u32);
 
-/// Where the hole starts, in the miniature's addresses.
+/// Start of the hole, in the miniature's addresses.
 const HOLE_START: u32 = 1 << 30;
 
-/// The ranges of a list; a hole is where no memory is.
+/// Returns the ranges of a list; a hole is an address without memory.
 pub(super) fn of_list(list: &List) -> Result<Vec<Range>, Errno> {
     let segments = match list {
         List::Of(segments) => segments,
@@ -31,7 +31,7 @@ pub(super) fn of_list(list: &List) -> Result<Vec<Range>, Errno> {
     segments.iter().map(range).collect()
 }
 
-/// Tries to pin.
+/// Attempts to pin.
 pub(super) fn pin(ranges: &[Range], write: bool) -> Result<(), Errno> {
     let end = if write { CONSTANT as u32 } else { HOLE_START };
     if ranges.iter().any(|(start, length)| *length > 0 && *start >= end) {
@@ -46,7 +46,7 @@ pub(super) fn carry(memory: &mut [u8], (from, to, count): Move) {
     }
 }
 
-/// The moves between two lists of ranges.
+/// Returns the copies between two lists of ranges.
 pub(super) fn pair(from: &[Range], to: &[Range], most: u64) -> Vec<Move> {
     let (mut moves, mut left) = (Vec::new(), most);
     let (mut from, mut to) = (from.iter().copied(), to.iter().copied());
@@ -71,7 +71,7 @@ pub(super) fn pair(from: &[Range], to: &[Range], most: u64) -> Vec<Move> {
     }
 }
 
-/// The ranges after `offset` bytes.
+/// Returns the ranges after `offset` bytes.
 pub(super) fn skip(ranges: &[Range], mut offset: u64) -> Vec<Range> {
     let mut rest = Vec::new();
     for &(start, length) in ranges {

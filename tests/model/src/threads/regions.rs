@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Regions: a table of them by cookie, and who may use which.
+//! Regions: a table by cookie, and their access rules.
 
 use nix::errno::Errno;
 
@@ -16,7 +16,7 @@ use crate::system::User;
 pub(super) struct Region {
     pub(super) file: usize,
     users: Option<User>,
-    everybody: bool,
+    all_users: bool,
     protection: u32,
     pub(super) once: bool,
     pub(super) ranges: Vec<Range>,
@@ -38,13 +38,13 @@ impl Threads {
         let flags = (flags | self.settings.forced) & !self.settings.ignored;
         let caller = self.settings.users[*user];
         let number = self.cookies.len() as u64 + 1;
-        // Unlike counting, a product of an odd number has bits everywhere.
+        // Unlike a count, the product with an odd number has bits everywhere.
         let cookie = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.cookies.push(cookie);
         let region = Region {
             file: file.number,
             users: (caller == file.opener).then_some(caller),
-            everybody: flags & 0x80 > 0,
+            all_users: flags & 0x80 > 0,
             protection,
             once: *old || flags & 0x20 > 0,
             ranges,
@@ -54,7 +54,7 @@ impl Threads {
         Ok(())
     }
 
-    /// The region that `need` is asked of, and its cookie.
+    /// Returns the region on which `need` is requested, and its cookie.
     fn look_up(&self, spot: Spot, user: usize, need: u32) -> Result<(u64, Region), Errno> {
         let cookie = spot.cookie.value(&self.cookies);
         let found = if self.has(Bug::HalfACookie) {
@@ -68,7 +68,7 @@ impl Threads {
             Some(owner) if self.has(Bug::RealUserOnly) => owner.real == caller.real,
             owner => owner == Some(caller),
         };
-        let mut checks = [(owned || region.everybody, Errno::EPERM), (region.protection & need > 0, Errno::EACCES)];
+        let mut checks = [(owned || region.all_users, Errno::EPERM), (region.protection & need > 0, Errno::EACCES)];
         if self.has(Bug::AccessBeforeOwner) {
             checks.reverse();
         }
@@ -78,7 +78,7 @@ impl Threads {
         }
     }
 
-    /// The regions of a request.
+    /// Returns the regions of a request.
     pub(super) fn look_up_all(&mut self, user: usize, spots: &[(Spot, u32)]) -> Result<Vec<(u64, Region)>, Errno> {
         let mut found: Vec<(u64, Region)> = Vec::new();
         for (spot, need) in spots {

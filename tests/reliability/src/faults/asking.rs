@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! What the scenarios have in common: requests that fail once and succeed when they are repeated, and memory to ask for.
+//! What the scenarios have in common: requests that fail once and succeed when they are repeated, and memory to ask
+//! for.
 
 use knem_conformance::device::{segment, Knem, FAILED, READ, SUCCESS, WRITE};
 use knem_conformance::memory::{Mapping, PAGE};
@@ -70,7 +71,8 @@ pub(super) fn queues(nth: &Nth, slots: &Slots, mut ask: impl FnMut(u32) -> Resul
     assert!(status == DONE || nth.hit(), "slot {slot} is {status}");
 }
 
-/// Unmaps memory, which is not to be used afterwards. The kernel may have to split mappings for it, and is refused the memory.
+/// Unmaps memory, which is not to be used afterwards. The kernel may have to split mappings for it, and is refused the
+/// memory.
 pub(super) fn unmaps(nth: &Nth, memory: &Mapping) {
     let (address, length) = (memory.address() as usize, memory.len());
     nth.call(|| {

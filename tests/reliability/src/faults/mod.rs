@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
-//! Every point fails once: each scenario is repeated with its 1st, 2nd, ... n-th allocation, page allocation or user copy failing, until
-//! none is left. A call that is refused must have changed nothing: it succeeds when it is repeated, and in the end the driver
-//! holds what it held before.
+//! Every point fails once: each scenario is repeated with its 1st, 2nd, ... n-th allocation, page allocation or user
+//! copy failing, until none is left. A call that is refused must have changed nothing: it succeeds when it is repeated,
+//! and in the end the driver holds what it held before.
 
 mod asking;
 mod asynchronous;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
-//! Any call with any argument, from processes that share files and memory, fork and are killed: nothing is expected but that the kernel has
-//! nothing to report, and that everything is released in the end. `failing` has some in a hundred allocations and user copies fail besides.
+//! Any call with any argument, from processes that share files and memory, fork and are killed: nothing is expected but
+//! that the kernel has nothing to report, and that everything is released in the end. `failing` has some in a hundred
+//! allocations and user copies fail besides.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Bombs of contexts: processes fork, and all open the device as often as they may, with a status array, a thread and a region each.
+//! Bombs of contexts: processes fork, and all open the device as often as they may, with a status array, a thread and a
+//! region each.
 
 use knem_conformance::children::Child;
 use knem_conformance::device::{Inline, Knem, READ};

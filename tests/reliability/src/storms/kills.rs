@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Processes are killed at random instants, in the middle of whatever they do: copies of both kinds and directions, creating, closing.
+//! Processes are killed at random instants, in the middle of whatever they do: copies of both kinds and directions,
+//! creating, closing.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Storms: what happens to a device that many processes use, kill and close at once, for as long as one likes. Afterwards it holds what it
-//! held before.
+//! Storms: what happens to a device that many processes use, kill and close at once, for as long as one likes.
+//! Afterwards it holds what it held before.
 
 mod chaos;
 mod contexts;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Memory that never answers (userfaultfd): calls of some processes wait for it until they are killed, and the others' go on.
+//! Memory that never answers (userfaultfd): calls of some processes wait for it until they are killed, and the others'
+//! go on.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Copies nobody waits for in the call: detached ones, those of the thread, and many at a time.
+//! Copies that do not end within the call: detached ones, those of the worker thread, and many at a time.
 
 use knem_conformance::random::Random;
 
@@ -43,7 +43,7 @@ fn detached_copies_are_pending_until_they_are_done() {
 fn detached_copies_without_work_for_the_engine_are_done_at_once() {
     with_engine(&[], || {
         let one = Asynchronous::new(1, b"short");
-        // The answer does not depend on who copies: see docs/dma.md.
+        // The result does not depend on whether the CPU or the channel copies: see docs/dma.md.
         assert_eq!(one.read(0, DETACHED), Ok(u32::from(PENDING)));
         assert_eq!((one.slots.get(0), one.local.bytes()), (DONE, &b"short"[..]));
         let none = Asynchronous::new(1, b"");
@@ -63,7 +63,7 @@ fn the_thread_drives_the_engine() {
         });
         assert!(one.local.bytes() == bytes);
         one.blank();
-        // The thread hands it over and does not wait.
+        // The thread submits the copy and does not wait.
         assert_eq!(one.read(1, THREADED | DETACHED), Ok(u32::from(PENDING)));
         assert_eq!(one.slots.wait(1), DONE);
         assert!(one.local.bytes() == bytes);
@@ -79,7 +79,7 @@ fn completion_is_an_event() {
         for index in 0..8 {
             assert_eq!(one.read(index, NOTIFIED), Ok(u32::from(PENDING)));
         }
-        // One after the other.
+        // The events arrive in the order of submission.
         assert_eq!(wait_events(&one.knem, 8), (0..8).collect::<Vec<u32>>());
         (0..8).for_each(|index| assert_eq!(one.slots.get(index), DONE));
         assert!(one.local.bytes() == bytes);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Which channels the driver claims, for whom, and when it gives them back.
+//! Which channels the driver claims, for which requests, and when it releases them.
 
 use knem_conformance::parameters::with_parameter;
 use knem_core::uapi;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What is copied is right, whoever of engine and processor copies which part of it.
+//! Copies are correct, regardless of which parts the DMA engine and the CPU copy.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,7 +23,7 @@ crate::trials![of "dma";
     "6.5" short_chunks_stay_with_the_processor,
     "6.5" alignment_is_respected,
     "R59" memory_the_engine_cannot_reach_is_bounced,
-    "R59, W9" a_last_chunk_for_the_processor_does_not_end_it_early,
+    "R59, W9" a_last_chunk_for_the_cpu_does_not_end_it_early,
     "5" single_use_regions_are_consumed,
 ];
 
@@ -61,7 +61,7 @@ fn short_chunks_stay_with_the_processor() {
 fn alignment_is_respected() {
     with_engine(&[("align", 6)], || {
         copy_many_shapes();
-        // Both sides off by the same: all but the ends is for the engine.
+        // Both sides have the same misalignment: the engine gets everything but the ends.
         let (knem, from, to) = (Knem::open(), Mapping::holding(&[3; 16 * PAGE]), Mapping::new(16 * PAGE));
         let region = knem.create(&[from.part(7, 12 * PAGE)], READ, 0).expect("created");
         let before = get("copied");
@@ -78,12 +78,12 @@ fn memory_the_engine_cannot_reach_is_bounced() {
         copy_many_shapes();
         assert_eq!(bounce_buffers(), before, "all is unmapped");
         let longest = get("longest");
-        // The buffers through which other memory goes are not longer.
+        // The bounce buffers for other memory are not longer.
         assert!(longest > 0 && (longest <= 256 << 10 || !memory_beyond_4_gib()), "{longest} bytes");
     });
 }
 
-/// How much of the bounce buffers is in use, where the kernel tells.
+/// Returns how much of the bounce buffers is in use, if the kernel reports it.
 fn bounce_buffers() -> Option<u64> {
     let debug = Path::new("/sys/kernel/debug");
     if !debug.join("swiotlb").exists() {
@@ -98,8 +98,8 @@ fn memory_beyond_4_gib() -> bool {
     map.lines().filter(|line| line.ends_with(": System RAM")).filter_map(start).any(|start| start >= 4 << 30)
 }
 
-/// The original lost count of the engine's copies when a processor's came last.
-fn a_last_chunk_for_the_processor_does_not_end_it_early() {
+/// The original driver miscounted the engine's copies if the CPU copied the last chunk.
+fn a_last_chunk_for_the_cpu_does_not_end_it_early() {
     with_engine(&[("delay", 20)], || {
         let (knem, mut random) = (Knem::open(), Random::new(9));
         let (from, to) = (noise(&mut random, 8 * PAGE), Mapping::new(8 * PAGE));

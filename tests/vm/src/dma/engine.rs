@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The engine that the tests bring: its module, its parameters, and a test's use of it.
+//! The test's own DMA engine: its module, its parameters, and its use by a test.
 
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::counters::{nothing_is_pinned, text};
 use crate::device::Knem;
 use crate::waiting;
 
-/// Where the engine's module may be.
+/// Possible paths of the engine's module.
 const MODULES: [&str; 2] = ["/usr/local/lib/knem/knem_test_dma.ko", "/root/knem_test_dma.ko"];
 
 fn parameter(name: &str) -> String {
@@ -24,7 +24,7 @@ pub(super) fn set(name: &str, value: u32) {
     std::fs::write(parameter(name), value.to_string()).unwrap_or_else(|error| panic!("{name}={value}: {error}"));
 }
 
-/// What one of the engine's parameters or counters is.
+/// Returns one of the engine's parameters or counters.
 pub(super) fn get(name: &str) -> u64 {
     let text = std::fs::read_to_string(parameter(name)).expect("the engine's parameter");
     match text.trim() {
@@ -46,7 +46,7 @@ fn load_engine() {
     assert!(output.status.success(), "{module}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The engine as it should be.
+/// The engine's usual parameters.
 const USUAL: [(&str, u32); 11] = [
     ("channels", 1),
     ("private", 0),
@@ -61,11 +61,11 @@ const USUAL: [(&str, u32); 11] = [
     ("most", 0),
 ];
 
-/// What the engine counts.
+/// The engine's counters.
 const COUNTERS: [&str; 7] = ["copied", "failed", "refused", "aborted", "abandoned", "misaligned", "longest"];
 
-/// A test with the engine as it should be, of which the driver may have as many channels as there are. Afterwards nothing
-/// may be left of what it did.
+/// Runs a test with the usual parameters except those in `unusual`; the driver may claim all channels. Afterwards the
+/// engine must have no copies and no clients left.
 pub(super) fn with_engine(unusual: &[(&str, u32)], test: impl FnOnce()) {
     load_engine();
     set("hang", 0);
@@ -86,7 +86,7 @@ pub(super) fn with_engine(unusual: &[(&str, u32)], test: impl FnOnce()) {
     }
     waiting::until("the engine has nothing left", || get("live") == 0);
     waiting::until("channels are given back", || {
-        // Somebody has to look.
+        // The driver releases channels only when it checks for one.
         assert_eq!(Knem::open().info().features, 0);
         get("in_use") == 0
     });
@@ -95,7 +95,7 @@ pub(super) fn with_engine(unusual: &[(&str, u32)], test: impl FnOnce()) {
     assert_eq!((get("abandoned"), get("misaligned")), (0, 0), "copies left at the end, copies not aligned");
 }
 
-/// What the driver says of its engine.
+/// Returns what the driver reports about DMA.
 pub(super) fn engine_line() -> String {
     text().lines().find_map(|line| line.strip_prefix(" DMAEngine: ")).expect("the line").to_owned()
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! An engine that fails copies, or does not take them.
+//! An engine that fails copies, or does not accept them.
 
 use knem_conformance::random::Random;
 use knem_core::uapi::ParamIovec;
@@ -27,7 +27,7 @@ fn any_error_is_a_failure() {
             let knem = Knem::open();
             let region = knem.create(&list, READ, 0).expect("created");
             let to = Mapping::new(32 * PAGE);
-            // One of 32 descriptors, whichever.
+            // One of 32 descriptors, at several positions.
             for fail in [1, 2, 17, 31] {
                 set("fail", fail);
                 counts(&[(SUBMITTED, 1), (PROCESSED, 1), (BY_DMA, 1), (PINNED, 1), (FAILED_DMA, 1)], || {
@@ -62,10 +62,11 @@ fn what_the_engine_refuses_the_processor_copies() {
     }
 }
 
-/// Longer than the thread copies at a time, 8 MiB.
+/// Copies more than the thread copies in a turn, 8 MiB.
 fn the_thread_copies_in_steps_what_the_engine_refuses() {
     let whole = Random::new(10).bytes((20 << 20) + 5);
-    // All of it, in two ways, or what is left after a while; or the sides are never aligned to lines of 64 bytes at the same time.
+    // The engine refuses everything, in two ways, or the rest after a while; or the two sides are never aligned to
+    // lines of 64 bytes at the same offset.
     for (engine, local) in [([("refuse", 1)], 0), ([("reject", 1)], 0), ([("refuse", 300)], 0), ([("align", 6)], 1)] {
         with_engine(&engine, || {
             let one = Asynchronous::new(3, &whole);

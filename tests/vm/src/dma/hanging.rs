@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! An engine that does not come to an end.
+//! An engine that hangs.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::memory::{Mapping, PAGE};
 use crate::slots::{Asynchronous, PENDING};
 use crate::waiting;
 
-/// The driver's count of engines that were given up.
+/// The driver's counter of channels that were given up.
 const TIMEOUT: &str = "DMA copy cleanup timeout";
 
 crate::trials![of "dma";
@@ -78,8 +78,12 @@ fn an_engine_that_cannot_be_stopped_keeps_its_memory() {
             set("hang", 1);
             assert_eq!(one.read(0, DETACHED), Ok(u32::from(PENDING)));
             counts(&[(SUBMITTED, 1), (PROCESSED, 1), (BY_DMA, 1), (PINNED, 1), (TIMEOUT, 2)], || {
-                assert_eq!(knem.read(region, 0, &[to.segment()], DMA), Ok(FAILED), "whoever waits is told");
-                assert_eq!(u32::from(one.slots.wait(0)), FAILED, "and whoever looks");
+                assert_eq!(
+                    knem.read(region, 0, &[to.segment()], DMA),
+                    Ok(FAILED),
+                    "the caller waits and gets the status"
+                );
+                assert_eq!(u32::from(one.slots.wait(0)), FAILED, "and the slot has it");
             });
             drop((knem, one));
             assert!(get("live") > 0);
@@ -90,7 +94,7 @@ fn an_engine_that_cannot_be_stopped_keeps_its_memory() {
             set("hang", 0);
             nothing_is_pinned();
             waiting::until("both are counted", || counters()[FAILED_DMA] - before[FAILED_DMA] == 2);
-            waiting::until("the channel can be claimed anew", || Knem::open().info().features == uapi::FEATURE_DMA);
+            waiting::until("the channel can be claimed again", || Knem::open().info().features == uapi::FEATURE_DMA);
         });
     });
 }
@@ -108,7 +112,7 @@ fn who_waits_for_a_hanging_engine_can_be_killed() {
                     });
                     waiting::until("the engine has something", || get("live") > 0);
                     kill(child.id(), Signal::SIGKILL).expect("killed");
-                    // It ends, though the engine does not.
+                    // The process exits although the engine hangs.
                     let _ = child.wait();
                     assert!(get("live") > 0);
                     assert!(pinned_pages() > 0, "and the engine keeps what it has");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Copies on their way, one or many.
+//! Copies in flight, one or many.
 
 use knem_conformance::random::Random;
 
@@ -8,7 +8,7 @@ use crate::device::SUCCESS;
 use crate::memory::Mapping;
 use crate::slots::{Asynchronous, DONE, PENDING};
 
-/// Has the whole region read; gives the final status. Where that is known at once, both places say so.
+/// Reads the whole region and returns the final status. If that is known at once, both the call and the slot report it.
 pub(super) fn submit(one: &Asynchronous, index: u32, flags: u32) -> u32 {
     let status = one.read(index, flags).expect("accepted");
     let last = u32::from(one.slots.wait(index));
@@ -16,7 +16,7 @@ pub(super) fn submit(one: &Asynchronous, index: u32, flags: u32) -> u32 {
     last
 }
 
-/// Many copies of one file in flight, each to a place of its own.
+/// Keeps many copies of one context in flight, each with its own destination.
 pub(super) fn many_in_flight(count: u32, length: usize) {
     let mut random = Random::new(u64::from(count));
     let bytes = random.bytes(length);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Somebody leaves while copies are in flight: the process, or the engine.
+//! The process exits, or the engine is removed, while copies are in flight.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ fn closing_leaves_copies_in_flight() {
         drop(knem);
         drop(memory);
         assert_eq!(slots.get(0), PENDING);
-        // A mapping of the status array keeps the file.
+        // A mapping of the status array keeps the file open.
         slots.unmap();
         assert!(pinned_pages() >= 200);
         assert_eq!(unload(), Err(Errno::EWOULDBLOCK));

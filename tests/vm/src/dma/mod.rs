@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! DMA engines: what the driver does with one that is orderly, disorderly, slow, failing, hanging, or gone.
+//! The driver with DMA engines that are orderly, out of order, slow, failing, hanging, or removed.
 //!
-//! The engine is a module of ours (tests/dma), since virtual machines have none. It copies with the processor and behaves
-//! as its parameters say. It also tells what its client did wrong: copies that were left when a channel was given back,
-//! and copies that were not aligned.
+//! The engine is a test module (tests/dma), since virtual machines have none. It copies with the CPU and behaves as its
+//! parameters say. It also reports errors of its client: copies that were left when a channel was released, and copies
+//! that were not aligned.
 
 mod asynchronous;
 mod channels;
@@ -21,20 +21,20 @@ use knem_core::uapi;
 
 use crate::runner::Trial;
 
-/// Whoever asks waits for the engine.
+/// The caller waits for the engine.
 const DMA: u32 = uapi::FLAG_DMA;
-/// The slot tells when the engine is done.
+/// The slot gets the result when the engine is done.
 const DETACHED: u32 = DMA | uapi::FLAG_ASYNCDMACOMPLETE;
 /// The thread waits for the engine.
 const THREADED: u32 = DMA | uapi::FLAG_DMATHREAD;
-/// The same, and an event tells.
+/// The same, with an event.
 const NOTIFIED: u32 = THREADED | uapi::FLAG_NOTIFY_FD;
 
-/// The driver's counters of engines.
+/// The driver's counters of DMA.
 const BY_DMA: &str = "processed (using DMA)";
 const FAILED_DMA: &str = "failed during DMA copy";
 
-/// All tests of engines.
+/// Returns all tests of DMA.
 pub(crate) fn trials() -> Vec<Trial> {
     [
         channels::trials(),

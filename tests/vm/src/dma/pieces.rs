@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Copies of more pieces than an engine takes at a time.
+//! Copies of more pieces than an engine accepts at a time.
 
 use knem_conformance::parameters::with_parameter;
 use knem_conformance::random::Random;
@@ -15,7 +15,7 @@ use crate::slots::{Asynchronous, DONE, PENDING};
 crate::trials![of "dma";
     "R59" a_small_ring_is_filled_again_and_again,
     "R59" many_chunks_are_handed_over_bit_by_bit,
-    "R59" the_processor_relieves_a_full_channel,
+    "R59" the_cpu_relieves_a_full_channel,
 ];
 
 fn a_small_ring_is_filled_again_and_again() {
@@ -24,7 +24,7 @@ fn a_small_ring_is_filled_again_and_again() {
             let mut random = Random::new(u64::from(most));
             let (from, to) = (noise(&mut random, 64 * PAGE), Mapping::new(64 * PAGE));
             let knem = Knem::open();
-            // Gaps keep the pieces apart, whatever the pages' places.
+            // Gaps separate the pieces, regardless of the pages' addresses.
             let pieces = |memory: &Mapping| (0..32).map(|n| memory.part(n * 2 * PAGE, PAGE)).collect::<Vec<_>>();
             let (left, right) = (pieces(&from), pieces(&to));
             let region = knem.create(&left, READ, 0).expect("created");
@@ -35,7 +35,7 @@ fn a_small_ring_is_filled_again_and_again() {
     }
 }
 
-/// More chunks than an engine gets at a time.
+/// Submits more chunks than an engine gets at a time.
 fn many_chunks_are_handed_over_bit_by_bit() {
     with_engine(&[("disorder", 1)], || {
         with_parameter("dmamin", "0", || {
@@ -59,8 +59,8 @@ fn many_chunks_are_handed_over_bit_by_bit() {
     });
 }
 
-/// A channel takes a number of copies; those who come later do not wait for it.
-fn the_processor_relieves_a_full_channel() {
+/// A channel accepts a number of copies; later ones do not wait for it.
+fn the_cpu_relieves_a_full_channel() {
     with_engine(&[], || {
         with_parameter("dmamin", "0", || {
             let memory = Mapping::holding(&[6; 16 * PAGE]);
@@ -74,7 +74,7 @@ fn the_processor_relieves_a_full_channel() {
                 let segments = &[place.segment()];
                 let request = Inline { cookie: region, segments, flags: DETACHED, ..Default::default() };
                 assert_eq!(one.knem.inline_at(request, index), Ok(u32::from(PENDING)));
-                // The engine hangs: what is done was done by the CPU.
+                // The engine hangs, so that the CPU made the copies that are done.
                 if one.slots.get(index) == DONE {
                     at_once += 1;
                     assert!(place.bytes().iter().all(|byte| *byte == 6));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Copies of many shapes, compared to the byte.
+//! Copies of many shapes, compared byte by byte.
 
 use knem_conformance::random::Random;
 use knem_core::uapi::ParamIovec;
@@ -8,7 +8,7 @@ use super::DMA;
 use crate::device::{Knem, READ, SUCCESS, WRITE};
 use crate::memory::{Mapping, PAGE};
 
-/// Segments in shuffled places of a mapping, with gaps, of `total` bytes together.
+/// Returns segments at shuffled addresses of a mapping, with gaps, of `total` bytes together.
 pub(super) fn segments(random: &mut Random, memory: &Mapping, total: usize, longest: usize) -> Vec<ParamIovec> {
     let (mut list, mut left, mut place) = (Vec::new(), total, 0);
     while left > 0 {
@@ -24,18 +24,18 @@ pub(super) fn segments(random: &mut Random, memory: &Mapping, total: usize, long
     list
 }
 
-/// The bytes of segments, in their order.
+/// Returns the bytes of segments, in their order.
 pub(super) fn gather(memory: &Mapping, list: &[ParamIovec]) -> Vec<u8> {
     let at = |segment: &ParamIovec| usize::try_from(segment.base - memory.address()).expect("inside");
     list.iter().flat_map(|part| memory.bytes()[at(part)..at(part) + part.len as usize].to_vec()).collect()
 }
 
-/// Memory of random bytes.
+/// Maps memory with random bytes.
 pub(super) fn noise(random: &mut Random, length: usize) -> Mapping {
     Mapping::holding(&random.bytes(length))
 }
 
-/// A copy of random shape, in each of the three ways; checked to the byte.
+/// Makes a copy of random shape, in each of the three ways, and checks every byte.
 pub(super) fn copy_and_compare(random: &mut Random, knem: &Knem, total: usize, longest: usize, flags: u32) {
     let room = total + 100 * (total / longest * 2 + 200);
     let (from, mut to) = (noise(random, room), noise(random, room));
@@ -62,7 +62,7 @@ pub(super) fn copy_and_compare(random: &mut Random, knem: &Knem, total: usize, l
     assert_eq!((knem.destroy(source), knem.destroy(destination)), (Ok(()), Ok(())));
 }
 
-/// Copies of many shapes.
+/// Makes copies of many shapes.
 pub(super) fn copy_many_shapes() {
     let (mut random, knem) = (Random::new(59), Knem::open());
     for (total, longest) in [

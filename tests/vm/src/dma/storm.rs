@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! All of it at the same time.
+//! Everything at the same time.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ crate::trials![of "dma";
     "R59" everything_at_once,
 ];
 
-/// Several processes, all ways to ask, and an engine that does everything wrong now and then: what is reported as a success
-/// is one, and nothing is left.
+/// Several processes, all kinds of requests, and an engine that sometimes does everything wrong: a reported success
+/// must be one, and nothing may be left.
 fn everything_at_once() {
     let settings =
         [("channels", 3), ("private", 1), ("disorder", 1), ("fail", 211), ("refuse", 97), ("reject", 89), ("most", 40)];
     with_engine(&settings, || {
         let children: Vec<Child> = (0..4).map(|number| Child::start(move || storm(number))).collect();
-        // Meanwhile it comes and goes, and so does the permission.
+        // Meanwhile the engine is added and removed, and DMA is allowed and forbidden.
         for round in 0..10 {
             std::thread::sleep(Duration::from_millis(100));
             set("delay", round % 3);
@@ -57,7 +57,7 @@ fn storm(seed: u64) {
         };
         one.slots.set(slot, PENDING);
         let status = match one.knem.inline_at(request, slot) {
-            // It is away just now.
+            // The engine is removed at this moment.
             Err(Errno::EINVAL) => continue,
             other => other.expect("accepted"),
         };

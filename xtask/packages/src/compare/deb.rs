@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What there is to know of a .deb file.
+//! Properties of a .deb file.
 
 use std::io::Read;
 use std::path::Path;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! The packages as a distribution builds them: by dpkg-buildpackage and rpmbuild, from the release's tarball, with Debian's own
-//! compiler, by a user who is not root, without a network.
+//! The packages as a distribution builds them: by dpkg-buildpackage and rpmbuild, from the release's tarball, with
+//! Debian's own compiler, by a user who is not root, without a network.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -15,10 +15,10 @@ use knem_lab::chroot::Chroot;
 use knem_lab::lab::Lab;
 use knem_lab::run;
 
-/// Part of the key: to be raised when the building changes.
+/// Part of the key. Raise it when the build changes.
 const RECIPE: &str = "2";
 
-/// The command is compiled in a hurry: it is the one thing that is not compared.
+/// The command is compiled without optimization, since it is not compared.
 const HURRY: [(&str, &str); 3] = [
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
     ("CARGO_PROFILE_RELEASE_LTO", "off"),
@@ -28,8 +28,8 @@ const HURRY: [(&str, &str); 3] = [
 /// Where it is done in the tree.
 const PLACE: &str = "home-of-builder";
 
-/// Debian's user and group of nobody.
-const NOBODY: u32 = 65534;
+/// User and group id of Debian's `nobody`.
+const NOBODY_ID: u32 = 65534;
 
 /// The directory with the packages, and with Debian's source package, built or from the cache.
 ///
@@ -73,7 +73,8 @@ impl Builder<'_> {
         fs::copy(tarball, home.join(format!("knem_{}.orig.tar.gz", self.version)))?;
         fs::write(home.join("log"), "")?;
         for path in [home.to_owned(), home.join("log")] {
-            chown(&path, Some(NOBODY), Some(NOBODY)).with_context(|| format!("cannot give {} away", path.display()))?;
+            chown(&path, Some(NOBODY_ID), Some(NOBODY_ID))
+                .with_context(|| format!("cannot give {} away", path.display()))?;
         }
         self.shell(&format!("tar -xzf {name}.tar.gz"))?;
         // build-essential, which every build needs and no package names, is not there as such.
@@ -91,8 +92,8 @@ impl Builder<'_> {
                 .args([
                     "--net",
                     "setpriv",
-                    &format!("--reuid={NOBODY}"),
-                    &format!("--regid={NOBODY}"),
+                    &format!("--reuid={NOBODY_ID}"),
+                    &format!("--regid={NOBODY_ID}"),
                     "--clear-groups",
                 ])
                 .args([

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What there is to know of a .rpm file.
+//! Properties of a .rpm file.
 
 use std::path::Path;
 

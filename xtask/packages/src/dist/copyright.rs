@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Whether debian/copyright tells the truth about the crates in the release: each under a licence that it offers, and everybody named
-//! whom its own files name.
+//! Checks debian/copyright against the crates in the release: each is listed under a licence that it offers, with all
+//! copyright holders that its own files name.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::licence::{choices, Licences};
 /// Licences that Debian calls by another name than SPDX.
 const NAMES: &[(&str, &str)] = &[("Expat", "MIT")];
 
-/// The beginnings of the names of files in which crates tell whose they are.
+/// Prefixes of the names of files in which crates state their copyright.
 const NOTICES: &[&str] = &["COPYING", "COPYRIGHT", "LICENCE", "LICENSE", "NOTICE"];
 
 /// The paragraphs of debian/copyright that are about files.
@@ -103,7 +103,8 @@ fn matches(pattern: &str, path: &str) -> bool {
     }
 }
 
-/// Whose a crate is: whom the files with its licences name; if nobody, its authors; without authors either, those who made it.
+/// Returns the copyright holders of a crate: those in its licence files, or else its authors, or else `contributors of
+/// NAME`.
 fn holders(directory: &Path, package: &Table) -> Result<Vec<String>> {
     let mut holders = Vec::new();
     for entry in fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))? {
@@ -125,7 +126,7 @@ fn holders(directory: &Path, package: &Table) -> Result<Vec<String>> {
     Ok(holders)
 }
 
-/// The name in a line such as `Copyright (c) 2015-2018 Somebody <address>`.
+/// Returns the name in a line such as `Copyright (c) 2015-2018 Name <address>`.
 fn holder(line: &str) -> Option<String> {
     let text = line.trim().strip_prefix("Copyright ")?;
     // Where the licence shows how it is to be used.
@@ -175,7 +176,7 @@ mod tests {
         let error = said("a", "license = 'MIT'", "Copyright 2015 Five").expect_err("unnamed").to_string();
         assert!(error.contains("Five") && error.contains("vendor/a"), "{error}");
         assert!(said("a", "license = 'MIT'\nauthors = ['Five']", "Text").is_err());
-        assert!(said("a", "license = 'MIT'\nname = 'a'", "Text").is_err(), "nobody is known");
+        assert!(said("a", "license = 'MIT'\nname = 'a'", "Text").is_err(), "no holder is known");
     }
 
     #[test]

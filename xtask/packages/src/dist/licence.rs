@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! What a licence expression in a crate's manifest offers: `(MIT OR Apache-2.0) AND Unicode-3.0` is MIT and Unicode-3.0, or Apache-2.0
-//! and Unicode-3.0. A `/` is how `OR` was written once.
+//! What a licence expression in a crate's manifest offers: `(MIT OR Apache-2.0) AND Unicode-3.0` is MIT and
+//! Unicode-3.0, or Apache-2.0 and Unicode-3.0. A `/` is how `OR` was written once.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
-//! rpm/knem.spec of the release, from rpm/knem.spec.in: with the relations, texts and scriptlets that cargo-generate-rpm's packages have.
-//! rpmbuild takes a spec file out of a tarball alone, where it could not include others.
+//! rpm/knem.spec of the release, from rpm/knem.spec.in: with the relations, texts and scriptlets that
+//! cargo-generate-rpm's packages have. rpmbuild takes a spec file out of a tarball alone, where it could not include
+//! others.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +15,8 @@ use crate::{changelog, finish_rpm};
 use knem_lab::run;
 use knem_lab::workspace::Workspace;
 
-/// The main package of the spec file, which the source package has its name from; others are named where they have sections.
+/// The main package of the spec file, which the source package has its name from; others are named where they have
+/// sections.
 pub(crate) const MAIN: &str = "knem-tools";
 
 /// Relations: how the section calls them, and the spec file.
@@ -45,7 +47,7 @@ fn filled(workspace: &Workspace, template: &str) -> Result<String> {
     for line in template.lines() {
         let words: Vec<&str> = line.trim_matches('@').split(' ').collect();
         let filled = match (line.starts_with('@'), words.as_slice()) {
-            (true, ["TAGS", krate]) => tags(&section(workspace, krate)?)?,
+            (true, ["TAGS", krate]) => tags(&section(workspace, krate)?, &workspace.repository)?,
             (true, ["DESCRIPTION", krate]) => escaped(&text(&section(workspace, krate)?, "description")?),
             (true, ["SCRIPTLETS", krate]) => scriptlets(workspace, &text(&section(workspace, krate)?, "name")?)?,
             (true, ["CHANGELOG"]) => history(workspace, &release)?,
@@ -58,12 +60,15 @@ fn filled(workspace: &Workspace, template: &str) -> Result<String> {
     Ok(spec)
 }
 
-/// Summary, licence and relations of a package.
-fn tags(section: &Table) -> Result<String> {
+/// Summary, licence, address and relations of a package.
+fn tags(section: &Table, address: &str) -> Result<String> {
     let mut tags = Vec::new();
     let mut tag = |name: &str, value: &str| tags.push(format!("{:<16}{}", format!("{name}:"), escaped(value)));
     tag("Summary", &text(section, "summary")?);
     tag("License", &text(section, "license")?);
+    if !address.is_empty() {
+        tag("URL", address);
+    }
     if section.get("auto-req").and_then(Value::as_str) == Some("no") {
         tag("AutoReqProv", "no");
     }
@@ -127,7 +132,9 @@ mod tests {
             "Requires:       gcc",
             "Recommends:     (a if b)",
         ];
-        assert_eq!(tags(&section).expect("known"), expected.join("\n"));
+        assert_eq!(tags(&section, "").expect("known"), expected.join("\n"));
+        let addressed = tags(&section, "https://example.org/knem").expect("known");
+        assert!(addressed.contains("\nURL:            https://example.org/knem\n"), "{addressed}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What takes the place of a crate that cargo asks for and never builds: its name, its version, its features, and no code.
+//! Stub of a crate that cargo requires but never builds: its name, version and features, without code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use toml::Table;
 /// Where a manifest has dependencies, and where it has them for some systems alone.
 const DEPENDENCIES: &[&str] = &["dependencies", "build-dependencies"];
 
-/// Replaces the crate in a directory of `vendor/`. What it depended on is then asked for by nobody, and can go.
+/// Replaces the crate in a directory of `vendor/`. Its dependencies are then not needed, and can be removed.
 pub(super) fn leave(directory: &Path) -> Result<()> {
     let path = directory.join("Cargo.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -53,7 +53,7 @@ fn write(tree: &Path, output: impl Write, epoch: u64) -> Result<()> {
             header.set_size(0);
             archive.append_data(&mut header, name, std::io::empty())?;
         } else if metadata.is_file() {
-            // Whoever made the tree may have had another umask.
+            // The tree may have been created with another umask.
             header.set_mode(if metadata.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 });
             header.set_size(metadata.len());
             archive.append_data(&mut header, name, File::open(entry.path())?)?;

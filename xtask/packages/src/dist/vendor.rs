@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: CECILL-B
 //! The crates that the tools are built from, in the release's `vendor/`.
 //!
-//! cargo wants every crate of the lock file to be there, for every system and every feature there is. Those that no Linux builds
-//! are there by name alone (stub.rs), and what only they depend on is not there: they would be most of the tarball, and programs
-//! without sources among them. Of the others, all that is not compiled stays behind: it is data of many origins.
+//! cargo requires every crate of the lock file, for every system and every feature. Crates that are not built on Linux
+//! are stubs (stub.rs), and crates that only those depend on are omitted: they would be most of the tarball, and
+//! include programs without sources. Of the other crates, files that are not compiled are omitted: they are data of
+//! many origins.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,7 +27,7 @@ const PLATFORMS: &[&str] = &["aarch64-unknown-linux-gnu", "x86_64-unknown-linux-
 const NOT_COMPILED: &[&str] =
     &[".circleci", ".github", "benches", "ci", "examples", "fuzz", "test", "testing-tools", "tests"];
 
-/// What tells cargo to look there, and nowhere else.
+/// Configuration that makes cargo use vendor/ only.
 const CONFIG: &str = "# SPDX-License-Identifier: CECILL-B
 [source.crates-io]
 replace-with = \"vendored-sources\"
@@ -118,7 +119,8 @@ fn package(directory: &Path) -> Result<Table> {
     package.with_context(|| format!("{} has no package", path.display()))
 }
 
-/// Removes what is not compiled, and that cargo expects it. What the sources refer to is: examples are put into documentation.
+/// Removes what is not compiled, and that cargo expects it. What the sources refer to is: examples are put into
+/// documentation.
 fn trim(directory: &Path) -> Result<()> {
     let mut removed = Vec::new();
     for name in NOT_COMPILED {
@@ -148,7 +150,7 @@ fn is_referred_to(directory: &Path, name: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// Takes out of the lock file, and of `vendor/`, what nobody asks for any more.
+/// Removes crates that are no longer needed from the lock file and from `vendor/`.
 fn drop_unasked(tree: &Path) -> Result<()> {
     run::quiet(cargo(tree).args(["metadata", "--offline", "--format-version=1"]))?;
     let asked = locked(tree)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What has to hold of the object, so that every kernel can take it: docs/kernels.md has the table.
+//! Checks that every kernel can load the object: docs/kernels.md has the table.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -37,7 +37,8 @@ const DEFINED: &[&str] = &[
     "standin_unload",
 ];
 
-/// Relocations that the module loader of every kernel knows (arch/*/kernel/module.c). None is against a global offset table.
+/// Relocations that the module loader of every kernel knows (arch/*/kernel/module.c). None is against a global offset
+/// table.
 const RELOCATIONS_X86_64: &[u32] = &[elf::R_X86_64_64, elf::R_X86_64_PC32, elf::R_X86_64_PLT32, elf::R_X86_64_32S];
 const RELOCATIONS_AARCH64: &[u32] = &[
     elf::R_AARCH64_ABS64,
@@ -205,7 +206,8 @@ impl<'file, 'data> Checked<'file, 'data> {
         Ok(seen.into_iter().collect::<Vec<_>>().join(" "))
     }
 
-    /// Every function whose address is taken, or that C calls, starts with an instruction that indirect calls may land on.
+    /// Every function whose address is taken, or that C calls, starts with an instruction that indirect calls may land
+    /// on.
     fn landing_pads(&self, pads: &[&[u8]], what: &str) -> Result<String> {
         let called = self.file.symbols().filter(|symbol| symbol.is_global() && symbol.kind() == SymbolKind::Text);
         let mut targets: BTreeSet<usize> =
@@ -246,8 +248,8 @@ impl<'file, 'data> Checked<'file, 'data> {
         Decoder::with_ip(64, self.text, 0, DecoderOptions::NONE).into_iter()
     }
 
-    /// Nothing returns, and nothing calls or jumps by a register or memory, but through the kernel's thunks: so there are no
-    /// jump tables, and nothing for straight-line speculation to pass.
+    /// Nothing returns, and nothing calls or jumps by a register or memory, but through the kernel's thunks: so there
+    /// are no jump tables, and nothing for straight-line speculation to pass.
     fn branches(&self) -> Result<String> {
         for instruction in self.instructions() {
             let at = instruction.ip();
@@ -292,7 +294,8 @@ impl<'file, 'data> Checked<'file, 'data> {
         Ok(format!("none of {count} instructions"))
     }
 
-    /// The same by the encoding of A64: op0 is x111 for vector instructions, x1x0 with V for loads and stores of vector registers.
+    /// The same by the encoding of A64: op0 is x111 for vector instructions, x1x0 with V for loads and stores of vector
+    /// registers.
     fn no_vectors_aarch64(&self) -> Result<String> {
         for (at, word) in self.text.chunks_exact(4).enumerate() {
             let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);

@@ -4,24 +4,26 @@ import os
 from spack.package import *
 
 try:
-    # Spack 1.0 and newer has the build systems in the repository of its packages.
+    # In Spack 1.0 and newer the build systems are in the package repository.
     from spack_repo.builtin.build_systems.generic import Package
 except ImportError:
     pass
 
 
 class Knem(Package):
-    """Command, header and pkg-config file of KNEM: single-copy transfers between the processes of a machine. The module is each
-    machine's own, from packages or knem_local_install; nothing that Spack installs loads it.
+    """Command, header and pkg-config file of KNEM: single-copy transfers between the processes of a machine.
+    Packages or knem_local_install install the module on each machine; nothing that Spack installs loads it.
 
     Spack looks for the tarball of `make dist` in the current directory and in its mirrors."""
 
+    # address
+    # /address
     url = f"file://{os.getcwd()}/knem-2.0.0.tar.gz"
     manual_download = True
 
     license("CECILL-B AND GPL-2.0-only")
 
-    # The sum of the tarball goes here: version("2.0.0", sha256="..."). Until then: spack install --no-checksum.
+    # Set the checksum of the tarball here: version("2.0.0", sha256="..."). Until then: spack install --no-checksum.
     version("2.0.0")
 
     depends_on("c", type="build")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! One side of a copy: memory at a page's start, with bytes around it that must not change.
+//! The buffer of one side of a copy: page-aligned memory with guard bytes around it that must not change.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -9,9 +9,9 @@ use knem::Memory;
 use super::pattern::{is_all, Pattern, Wrong, CHUNK};
 use crate::exit::Failure;
 
-/// Bytes watched on each side.
+/// Guard bytes on each side.
 const GUARD: usize = 4096;
-/// What they hold.
+/// Contents of the guards.
 const GUARD_BYTE: u8 = 0xa5;
 
 /// Memory of this process with guards around it.
@@ -21,7 +21,7 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Memory for copies of this size; all of it has been written.
+    /// Allocates memory for copies of this size and writes all of it.
     pub(crate) fn new(size: usize) -> Result<Self, Failure> {
         let whole = NonZeroUsize::MIN.saturating_add((size + 2 * GUARD).saturating_sub(1));
         let buffer = Self { memory: Memory::new(whole)?, size };
@@ -32,31 +32,31 @@ impl Buffer {
         Ok(buffer)
     }
 
-    /// The mapping that it is in.
+    /// Returns the mapping that contains it.
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
     }
 
-    /// Its place in the mapping.
+    /// Returns its range in the mapping.
     pub(crate) fn part(&self) -> Range<usize> {
         GUARD..GUARD + self.size
     }
 
-    /// Its address in this process.
+    /// Returns its address in this process.
     pub(crate) fn address(&self) -> usize {
         self.memory.as_ptr().expose_provenance() + GUARD
     }
 
-    /// Its bytes, where this process alone uses them.
+    /// Returns its bytes, where only this process uses them.
     pub(crate) fn body_mut(&mut self) -> &mut [u8] {
-        // SAFETY: the part is inside the mapping.
+        // SAFETY: the buffer is inside the mapping.
         let start = unsafe { self.memory.as_ptr().add(GUARD) };
-        // SAFETY: as many bytes are there, and it is borrowed exclusively: no region of it exists, and its address was
-        // not given away, in the methods that use it so.
+        // SAFETY: the mapping has as many bytes there, and `self` is borrowed exclusively: the methods that call this
+        // have neither created a region of it nor passed its address to the second process.
         unsafe { std::slice::from_raw_parts_mut(start, self.size) }
     }
 
-    /// Its length.
+    /// Returns its length.
     pub(crate) fn size(&self) -> usize {
         self.size
     }
@@ -71,7 +71,7 @@ impl Buffer {
         self.memory.write_at(GUARD + offset, bytes);
     }
 
-    /// Puts a pattern in.
+    /// Fills it with a pattern.
     pub(crate) fn fill(&self, pattern: Pattern) {
         let mut chunk = [0; CHUNK];
         for start in (0..self.size).step_by(CHUNK) {
@@ -81,7 +81,7 @@ impl Buffer {
         }
     }
 
-    /// Whether the pattern is there.
+    /// Compares it with a pattern.
     pub(crate) fn check(&self, pattern: Pattern) -> Result<(), Wrong> {
         let mut chunk = [0; CHUNK];
         for start in (0..self.size).step_by(CHUNK) {
@@ -92,7 +92,7 @@ impl Buffer {
         Ok(())
     }
 
-    /// Whether the bytes around are as they were.
+    /// Whether the guards are unchanged.
     pub(crate) fn surroundings_intact(&self) -> bool {
         let mut bytes = [0; GUARD];
         self.guards().into_iter().all(|guard| {

@@ -1,52 +1,57 @@
 // SPDX-License-Identifier: CECILL-B
-//! Where and how a benchmark was run: what one has to know to understand its numbers, or to repeat it.
+//! The environment of a benchmark: what is needed to interpret its results, or to repeat it.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-/// The machine and the choices.
+/// The machine and the settings.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Environment {
     /// Name of the machine.
     pub(crate) host: String,
     /// Release of its kernel.
     pub(crate) kernel: String,
-    /// Its processor.
+    /// Its CPU model.
     pub(crate) processor: String,
-    /// It says that it is a virtual machine.
+    /// The CPU reports a hypervisor.
     pub(crate) virtual_machine: bool,
     /// Version of the driver, if it was used.
     pub(crate) module_version: Option<String>,
     /// Version of this command.
     pub(crate) command_version: String,
-    /// When it began, in UTC.
+    /// Start time in UTC.
     pub(crate) started: String,
     /// CPU of the first process.
     pub(crate) first_cpu: usize,
     /// CPU of the second process.
     pub(crate) second_cpu: usize,
-    /// How near they are.
+    /// Their topology: same core, package or NUMA node.
     pub(crate) relation: String,
-    /// Bytes that were walked over before each copy, to empty the caches; 0 if they were not emptied.
+    /// Bytes that were written before each copy to empty the caches; 0 if they were not emptied.
     pub(crate) evicted_bytes: usize,
-    /// The order was made from it.
+    /// Seed of the order.
     pub(crate) seed: u64,
-    /// Rounds.
+    /// Number of rounds.
     pub(crate) rounds: u32,
-    /// Copies of each round that do not count.
+    /// Unmeasured copies at the start of each round.
     pub(crate) warmup: u32,
-    /// What the clock takes by itself.
+    /// The clock: `tsc` or `monotonic`.
+    pub(crate) clock: &'static str,
+    /// Overhead of reading the clock, which is part of each time.
     pub(crate) clock_ns: u64,
-    /// Bytes of a chunk of the shared-memory ring.
+    /// Median time of a request without effect (KNEM_CMD_GET_INFO), if the driver was used: part of the time of each
+    /// request.
+    pub(crate) null_call_ns: Option<u64>,
+    /// Size of a chunk of the shared-memory ring.
     pub(crate) shm_chunk_bytes: usize,
-    /// Chunks of the shared-memory ring.
+    /// Number of chunks of the shared-memory ring.
     pub(crate) shm_chunks: usize,
 }
 
 impl Environment {
-    /// "warm" or "cold": what the caches hold before each copy.
+    /// Returns "warm" or "cold": the state of the caches before each copy.
     pub(crate) fn caches(&self) -> &'static str {
         if self.evicted_bytes > 0 {
             "cold"
@@ -56,7 +61,7 @@ impl Environment {
     }
 }
 
-/// The machine's name and kernel.
+/// Returns the machine's name and kernel.
 pub(crate) fn host_and_kernel() -> (String, String) {
     let read = |name: &str| {
         let text = fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
@@ -65,7 +70,7 @@ pub(crate) fn host_and_kernel() -> (String, String) {
     (read("hostname"), read("osrelease"))
 }
 
-/// The processor's name, and whether a hypervisor is below.
+/// Returns the CPU model, and whether the CPU reports a hypervisor.
 pub(crate) fn processor(cpuinfo: &str) -> (String, bool) {
     let value = |key: &str| {
         let line = cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == key));
@@ -73,19 +78,19 @@ pub(crate) fn processor(cpuinfo: &str) -> (String, bool) {
     };
     let name = value("model name").or_else(|| value("CPU implementer").map(|code| format!("CPU implementer {code}")));
     let flags = value("flags").unwrap_or_default();
-    (name.unwrap_or_else(|| "unknown processor".to_owned()), flags.split_whitespace().any(|flag| flag == "hypervisor"))
+    (name.unwrap_or_else(|| "unknown CPU".to_owned()), flags.split_whitespace().any(|flag| flag == "hypervisor"))
 }
 
-/// Now, in UTC, to the second.
+/// Returns the current time in UTC, in seconds.
 pub(crate) fn now() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     date(now.as_secs())
 }
 
-/// A time in seconds since 1970 as `2026-11-21 08:00:00 UTC`.
+/// Formats a time in seconds since 1970 as `2026-11-21 08:00:00 UTC`.
 fn date(seconds: u64) -> String {
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    // Years that begin in March have their leap day at the end; 400 of them have the same number of days, always.
+    // Years that start in March have their leap day at the end, and every 400 of them have the same number of days.
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -120,7 +125,9 @@ pub(crate) mod samples {
             seed: 4711,
             rounds: 5,
             warmup: 1,
+            clock: "tsc",
             clock_ns: 20,
+            null_call_ns: Some(90),
             shm_chunk_bytes: 32768,
             shm_chunks: 8,
         }
@@ -150,7 +157,7 @@ mod tests {
             processor("processor\t: 0\nmodel name\t: Example 9000\nflags\t\t: fpu hypervisor sse\n");
         assert_eq!((name.as_str(), virtual_machine), ("Example 9000", true));
         assert_eq!(processor("model name : X\nflags : fpu\n"), ("X".to_owned(), false));
-        assert_eq!(processor(""), ("unknown processor".to_owned(), false));
+        assert_eq!(processor(""), ("unknown CPU".to_owned(), false));
     }
 
     #[test]

@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: CECILL-B
-//! Emptying the caches: by writing to memory that is larger than they are.
+//! Empties the caches by writing to memory that is larger.
 
 use std::path::Path;
 
-use super::placement::last_level_cache;
+use super::cpus::last_level_cache;
 
-/// Bytes that one access brings into a cache, or fewer.
+/// Size of a cache line, or less.
 const LINE: usize = 64;
-/// Taken where Linux does not tell the size of the caches.
+/// Size of the caches if sysfs does not report it.
 const USUAL_CACHE: usize = 32 << 20;
 
-/// Memory to be walked over.
+/// The memory that is written.
 pub(crate) struct Evictor(Vec<u8>);
 
 impl Evictor {
-    /// Memory of twice the size of the largest cache: one that evicts at random is nearly empty of other data then.
+    /// Allocates twice the size of the largest cache: that evicts nearly all other data even with random replacement.
     pub(crate) fn new(topology: &Path, cpu: usize) -> Self {
         Self(vec![0; 2 * last_level_cache(topology, cpu).unwrap_or(USUAL_CACHE)])
     }
 
-    /// Its size.
+    /// Returns its size.
     pub(crate) fn size(&self) -> usize {
         self.0.len()
     }
 
-    /// Walks over it: what other memory the caches held is written back, and gone.
+    /// Writes it, which evicts other data from the caches.
     pub(crate) fn evict(&mut self) {
         for byte in self.0.iter_mut().step_by(LINE) {
             *byte = byte.wrapping_add(1);

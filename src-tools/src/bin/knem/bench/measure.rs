@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: CECILL-B
-//! The first process of a benchmark: it has the copies made, in a shuffled order, and compares the bytes.
+//! The first process of a benchmark: it makes the copies in a shuffled order and compares the bytes.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::num::NonZeroUsize;
-use std::time::Instant;
 
 use knem::{Access, Device, Memory, RegionFlags};
 
 use super::buffer::Buffer;
+use super::clock::Moment;
 use super::evict::Evictor;
 use super::methods::Method;
 use super::order::{share, Shuffler};
@@ -16,33 +16,33 @@ use super::pattern::{Pattern, Wrong};
 use super::protocol::{Line, Opened, Reply, Request};
 use super::results::{RegionCost, Row};
 use super::times::{Summary, Times};
-use super::transfer::{nanoseconds_since, First, Transfer};
+use super::transfer::{First, Transfer};
 use super::xpmem::Xpmem;
 use crate::exit::Failure;
 use crate::sizes::format_size;
 
-/// What is measured.
+/// The copies to measure.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// By which methods.
+    /// Methods.
     pub(crate) methods: Vec<Method>,
-    /// For which sizes, in the order of the report.
+    /// Sizes, in the order of the report.
     pub(crate) sizes: Vec<usize>,
-    /// Copies that count; `None` chooses by size.
+    /// Measured copies of each method and size; `None` chooses by size.
     pub(crate) iterations: Option<u32>,
-    /// Few copies, when they are chosen by size.
+    /// Few copies, if chosen by size.
     pub(crate) quick: bool,
-    /// Rounds that they are spread over.
+    /// Rounds that the copies are spread over.
     pub(crate) rounds: u32,
-    /// Copies before them in each round, that do not count.
+    /// Unmeasured copies at the start of each round.
     pub(crate) warmup: u32,
     /// Compare the bytes of every copy.
     pub(crate) verify: bool,
-    /// Decides the order.
+    /// Seed of the order.
     pub(crate) seed: u64,
 }
 
-/// A method and a size: what has a row in the report.
+/// A method and a size: a row of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Cell {
     size: usize,
@@ -50,21 +50,40 @@ struct Cell {
 }
 
 impl Plan {
-    /// Copies that count, for this size.
+    /// Returns the number of measured copies of this size.
     pub(crate) fn iterations_of(&self, size: usize) -> u32 {
         let (about, least, most) = if self.quick { (16 << 20, 5, 30) } else { (128 << 20, 10, 100) };
         let fitting: usize = about / size.max(1);
         self.iterations.unwrap_or(u32::try_from(fitting).unwrap_or(u32::MAX).clamp(least, most))
     }
 
-    /// All copies that count.
+    /// Returns every method of every size, in the order of the report.
+    fn cells(&self) -> impl Iterator<Item = Cell> + '_ {
+        self.sizes.iter().flat_map(|size| self.methods.iter().map(|method| Cell { size: *size, method: *method }))
+    }
+
+    /// Returns the cells in the order of a round: the sizes are shuffled, and so are the methods of a size, which are
+    /// consecutive. So compared methods are measured within moments, in which the speed of the machine changes little.
+    fn order(&self, shuffler: &mut Shuffler) -> Vec<Cell> {
+        let mut sizes = self.sizes.clone();
+        shuffler.shuffle(&mut sizes);
+        let mut order = Vec::new();
+        for size in sizes {
+            let mut methods = self.methods.clone();
+            shuffler.shuffle(&mut methods);
+            order.extend(methods.into_iter().map(|method| Cell { size, method }));
+        }
+        order
+    }
+
+    /// Returns the number of all measured copies.
     pub(crate) fn copies(&self) -> u64 {
         let of_sizes: u64 = self.sizes.iter().map(|size| u64::from(self.iterations_of(*size))).sum();
         of_sizes.saturating_mul(self.methods.len() as u64)
     }
 }
 
-/// Measures everything; `progress` is told after each visit how many copies it made.
+/// Measures everything. `progress` is called after each visit with the number of its copies.
 pub(crate) fn measure<R: BufRead, W: Write>(
     first: &First<'_>,
     line: &mut Line<R, W>,
@@ -72,15 +91,11 @@ pub(crate) fn measure<R: BufRead, W: Write>(
     mut evictor: Option<&mut Evictor>,
     mut progress: impl FnMut(Method, usize, u64),
 ) -> Result<Vec<Row>, Failure> {
-    let cells_of = |size: &usize| plan.methods.iter().map(|method| Cell { size: *size, method: *method }).collect();
-    let cells: Vec<Cell> = plan.sizes.iter().flat_map::<Vec<Cell>, _>(cells_of).collect();
     let mut times: BTreeMap<Cell, Times> = BTreeMap::new();
     let mut made: BTreeMap<Cell, u32> = BTreeMap::new();
     let mut shuffler = Shuffler::new(plan.seed);
     for round in 0..plan.rounds.max(1) {
-        let mut order = cells.clone();
-        shuffler.shuffle(&mut order);
-        for cell in order {
+        for cell in plan.order(&mut shuffler) {
             let count = share(plan.iterations_of(cell.size), plan.rounds, round);
             if count == 0 {
                 continue;
@@ -88,23 +103,29 @@ pub(crate) fn measure<R: BufRead, W: Write>(
             // Contents differ from copy to copy, over all rounds.
             let made = made.entry(cell).or_default();
             let visit = Visit { plan, count, from: *made };
-            visit.run(first, line, cell, evictor.as_deref_mut(), times.entry(cell).or_default())?;
+            let times = times.entry(cell).or_default();
+            visit.run(first, line, cell, evictor.as_deref_mut(), times)?;
+            times.end_of_round(round);
             *made = made.saturating_add(plan.warmup).saturating_add(count);
             progress(cell.method, cell.size, count.into());
         }
     }
-    // A size that was given twice has two rows, with the same numbers.
-    let row = |cell: &Cell| Row {
-        method: cell.method,
-        into_peer: first.writes(cell.method),
-        size: cell.size,
-        times: times.get(cell).cloned().unwrap_or_default().summary(),
-        verified: plan.verify,
+    // A size that was given twice has two equal rows.
+    let row = |cell: Cell| {
+        let times = times.get(&cell).cloned().unwrap_or_default();
+        Row {
+            method: cell.method,
+            into_peer: first.writes(cell.method),
+            size: cell.size,
+            rounds: times.rounds().clone(),
+            times: times.summary(),
+            verified: plan.verify,
+        }
     };
-    Ok(cells.iter().map(row).collect())
+    Ok(plan.cells().map(row).collect())
 }
 
-/// Some copies of one cell, one after the other.
+/// Consecutive copies of one cell.
 struct Visit<'a> {
     plan: &'a Plan,
     count: u32,
@@ -112,7 +133,7 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    /// Makes them. Whatever comes of it, the second process has given its memory back then.
+    /// Makes them. The second process releases its memory even after an error.
     fn run<R: BufRead, W: Write>(
         &self,
         first: &First<'_>,
@@ -172,7 +193,7 @@ fn open<R: BufRead, W: Write>(first: &First<'_>, line: &mut Line<R, W>, cell: Ce
     }
 }
 
-/// Whether a method works here, tried with one byte; the reason if it does not.
+/// Tries a method with one byte.
 pub(crate) fn try_once<R: BufRead, W: Write>(
     first: &First<'_>,
     line: &mut Line<R, W>,
@@ -191,7 +212,7 @@ pub(crate) fn try_once<R: BufRead, W: Write>(
     measure(first, line, &plan, None, |_, _, _| {}).map(drop)
 }
 
-/// One copy, and what its bytes must be.
+/// One copy, with its expected contents.
 struct Copy {
     cell: Cell,
     iteration: u32,
@@ -203,7 +224,7 @@ impl Copy {
         Pattern::new(self.cell.size, self.iteration)
     }
 
-    /// Puts the contents into the source, and something else into every byte of the destination.
+    /// Fills the source with the contents, and every byte of the destination with another value.
     fn prepare<R: BufRead, W: Write>(&self, line: &mut Line<R, W>, transfer: &Transfer<'_>) -> Result<(), Failure> {
         let (contents, poison) = (self.pattern(), self.pattern().poison());
         if let Some(source) = &transfer.source {
@@ -219,7 +240,7 @@ impl Copy {
         Ok(())
     }
 
-    /// Compares the destination; and the source, if it is here: it is not changed by being copied.
+    /// Compares the destination, and the source if it is in this process: copying must not change it.
     fn check<R: BufRead, W: Write>(&self, line: &mut Line<R, W>, transfer: &Transfer<'_>) -> Result<(), Failure> {
         for buffer in [Some(&transfer.buffer), transfer.source.as_ref()].into_iter().flatten() {
             buffer.check(self.pattern()).map_err(|wrong| self.wrong(wrong))?;
@@ -252,21 +273,35 @@ impl std::fmt::Display for Copy {
     }
 }
 
-/// How long creating and destroying a region of this size takes.
+/// Number of requests that [`null_call`] measures.
+const NULL_CALLS: u32 = 1000;
+
+/// Returns the median time of a request without effect, in nanoseconds.
+pub(crate) fn null_call(device: &Device) -> Result<u64, Failure> {
+    let mut times = Times::default();
+    for _ in 0..NULL_CALLS {
+        let start = Moment::now();
+        device.query()?;
+        times.add(start.elapsed());
+    }
+    Ok(times.summary().median_ns)
+}
+
+/// Measures the time to create and destroy a region of this size.
 pub(crate) fn region_cost(device: &Device, size: usize, iterations: u32) -> Result<RegionCost, Failure> {
     let memory = Memory::new(NonZeroUsize::MIN.saturating_add(size.saturating_sub(1)))?;
-    // Pages are there before the first region, as those of a program are.
+    // Fault the pages in before the first region, as a program would have.
     for page in (0..size).step_by(4096) {
         memory.write_at(page, &[1]);
     }
     let (mut create, mut destroy) = (Times::default(), Times::default());
     for _ in 0..iterations {
-        let start = Instant::now();
+        let start = Moment::now();
         let region = device.share_memory(&memory, 0..size, Access::ReadWrite, RegionFlags::NONE)?;
-        create.add(nanoseconds_since(start));
-        let start = Instant::now();
+        create.add(start.elapsed());
+        let start = Moment::now();
         region.destroy()?;
-        destroy.add(nanoseconds_since(start));
+        destroy.add(start.elapsed());
     }
     let (create, destroy): (Summary, Summary) = (create.summary(), destroy.summary());
     Ok(RegionCost { size, create, destroy })

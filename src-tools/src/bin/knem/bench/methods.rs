@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: CECILL-B
-//! The ways to copy that are compared, and how a list of them is written.
+//! The methods of copying, and the syntax of a list of methods.
 
-/// A way to move bytes from one process to another.
+/// A method of copying from one process to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Method {
     /// KNEM, region created beforehand.
     KnemCached,
     /// KNEM, a single-use region for each copy.
     KnemOneshot,
-    /// KNEM, by the kernel's thread.
+    /// KNEM, by the context's worker thread.
     KnemAsync,
     /// KNEM, into the other process's region.
     KnemWrite,
@@ -24,12 +24,12 @@ pub(crate) enum Method {
     Shm,
     /// XPMEM: the other process's memory is attached, and copied from or to.
     Xpmem,
-    /// Inside one process.
+    /// `memcpy` within one process.
     Memcpy,
 }
 
 impl Method {
-    /// All of them, in the order of reports.
+    /// All methods, in the order of reports.
     pub(crate) const ALL: [Self; 11] = [
         Self::KnemCached,
         Self::KnemOneshot,
@@ -44,7 +44,7 @@ impl Method {
         Self::Memcpy,
     ];
 
-    /// Its name on the command line and in reports.
+    /// Returns its name on the command line and in reports.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::KnemCached => "knem-cached",
@@ -61,7 +61,7 @@ impl Method {
         }
     }
 
-    /// What a list on the command line may have: every method, and the groups.
+    /// Returns the words of a list on the command line: every method, and the groups.
     pub(crate) fn words() -> Vec<&'static str> {
         Self::ALL.map(Self::name).into_iter().chain(["all", "knem", "peers"]).collect()
     }
@@ -71,12 +71,12 @@ impl Method {
         self.name().starts_with("knem-")
     }
 
-    /// Whether it is what KNEM is compared with: another way between two processes.
+    /// Whether KNEM is compared with it: another method between two processes.
     pub(crate) fn is_peer(self) -> bool {
         !self.is_knem() && self != Self::Memcpy
     }
 
-    /// Whether it copies into the second process, in a benchmark that does so (`--write`) or does not.
+    /// Whether it copies into the second process, with (`write`) or without `--write`.
     pub(crate) fn into_peer(self, write: bool) -> bool {
         match self {
             Self::KnemWrite | Self::VmWrite => true,
@@ -85,13 +85,13 @@ impl Method {
         }
     }
 
-    /// Those of a benchmark in this direction, when none were asked for.
+    /// Returns the default methods of this direction.
     pub(crate) fn usual(write: bool) -> Vec<Self> {
         let other_way = |method: &Self| write && matches!(method, Self::KnemCached | Self::VmRead);
         Self::ALL.into_iter().filter(|method| !other_way(method)).collect()
     }
 
-    /// Understands a list of names and groups. Each method comes once, in the order of reports.
+    /// Parses a list of names and groups. Each method is returned once, in the order of reports.
     pub(crate) fn parse_list(text: &str) -> Result<Vec<Self>, String> {
         let mut chosen = Vec::new();
         for name in text.split(',').map(str::trim) {
@@ -104,7 +104,7 @@ impl Method {
             }));
             if chosen.len() == before {
                 let names = Self::ALL.map(Self::name).join(", ");
-                return Err(format!("{name:?} is no method: use some of {names}, or a group: all, knem, peers"));
+                return Err(format!("{name:?} is not a method: use {names}, or the groups all, knem, peers"));
             }
         }
         chosen.sort_unstable();

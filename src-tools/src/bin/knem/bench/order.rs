@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: CECILL-B
-//! In which order things are measured: shuffled anew in each round, and the same again from the same seed.
+//! The order of the measurements: shuffled again in each round, and reproducible by the seed.
 //!
-//! What drifts while a benchmark runs (clocks, temperature, other work on the machine) then falls on all methods and sizes
-//! alike, instead of on those that happen to come last.
+//! So drifts during a benchmark (clock frequency, temperature, other load) affect all methods and sizes alike, instead
+//! of those that are measured last.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Pseudo-random numbers that a seed determines (splitmix).
+/// Pseudo-random numbers from a seed (splitmix).
 pub(crate) struct Shuffler(u64);
 
 impl Shuffler {
-    /// Numbers from this seed.
+    /// Starts with this seed.
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Puts items in another order.
+    /// Shuffles items.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let other = usize::try_from(self.next() % (last as u64 + 1)).unwrap_or(last);
@@ -31,13 +31,14 @@ impl Shuffler {
     }
 }
 
-/// A seed that nobody chose: short enough to be typed again.
+/// Returns a random seed that is short enough to be typed again.
 pub(crate) fn any_seed() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Shuffler::new(u64::from(now.subsec_nanos()) ^ now.as_secs()).next() % 1_000_000
 }
 
-/// How many of `total` copies are made in round `round` of `rounds`: equally many, the remainder in the first ones.
+/// Returns how many of `total` copies are made in round `round` of `rounds`: equal parts, with the remainder in the
+/// first rounds.
 pub(crate) fn share(total: u32, rounds: u32, round: u32) -> u32 {
     let rounds = rounds.max(1);
     total / rounds + u32::from(round < total % rounds)

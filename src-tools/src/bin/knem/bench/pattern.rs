@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The bytes a benchmark copies: each copy has its own, and every place within it too.
+//! The bytes that a benchmark copies, which differ by copy and by offset.
 
 /// The contents of one copy, known at both ends without being sent.
 #[derive(Clone, Copy)]
@@ -8,28 +8,28 @@ pub(crate) struct Pattern {
     inverted: u64,
 }
 
-/// How many bytes are made at a time. A multiple of the word.
+/// Bytes that are generated at a time: a multiple of the word.
 pub(crate) const CHUNK: usize = 64 << 10;
 const WORD: usize = size_of::<u64>();
-/// Odd, so that the words of a pattern are all different.
+/// Odd, so that all words of a pattern differ.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Pattern {
-    /// The contents for this size and iteration.
+    /// Creates the contents for this size and iteration.
     pub(crate) fn new(size: usize, iteration: u32) -> Self {
         let seed = (size as u64) ^ (u64::from(iteration) << 40);
-        // Any good mixing does; this one is the finalizer of splitmix.
+        // The finalizer of splitmix.
         let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         Self { start: mixed ^ (mixed >> 31), inverted: 0 }
     }
 
-    /// What a destination holds before the copy: every byte differs from the one it must become.
+    /// Returns the contents of a destination before the copy: every byte differs from the expected one.
     pub(crate) fn poison(self) -> Self {
         Self { inverted: !self.inverted, ..self }
     }
 
-    /// Makes the bytes from `offset`, a multiple of the chunk.
+    /// Generates the bytes from `offset`, a multiple of the chunk.
     pub(crate) fn fill(self, offset: usize, bytes: &mut [u8]) {
         let words = bytes.chunks_exact_mut(WORD);
         let first = (offset / WORD) as u64;
@@ -44,7 +44,7 @@ impl Pattern {
         rest.copy_from_slice(&last[..rest.len()]);
     }
 
-    /// The first wrong byte, if there is one: its place, what it should be, and what it is.
+    /// Compares bytes from `offset`; returns the first wrong byte, if there is one.
     pub(crate) fn check(self, offset: usize, bytes: &[u8]) -> Result<(), Wrong> {
         let mut expected = [0; CHUNK];
         for (index, found) in bytes.chunks(CHUNK).enumerate() {
@@ -52,8 +52,8 @@ impl Pattern {
             let expected = &mut expected[..found.len()];
             self.fill(start, expected);
             if expected != found {
-                let place = expected.iter().zip(found).position(|(expected, found)| expected != found).unwrap_or(0);
-                return Err(Wrong { offset: start + place, expected: expected[place], found: found[place] });
+                let wrong = expected.iter().zip(found).position(|(expected, found)| expected != found).unwrap_or(0);
+                return Err(Wrong { offset: start + wrong, expected: expected[wrong], found: found[wrong] });
             }
         }
         Ok(())
@@ -64,14 +64,14 @@ impl Pattern {
     }
 }
 
-/// A byte that is not what it must be.
+/// A wrong byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wrong {
-    /// Its place in the copy.
+    /// Its offset in the copy.
     pub(crate) offset: usize,
-    /// What it must be.
+    /// The expected value.
     pub(crate) expected: u8,
-    /// What it is.
+    /// The value found.
     pub(crate) found: u8,
 }
 
@@ -116,11 +116,11 @@ mod tests {
     #[test]
     fn a_single_wrong_byte_is_found() {
         let mut data = bytes(CHUNK + 100, 1);
-        let place = CHUNK + 99;
-        let expected = data[place];
-        data[place] ^= 1;
+        let at = CHUNK + 99;
+        let expected = data[at];
+        data[at] ^= 1;
         let wrong = Pattern::new(data.len(), 1).check(0, &data);
-        assert_eq!(wrong, Err(Wrong { offset: place, expected, found: expected ^ 1 }));
+        assert_eq!(wrong, Err(Wrong { offset: at, expected, found: expected ^ 1 }));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The second process of a benchmark: it has the memory at the other end, fills it and looks at it.
+//! The second process of a benchmark: it owns the memory at the other end, fills it and compares it.
 
 use std::io::{BufRead, Write};
 
@@ -13,28 +13,28 @@ use super::shared::Shared;
 use super::xpmem::Xpmem;
 use crate::exit::Failure;
 
-/// What the second process works with.
+/// The second process.
 pub(crate) struct Second<'a> {
-    /// The driver, unless the benchmark does without.
+    /// The driver, if the benchmark uses it.
     pub(crate) device: Option<&'a Device>,
-    /// Where the two processes meet.
+    /// The memory that both processes share.
     pub(crate) shared: &'a Shared,
     /// Empties its caches.
     pub(crate) evictor: Evictor,
 }
 
 impl Second<'_> {
-    /// Answers requests until the first process goes.
+    /// Serves requests until the first process closes the connection.
     pub(crate) fn serve<R: BufRead, W: Write>(&mut self, line: &mut Line<R, W>) -> Result<(), Failure> {
         while let Some(request) = line.next_request()? {
             let (size, way) = match request {
                 Request::Open { size, way } => (size, way),
-                // Something failed here, and the memory is gone already.
+                // After an error the memory has been released already.
                 Request::Close => {
                     line.reply(&Reply::Done)?;
                     continue;
                 }
-                _ => return Err(Failure::Other("the first process forgot to ask for memory".to_owned())),
+                _ => return Err(Failure::Other("the first process did not open memory".to_owned())),
             };
             if let Err(failure) = self.serve_memory(line, size, way) {
                 line.reply(&Reply::Failed(failure.status(), failure.to_string()))?;
@@ -43,7 +43,7 @@ impl Second<'_> {
         Ok(())
     }
 
-    /// Answers requests about one piece of memory, until it is given back.
+    /// Serves requests on one buffer until it is closed.
     fn serve_memory<R: BufRead, W: Write>(
         &mut self,
         line: &mut Line<R, W>,
@@ -58,7 +58,7 @@ impl Second<'_> {
         };
         let xpmem = if way == Way::Segment { Some(Xpmem::open().map_err(Failure::Other)?) } else { None };
         let segment = match &xpmem {
-            // SAFETY: the buffer outlives the offer, and is used through copies only in this process.
+            // SAFETY: the buffer outlives the offer, and this process accesses it only through copies.
             Some(xpmem) => Some(unsafe { xpmem.offer(buffer.address(), size) }?),
             None => None,
         };
@@ -74,7 +74,7 @@ impl Second<'_> {
                     return line.reply(&Reply::Done);
                 }
                 Request::Open { .. } => {
-                    return Err(Failure::Other("the first process forgot to give memory back".to_owned()));
+                    return Err(Failure::Other("the first process did not close the previous memory".to_owned()));
                 }
                 Request::Send | Request::Receive | Request::Offer { .. } => {
                     line.reply(&Reply::Done)?;
@@ -100,13 +100,13 @@ impl Second<'_> {
         Ok(())
     }
 
-    /// Does its part of a copy that needs both processes.
+    /// Takes part in a copy that needs both processes.
     fn take_part(&self, buffer: &Buffer, request: Request) -> Result<(), Failure> {
         self.shared.wait_for_go()?;
         match request {
-            Request::Send => self.shared.send(buffer.size(), |place, piece| buffer.copy_out(place, piece)),
+            Request::Send => self.shared.send(buffer.size(), |offset, piece| buffer.copy_out(offset, piece)),
             Request::Receive => {
-                self.shared.receive(buffer.size(), |place, piece| buffer.copy_in(place, piece))?;
+                self.shared.receive(buffer.size(), |offset, piece| buffer.copy_in(offset, piece))?;
                 self.shared.done();
                 Ok(())
             }
@@ -134,7 +134,7 @@ fn share<'b>(
     access: Access,
     flags: RegionFlags,
 ) -> Result<Region<'b>, Failure> {
-    let device = device.ok_or_else(|| Failure::Other("this benchmark does without the device".to_owned()))?;
+    let device = device.ok_or_else(|| Failure::Other("this benchmark does not use the device".to_owned()))?;
     Ok(device.share_memory(buffer.memory(), buffer.part(), access, flags)?)
 }
 

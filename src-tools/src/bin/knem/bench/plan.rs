@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What the options of `knem bench` ask for.
+//! The options of `knem bench`.
 
 use std::path::Path;
 
@@ -14,44 +14,44 @@ use crate::cli::BenchArgs;
 use crate::exit::Failure;
 use crate::sizes::parse_sizes;
 
-/// Sizes if none are given.
+/// Default sizes.
 const SIZES: &str = "4K..64M";
-/// Sizes if it shall be quick.
+/// Sizes with `--quick`.
 const QUICK_SIZES: &str = "4K,64K,1M,16M";
-/// Rounds at most if it shall be quick.
+/// Maximum number of rounds with `--quick`.
 const QUICK_ROUNDS: u32 = 3;
 
-/// The options, understood.
+/// The parsed options.
 #[derive(Debug)]
-pub(crate) struct Wishes {
-    /// Methods to be tried.
+pub(crate) struct Options {
+    /// Methods to try.
     pub(crate) methods: Vec<Method>,
-    /// They were named one by one: one that does not work is an error.
+    /// The methods were given by name, so each must work.
     pub(crate) by_name: bool,
-    /// From the first process to the second.
+    /// Copy from the first process to the second.
     pub(crate) write: bool,
     /// Empty the caches before each copy.
     pub(crate) cold: bool,
-    /// Also measure creating and destroying a region.
+    /// Measure creating and destroying a region as well.
     pub(crate) region_cost: bool,
-    /// How KNEM copies.
+    /// Flags of KNEM copies.
     pub(crate) flags: CopyFlags,
-    /// The sizes were named: one that does not fit is an error.
+    /// The sizes were given, so each must fit.
     pub(crate) sizes_named: bool,
     plan: Plan,
 }
 
-impl Wishes {
-    /// Understands the options, or says which one is wrong.
-    pub(crate) fn understand(arguments: &BenchArgs) -> Result<Self, Failure> {
+impl Options {
+    /// Parses the options.
+    pub(crate) fn parse(arguments: &BenchArgs) -> Result<Self, Failure> {
         let usual_sizes = if arguments.quick { QUICK_SIZES } else { SIZES };
         let sizes = parse_sizes(arguments.sizes.as_deref().unwrap_or(usual_sizes))
             .map_err(|reason| Failure::Usage(format!("--sizes: {reason}")))?;
         if arguments.iterations == Some(0) {
-            return Err(Failure::Usage("--iterations: 0 copies give no result; the smallest number is 1".to_owned()));
+            return Err(Failure::Usage("--iterations: must be at least 1".to_owned()));
         }
         if arguments.rounds == 0 {
-            return Err(Failure::Usage("--rounds: 0 rounds give no result; the smallest number is 1".to_owned()));
+            return Err(Failure::Usage("--rounds: must be at least 1".to_owned()));
         }
         for file in &arguments.plot {
             check_plot(file)?;
@@ -84,23 +84,23 @@ impl Wishes {
         })
     }
 
-    /// Whether any of it needs the driver.
+    /// Whether a method needs the driver.
     pub(crate) fn needs_device(&self) -> bool {
         self.methods.iter().any(|method| method.is_knem())
     }
 
-    /// Sizes to be measured.
+    /// Returns the sizes.
     pub(crate) fn sizes(&self) -> &[usize] {
         &self.plan.sizes
     }
 
-    /// The plan, with those methods and sizes that work here.
+    /// Returns the plan for the methods and sizes that work here.
     pub(crate) fn plan(&self, methods: Vec<Method>, sizes: Vec<usize>) -> Plan {
         Plan { methods, sizes, ..self.plan.clone() }
     }
 }
 
-/// Minutes of measuring shall not end in a plot that cannot be written.
+/// Checks that a plot can be written, before minutes are spent on measuring.
 fn check_plot(file: &Path) -> Result<(), Failure> {
     plot::Format::of(file)?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -108,13 +108,13 @@ fn check_plot(file: &Path) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("--plot: there is no directory {}", folder.display())));
     }
     if file.is_dir() {
-        return Err(Failure::Usage(format!("--plot: {} is a directory: name a file", file.display())));
+        return Err(Failure::Usage(format!("--plot: {} is a directory: use the path of a file", file.display())));
     }
-    let (place, needed) =
+    let (checked, needed) =
         if file.exists() { (file, AccessFlags::W_OK) } else { (folder, AccessFlags::W_OK | AccessFlags::X_OK) };
-    access(place, needed).map_err(|errno| {
+    access(checked, needed).map_err(|errno| {
         Failure::Usage(format!(
-            "--plot: cannot write {}: {}; name a file in a directory that is yours",
+            "--plot: cannot write {}: {}; use a file in a writable directory",
             file.display(),
             errno.desc()
         ))
@@ -127,42 +127,42 @@ mod tests {
     use crate::cli::{Cli, Command};
     use clap::Parser;
 
-    fn understood(options: &[&str]) -> Result<Wishes, Failure> {
+    fn understood(options: &[&str]) -> Result<Options, Failure> {
         let line = ["knem", "bench"].iter().chain(options);
         match Cli::try_parse_from(line).unwrap().command {
-            Command::Bench(arguments) => Wishes::understand(&arguments),
+            Command::Bench(arguments) => Options::parse(&arguments),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn without_options_everything_is_tried() {
-        let wishes = understood(&[]).unwrap();
-        assert_eq!(wishes.methods, Method::ALL);
-        assert!(!wishes.by_name && wishes.needs_device() && wishes.region_cost);
-        assert!(wishes.sizes().len() == 15 && !wishes.sizes_named);
+        let options = understood(&[]).unwrap();
+        assert_eq!(options.methods, Method::ALL);
+        assert!(!options.by_name && options.needs_device() && options.region_cost);
+        assert!(options.sizes().len() == 15 && !options.sizes_named);
     }
 
     #[test]
     fn peers_need_no_driver() {
-        let wishes = understood(&["--methods", "peers"]).unwrap();
-        assert!(!wishes.needs_device() && !wishes.by_name);
+        let options = understood(&["--methods", "peers"]).unwrap();
+        assert!(!options.needs_device() && !options.by_name);
         assert!(understood(&["-m", "shm,memcpy"]).unwrap().by_name);
     }
 
     #[test]
     fn quick_is_quick() {
-        let wishes = understood(&["--quick", "--seed", "5"]).unwrap();
-        let plan = wishes.plan(vec![Method::Shm], vec![1]);
-        assert_eq!((wishes.sizes().len(), plan.sizes.len(), plan.rounds, plan.seed), (4, 1, 3, 5));
-        let wishes = understood(&["-q", "-s", "1M"]).unwrap();
-        assert!(wishes.sizes() == [1 << 20] && wishes.sizes_named);
+        let options = understood(&["--quick", "--seed", "5"]).unwrap();
+        let plan = options.plan(vec![Method::Shm], vec![1]);
+        assert_eq!((options.sizes().len(), plan.sizes.len(), plan.rounds, plan.seed), (4, 1, 3, 5));
+        let options = understood(&["-q", "-s", "1M"]).unwrap();
+        assert!(options.sizes() == [1 << 20] && options.sizes_named);
     }
 
     #[test]
     fn wrong_values_are_wrong_usage() {
-        let place = tempfile::tempdir().unwrap();
-        let folder = place.path().join("plot.svg");
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join("plot.svg");
         std::fs::create_dir(&folder).unwrap();
         for (options, name) in [
             (["--iterations", "0"], "--iterations"),

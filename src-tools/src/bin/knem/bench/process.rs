@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The second process, as the first one has it.
+//! The second process, as a child of the first.
 
 use std::io::BufReader;
 use std::os::unix::process::CommandExt;
@@ -14,15 +14,15 @@ use super::protocol::Line;
 use super::shared::Shared;
 use crate::exit::Failure;
 
-/// The second process. It ends when the first one does, however that ends.
+/// The second process. It ends when the first one does, even if that is killed.
 pub(crate) struct Process {
-    /// To talk to it.
+    /// Connection to it.
     pub(crate) line: Line<BufReader<ChildStdout>, ChildStdin>,
     child: Child,
 }
 
 impl Process {
-    /// Starts it, on this CPU if one is given.
+    /// Starts it, pinned to this CPU if one is given.
     pub(crate) fn start(
         path: &Path,
         shared: &Shared,
@@ -46,12 +46,12 @@ impl Process {
         }
     }
 
-    /// Its number.
+    /// Returns its process id.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(0))
     }
 
-    /// Waits for its end, which follows from nobody asking any more.
+    /// Closes the connection, which ends the process, and waits for it.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         let Self { line, mut child } = self;
         drop(line);
@@ -64,21 +64,22 @@ impl Process {
     }
 }
 
-/// This program once more. The link leads to it also where the directory it is in may not be searched, as by another user.
+/// Returns a command for this program. The link works even if another user may not search the program's directory.
 pub(crate) fn own_program() -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("knem");
     command
 }
 
-/// Second process: has the kernel kill it when the first one has ended, also while it waits for it in shared memory.
+/// Second process: makes the kernel kill it when the first one ends, even while it waits in shared memory.
 pub(crate) fn end_with_parent() -> Result<(), Failure> {
     let parent = getppid();
-    set_pdeathsig(Signal::SIGKILL)
-        .map_err(|errno| Failure::Other(format!("cannot follow the first process: {}", errno.desc())))?;
-    // In lists of processes it shall not be named after the link that it was started by.
+    set_pdeathsig(Signal::SIGKILL).map_err(|errno| {
+        Failure::Other(format!("cannot set the signal for the end of the first process: {}", errno.desc()))
+    })?;
+    // ps would show the name of the link otherwise.
     let _ = set_name(c"knem");
-    // It may have ended before that.
+    // The first process may have ended before the call.
     if getppid() == parent {
         Ok(())
     } else {

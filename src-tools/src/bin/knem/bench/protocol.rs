@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: CECILL-B
-//! What the two processes of a benchmark say to each other: a line for each request, a line for each reply.
+//! The protocol between the two processes of a benchmark: one line for each request and each reply.
 
 use std::io::{BufRead, Write};
 
 use super::pattern::Wrong;
 use crate::exit::Failure;
 
-/// How the second process lets its memory be used.
+/// Access to the memory of the second process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Through its address, or not at all.
+    /// By address, or no access.
     Address,
-    /// As a region that may be read.
+    /// A region for reading.
     ReadRegion,
-    /// As a region that may be written.
+    /// A region for writing.
     WriteRegion,
-    /// Through XPMEM.
+    /// An XPMEM segment.
     Segment,
 }
 
@@ -28,56 +28,56 @@ impl Way {
     ];
 }
 
-/// What the first process asks of the second.
+/// A request of the first process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// Have memory of this size, to be used this way.
+    /// Allocate memory.
     Open {
-        /// Bytes.
+        /// Size in bytes.
         size: usize,
-        /// How it is used.
+        /// Access.
         way: Way,
     },
-    /// Put in the contents of this iteration.
+    /// Fill the memory with the contents of this iteration.
     Fill(u32),
-    /// Put in what the contents of this iteration must replace.
+    /// Fill the memory with bytes that differ from the contents of this iteration.
     Poison(u32),
-    /// See whether the contents are those of this iteration.
+    /// Compare the memory with the contents of this iteration.
     Check(u32),
     /// Empty the caches.
     Evict,
-    /// When the clock runs, send the memory through the ring. Replies before and after.
+    /// Send the memory through the ring once the clock runs. There is a reply before and one after.
     Send,
-    /// Receive the memory through the ring. Replies before and after.
+    /// Receive the memory through the ring. There is a reply before and one after.
     Receive,
-    /// When the clock runs, create a single-use region, to be written or to be read. Replies before and after.
+    /// Create a single-use region once the clock runs. There is a reply before and one after.
     Offer {
-        /// To be written.
+        /// For writing instead of reading.
         writable: bool,
     },
-    /// Give the memory back.
+    /// Release the memory.
     Close,
 }
 
-/// What the second process replies.
+/// A reply of the second process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// The memory is there: the cookie or segment, and the address.
+    /// The memory is allocated.
     Opened(Opened),
-    /// It is done; or the contents are right.
+    /// The request succeeded.
     Done,
     /// This byte is wrong.
     Wrong(Wrong),
-    /// Bytes around the memory have changed.
+    /// Guard bytes have changed.
     Surroundings,
-    /// It could not be done: exit status and sentence.
+    /// The request failed: exit status and message.
     Failed(u8, String),
 }
 
-/// How to reach the second process's memory.
+/// Names of the second process's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Opened {
-    /// Cookie of a region, or name of a segment; 0 without either.
+    /// Cookie of a region, or id of a segment; 0 without either.
     pub(crate) name: u64,
     /// Address in that process.
     pub(crate) address: usize,
@@ -101,7 +101,7 @@ impl Request {
         }
     }
 
-    fn understand(line: &str) -> Option<Self> {
+    fn parse(line: &str) -> Option<Self> {
         let words: Vec<&str> = line.split(' ').collect();
         Some(match words[..] {
             ["open", size, way] => {
@@ -132,7 +132,7 @@ impl Reply {
         }
     }
 
-    fn understand(line: &str) -> Option<Self> {
+    fn parse(line: &str) -> Option<Self> {
         if let Some((status, sentence)) = line.strip_prefix("failed ").and_then(|rest| rest.split_once(' ')) {
             return Some(Self::Failed(status.parse().ok()?, sentence.to_owned()));
         }
@@ -153,43 +153,43 @@ impl Reply {
     }
 }
 
-/// One end of the conversation.
+/// One end of the connection.
 pub(crate) struct Line<R, W> {
     from: R,
     to: W,
 }
 
 impl<R: BufRead, W: Write> Line<R, W> {
-    /// Reads from one, writes to the other.
+    /// Reads from `from`, writes to `to`.
     pub(crate) fn new(from: R, to: W) -> Self {
         Self { from, to }
     }
 
-    /// First process: asks, and waits for the reply.
+    /// First process: sends a request and waits for the reply.
     pub(crate) fn ask(&mut self, request: Request) -> Result<Reply, Failure> {
         self.say(&request.line())?;
         self.reply_to_last()
     }
 
-    /// First process: waits for a further reply to what it asked.
+    /// First process: waits for another reply to the last request.
     pub(crate) fn reply_to_last(&mut self) -> Result<Reply, Failure> {
         let line =
             self.hear()?.ok_or_else(|| Failure::Other("the second process has ended unexpectedly".to_owned()))?;
-        match Reply::understand(&line) {
+        match Reply::parse(&line) {
             Some(Reply::Failed(status, sentence)) => Err(Failure::Peer(status, sentence)),
             Some(reply) => Ok(reply),
             None => Err(Failure::Other(format!("the second process replied {line:?}"))),
         }
     }
 
-    /// Second process: the next request, or nothing when the first process has gone.
+    /// Second process: waits for the next request; `None` when the first process has closed the connection.
     pub(crate) fn next_request(&mut self) -> Result<Option<Request>, Failure> {
         let Some(line) = self.hear()? else { return Ok(None) };
-        let request = Request::understand(&line);
-        request.map(Some).ok_or_else(|| Failure::Other(format!("the first process asked {line:?}")))
+        let request = Request::parse(&line);
+        request.map(Some).ok_or_else(|| Failure::Other(format!("the first process requested {line:?}")))
     }
 
-    /// Second process: replies.
+    /// Second process: sends a reply.
     pub(crate) fn reply(&mut self, reply: &Reply) -> Result<(), Failure> {
         self.say(&reply.line())
     }
@@ -206,7 +206,7 @@ impl<R: BufRead, W: Write> Line<R, W> {
 }
 
 fn lost(error: std::io::Error) -> Failure {
-    Failure::Other(format!("the two processes cannot talk: {error}"))
+    Failure::Other(format!("the connection between the two processes failed: {error}"))
 }
 
 #[cfg(test)]
@@ -227,7 +227,7 @@ mod tests {
             Request::Offer { writable: true },
             Request::Close,
         ] {
-            assert_eq!(Request::understand(&request.line()), Some(request));
+            assert_eq!(Request::parse(&request.line()), Some(request));
         }
     }
 
@@ -240,16 +240,16 @@ mod tests {
             Reply::Surroundings,
             Reply::Failed(4, "permission denied: no".to_owned()),
         ] {
-            assert_eq!(Reply::understand(&reply.line()), Some(reply));
+            assert_eq!(Reply::parse(&reply.line()), Some(reply));
         }
     }
 
     #[test]
     fn noise_is_not_understood() {
-        assert_eq!(Request::understand("open 4096"), None);
-        assert_eq!(Request::understand("open 4096 sesame"), None);
-        assert_eq!(Reply::understand("opened 12"), None);
-        assert_eq!(Reply::understand(""), None);
+        assert_eq!(Request::parse("open 4096"), None);
+        assert_eq!(Request::parse("open 4096 sesame"), None);
+        assert_eq!(Reply::parse("opened 12"), None);
+        assert_eq!(Reply::parse(""), None);
     }
 
     #[test]

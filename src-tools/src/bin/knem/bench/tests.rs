@@ -97,7 +97,7 @@ fn a_driver_that_copies_wrongly_is_caught() {
 }
 
 #[test]
-fn every_copy_is_told_of() {
+fn every_copy_is_reported() {
     let plan = plan(&METHODS, &[64]);
     let mut copies = 0;
     with_both(&FakeDriver::new(), false, |first, line| {
@@ -121,7 +121,7 @@ fn what_does_not_work_is_left_out_unless_it_was_named() {
     let understood = |options: &[&str]| {
         let line = ["knem", "bench"].iter().chain(options);
         match <crate::cli::Cli as clap::Parser>::parse_from(line).command {
-            crate::cli::Command::Bench(arguments) => Wishes::understand(&arguments).unwrap(),
+            crate::cli::Command::Bench(arguments) => Options::parse(&arguments).unwrap(),
             other => panic!("{other:?}"),
         }
     };

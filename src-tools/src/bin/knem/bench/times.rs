@@ -1,39 +1,65 @@
 // SPDX-License-Identifier: CECILL-B
-//! Times of the same operation, and what they come to.
+//! Times of an operation, and their summary.
 
-/// Times in nanoseconds.
+use std::collections::BTreeMap;
+
+/// Times in nanoseconds, and the median of each round.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Times(Vec<u64>);
+pub(crate) struct Times {
+    all: Vec<u64>,
+    rounds: Rounds,
+    /// Times of finished rounds.
+    finished: usize,
+}
 
-/// What several times come to. Half of them are at most the median, a tenth at most the tenth percentile.
+/// Medians in nanoseconds by round; a round without a copy has none.
+pub(crate) type Rounds = BTreeMap<u32, u64>;
+
+/// Summary of several times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Summary {
-    /// How many there were.
+    /// Number of times.
     pub(crate) count: usize,
     /// The shortest.
     pub(crate) best_ns: u64,
     /// Tenth percentile.
     pub(crate) p10_ns: u64,
-    /// The one in the middle; the longer one of two.
+    /// Median; the longer of the two middle ones.
     pub(crate) median_ns: u64,
     /// Ninetieth percentile.
     pub(crate) p90_ns: u64,
-    /// Where the median of very many would be, with a confidence of 95 %; not known from fewer than six.
+    /// Confidence interval of the median at 95 %; not known from fewer than six times.
     pub(crate) median_between_ns: Option<(u64, u64)>,
 }
 
 impl Times {
-    /// One more.
+    /// Adds a time.
     pub(crate) fn add(&mut self, nanoseconds: u64) {
-        self.0.push(nanoseconds);
+        self.all.push(nanoseconds);
     }
 
-    /// What they come to; a clock that did not move counts as one nanosecond.
+    /// The times since the last round are those of this one.
+    pub(crate) fn end_of_round(&mut self, round: u32) {
+        let mut times = self.all.split_off(self.finished);
+        times.sort_unstable();
+        if let Some(median) = times.get(times.len() / 2) {
+            self.rounds.insert(round, (*median).max(1));
+        }
+        self.all.append(&mut times);
+        self.finished = self.all.len();
+    }
+
+    /// The median of each round.
+    pub(crate) fn rounds(&self) -> &Rounds {
+        &self.rounds
+    }
+
+    /// Returns the summary; a time of 0 counts as one nanosecond.
     pub(crate) fn summary(mut self) -> Summary {
-        self.0.sort_unstable();
-        let count = self.0.len();
-        let at = |index: usize| self.0.get(index).copied().unwrap_or_default().max(1);
-        // The nearest rank: an observed time, never a mixture of two.
+        self.all.sort_unstable();
+        let count = self.all.len();
+        let at = |index: usize| self.all.get(index).copied().unwrap_or_default().max(1);
+        // The nearest rank: an observed time, not an interpolation.
         let percentile = |percent: usize| at((count * percent).div_ceil(100).saturating_sub(1));
         Summary {
             count,
@@ -46,12 +72,12 @@ impl Times {
     }
 }
 
-/// Ranks of the sorted times, counted from 0, between which the median is with a confidence of at least 95 %.
+/// Returns the ranks of the sorted times, from 0, between which the median is with a confidence of at least 95 %.
 ///
-/// The number of times below the median is binomial whatever the distribution is. So the interval leaves out as many at each
-/// end as have a probability of at most 2.5 %.
+/// The number of times below the median has a binomial distribution, whatever the distribution of the times is. So the
+/// interval omits as many at each end as have a probability of at most 2.5 %.
 fn median_ranks(count: usize) -> Option<(usize, usize)> {
-    // Above this, 0.5 to that power is too small for a float; and the interval is narrow anyway.
+    // Above this, 0.5 to that power underflows, and the interval is narrow anyway.
     const MOST: usize = 1000;
     let scale = count.div_ceil(MOST).max(1);
     let sample = count / scale;
@@ -76,19 +102,19 @@ mod tests {
     use super::*;
 
     fn summary(times: &[u64]) -> Summary {
-        Times(times.to_vec()).summary()
+        Times { all: times.to_vec(), ..Times::default() }.summary()
     }
 
     #[test]
     fn best_and_median() {
-        let told = |times| {
+        let interval = |times| {
             let Summary { best_ns, median_ns, .. } = summary(times);
             (best_ns, median_ns)
         };
-        assert_eq!(told(&[30, 10, 20]), (10, 20));
-        assert_eq!(told(&[40, 10, 30, 20]), (10, 30));
-        assert_eq!(told(&[7]), (7, 7));
-        assert_eq!(told(&[0, 0]), (1, 1));
+        assert_eq!(interval(&[30, 10, 20]), (10, 20));
+        assert_eq!(interval(&[40, 10, 30, 20]), (10, 30));
+        assert_eq!(interval(&[7]), (7, 7));
+        assert_eq!(interval(&[0, 0]), (1, 1));
     }
 
     #[test]
@@ -98,6 +124,17 @@ mod tests {
         assert_eq!((count, p10_ns, p90_ns), (10, 10, 90));
         let Summary { p10_ns, p90_ns, .. } = summary(&[5]);
         assert_eq!((p10_ns, p90_ns), (5, 5));
+    }
+
+    #[test]
+    fn a_round_has_its_own_median() {
+        let mut times = Times::default();
+        for (round, of_round) in [(0, vec![3, 1, 2]), (1, vec![]), (2, vec![30, 10])] {
+            of_round.into_iter().for_each(|time| times.add(time));
+            times.end_of_round(round);
+        }
+        assert_eq!(times.rounds(), &Rounds::from([(0, 2), (2, 30)]));
+        assert_eq!(times.summary().count, 5);
     }
 
     #[test]

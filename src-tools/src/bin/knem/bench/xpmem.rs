@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
-//! XPMEM, where its module is loaded: a process offers its memory, another one attaches it to its own address space.
+//! XPMEM, if its module is loaded: a process offers its memory, another one attaches it to its own address space.
 //!
-//! There is no library for it in distributions; the four commands that are needed are simple enough.
+//! Distributions have no library for it, so its ioctls are called directly.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use crate::exit::Failure;
 
-/// The node of its module.
+/// Its device node.
 const NODE: &str = "/dev/xpmem";
 const MAGIC: u8 = b'x';
 /// Both directions are allowed.
@@ -31,7 +31,7 @@ struct Make {
     segment: i64,
 }
 
-/// Asks for access to what was offered.
+/// Requests access to an offer.
 #[repr(C)]
 struct Get {
     segment: i64,
@@ -52,7 +52,7 @@ struct Attach {
     flags: i32,
 }
 
-/// Detaches, gives access back, or withdraws an offer: a number each.
+/// Argument of detaching, of releasing access and of withdrawing an offer.
 #[repr(C)]
 struct Number(u64);
 
@@ -76,18 +76,18 @@ pub(crate) struct Attached<'a> {
     start: NonNull<u8>,
 }
 
-/// Memory of this process that others may attach.
+/// Memory of this process that other processes may attach.
 pub(crate) struct Offered<'a> {
     xpmem: &'a Xpmem,
     segment: i64,
 }
 
 impl Xpmem {
-    /// Opens it; the reason where it cannot be used.
+    /// Opens it, or returns the reason why it cannot be used.
     pub(crate) fn open() -> Result<Self, String> {
         let opened = File::options().read(true).write(true).open(NODE);
         opened.map(Self).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => format!("not here ({NODE} does not exist)"),
+            std::io::ErrorKind::NotFound => format!("{NODE} does not exist"),
             _ => format!("cannot open {NODE}: {error}"),
         })
     }
@@ -96,10 +96,10 @@ impl Xpmem {
     ///
     /// # Safety
     ///
-    /// The memory may be changed by others until the offer is dropped.
+    /// Other processes may change the memory until the offer is dropped.
     pub(crate) unsafe fn offer(&self, address: usize, size: usize) -> Result<Offered<'_>, Failure> {
         let mut make = Make { address: address as u64, size, permit_type: PERMIT_MODE, permit_value: MODE, segment: 0 };
-        // SAFETY: the structure is as the command has it; what it allows is the caller's.
+        // SAFETY: the structure is that of the command; the caller answers for the memory that it offers.
         unsafe { command::make(self.0.as_raw_fd(), &raw mut make) }
             .map_err(|errno| refused("offering memory", errno))?;
         Ok(Offered { xpmem: self, segment: make.segment })
@@ -109,11 +109,11 @@ impl Xpmem {
     pub(crate) fn attach(&self, segment: i64, size: usize) -> Result<Attached<'_>, Failure> {
         let fd = self.0.as_raw_fd();
         let mut get = Get { segment, flags: READ_WRITE, permit_type: PERMIT_MODE, permit_value: 0, access: 0 };
-        // SAFETY: the structure is as the command has it, and it holds no address.
-        unsafe { command::get(fd, &raw mut get) }.map_err(|errno| refused("asking for memory", errno))?;
+        // SAFETY: the structure is that of the command and holds no address.
+        unsafe { command::get(fd, &raw mut get) }.map_err(|errno| refused("requesting memory", errno))?;
         let access = get.access;
         let mut attach = Attach { access, offset: 0, size, address: 0, descriptor: fd, flags: 0 };
-        // SAFETY: the structure is as the command has it; address 0 lets the kernel choose the place.
+        // SAFETY: the structure is that of the command; with address 0 the kernel chooses the address.
         let attached = unsafe { command::attach(fd, &raw mut attach) };
         let start = NonNull::new(std::ptr::with_exposed_provenance_mut(attach.address as usize));
         match (attached, start) {
@@ -126,13 +126,13 @@ impl Xpmem {
     }
 
     fn give_back(&self, access: i64) {
-        // SAFETY: a number. Nothing can be done about a failure: the file's end gives it back as well.
+        // SAFETY: the argument is a number. Closing the file releases the access too if this fails.
         let _ = unsafe { command::release(self.0.as_raw_fd(), &mut Number(access as u64)) };
     }
 }
 
 impl Offered<'_> {
-    /// Its name for others.
+    /// Returns its id for other processes.
     pub(crate) fn segment(&self) -> i64 {
         self.segment
     }
@@ -140,13 +140,13 @@ impl Offered<'_> {
 
 impl Drop for Offered<'_> {
     fn drop(&mut self) {
-        // SAFETY: a number; as above.
+        // SAFETY: the argument is a number. Closing the file withdraws the offer too if this fails.
         let _ = unsafe { command::remove(self.xpmem.0.as_raw_fd(), &mut Number(self.segment as u64)) };
     }
 }
 
 impl Attached<'_> {
-    /// Where it is in this process.
+    /// Returns its address in this process.
     pub(crate) fn start(&self) -> *mut u8 {
         self.start.as_ptr()
     }
@@ -155,7 +155,7 @@ impl Attached<'_> {
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
         let address = self.start.as_ptr().expose_provenance() as u64;
-        // SAFETY: the address of what was attached, which nobody has a reference into.
+        // SAFETY: the address is that of the attached memory, into which there is no reference.
         let _ = unsafe { command::detach(self.xpmem.0.as_raw_fd(), &mut Number(address)) };
         self.xpmem.give_back(self.access);
     }
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn its_absence_is_told() {
+    fn its_absence_is_reported() {
         if !std::path::Path::new(NODE).exists() {
             assert!(Xpmem::open().err().unwrap().contains("not here"));
         }

@@ -9,35 +9,35 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(after_long_help = MORE)]
 pub(crate) struct BenchArgs {
-    /// Ways to copy, with commas between them, or the groups all, knem and peers [default: all that can run here]
+    /// Measure these methods, or the groups all, knem and peers, separated by commas [default: all that work here]
     #[arg(short, long, value_name = "LIST")]
     pub(crate) methods: Option<String>,
 
-    /// Sizes, or ranges that double, with suffixes K, M and G [default: 4K..64M]
+    /// Measure these sizes, or ranges that double, with suffixes K, M and G [default: 4K..64M]
     #[arg(short, long, value_name = "SIZES")]
     pub(crate) sizes: Option<String>,
 
-    /// Measured copies of each method and size [default: 10 to 100, fewer for larger sizes]
+    /// Measure N copies of each method and size [default: 10 to 100, fewer for larger sizes]
     #[arg(short, long, value_name = "N")]
     pub(crate) iterations: Option<u32>,
 
-    /// Rounds that the measured copies are spread over, each in an order of its own
+    /// Spread the measured copies over N rounds, each shuffled again
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) rounds: u32,
 
-    /// Copies that are made first in each round and not measured
+    /// Start each round with N copies that are not measured
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) warmup: u32,
 
-    /// Four sizes and few copies: seconds rather than minutes
+    /// Measure four sizes with few copies: seconds instead of minutes
     #[arg(short, long)]
     pub(crate) quick: bool,
 
-    /// Number that the order is made from, to repeat it [default: another one each time]
+    /// Set the seed of the shuffled order, to repeat a run [default: random]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
 
-    /// CPUs of the first and the second process [default: two cores of one package]
+    /// Run the first process on CPU A, the second on CPU B [default: two cores of one package]
     #[arg(long, value_name = "A,B")]
     pub(crate) cpus: Option<String>,
 
@@ -45,11 +45,11 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) cold: bool,
 
-    /// Copy from the first process to the second rather than from the second to the first
+    /// Copy from the first process to the second instead of from the second to the first
     #[arg(short, long)]
     pub(crate) write: bool,
 
-    /// Pin the local memory rather than copy through its mapping, in every KNEM method
+    /// Pin the local memory in every KNEM method instead of copying through its mapping
     #[arg(long)]
     pub(crate) pin_local: bool,
 
@@ -57,11 +57,11 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) no_verify: bool,
 
-    /// Do not measure how long creating and destroying a region takes
+    /// Do not measure the time to create and destroy a region
     #[arg(long)]
     pub(crate) no_region_cost: bool,
 
-    /// Draw bandwidth and time over size into a file that ends in .svg or .png (may be given again)
+    /// Plot bandwidth and time over size into FILE, .svg or .png; may be repeated
     #[arg(short, long, value_name = "FILE")]
     pub(crate) plot: Vec<PathBuf>,
 
@@ -74,62 +74,64 @@ pub(crate) struct BenchArgs {
     pub(crate) csv: bool,
 }
 
-/// What the second process of a benchmark is told.
+/// Options of the second process of a benchmark.
 #[derive(Debug, Args)]
 pub(crate) struct BenchPeerArgs {
-    /// Descriptor of the memory that both processes share
+    /// Use the shared memory behind this file descriptor
     #[arg(long, value_name = "FD")]
     pub(crate) shared: i32,
 
-    /// CPU to run on
+    /// Run on this CPU
     #[arg(long, value_name = "CPU")]
     pub(crate) cpu: Option<usize>,
 
-    /// Do without the device
+    /// Do not open the device
     #[arg(long)]
     pub(crate) without_device: bool,
 }
 
 /// Description of `knem bench`.
 pub(super) const BENCH: &str = "\
-Measure and verify copies between two processes
+Measure copies between two processes, and verify every byte
 
-Starts a second process, and moves data from it to the first (with --write: from the first to the second), by each \
-method and for each size. Of every copy, each byte is compared with what it must be; the destination is overwritten \
-before, and the memory around it must stay as it was. Filling and comparing are not part of the measured time. Also \
-measured, in the first process: how long creating and destroying a region of the same size takes.
+Starts a second process and moves data from it to the first (with --write: from the first to the second), by each \
+method and for each size. Every byte of every copy is compared with what it must be. The destination is overwritten \
+before each copy, and the memory around it must not change. Filling and comparing are not part of the measured time. \
+The time to create and destroy a region of each size is measured in the first process.
 
-With --methods peers it needs no driver. The numbers are of a machine and of what else it does meanwhile; benchmarks.md, beside the other documentation, \
-tells how to measure and how to read them.";
+With --methods peers no driver is needed. The results depend on the machine and on its other load: benchmarks.md in \
+the documentation describes how to measure and how to read them.";
 
 /// Methods, columns and examples.
 const MORE: &str = "\
 Methods:
-  knem-cached   from a region that is there before, as with a registration cache
-  knem-oneshot  a single-use region is created for each copy, and its cookie handed over
-  knem-async    the kernel's thread copies, on the CPU of the second process
-  knem-write    into a region that is there before
+  knem-cached   from a region created beforehand, as with a registration cache
+  knem-oneshot  from a single-use region created for each copy; includes passing its cookie
+  knem-async    by the context's worker thread, on the CPU of the second process
+  knem-write    into a region created beforehand
   knem-region   from region to region
   knem-pinned   as knem-cached, with the local memory pinned
   vmread        process_vm_readv, also called CMA
   vmwrite       process_vm_writev
   shm           two copies, through a ring in shared memory
-  xpmem         by the processor from attached memory, where XPMEM's module is loaded
-  memcpy        inside one process: what the memory can do
+  xpmem         by the CPU from attached memory, if XPMEM's module is loaded
+  memcpy        within one process: the bandwidth of the memory
 
-The group knem is those whose names begin so, peers all others, all both. Of methods that are named one by one, each must work.
+The group knem is all methods whose names begin with knem, peers is all others, all is both. A method given by its own name must work.
 
 Columns:
   MiB/s     bandwidth of the median copy
   TIME      median time of a copy
-  P10, P90  times that a tenth and nine tenths of the copies did not exceed
+  P10, P90  10th and 90th percentile of the time
   MEMCPY    bandwidth divided by that of memcpy of the same size
   PEER      bandwidth divided by that of the fastest of vmread, vmwrite, shm and xpmem
-  BYTES     whether each byte of each copy was compared
+  BYTES     whether every byte of every copy was compared
+
+With knem-async, a second table shows for sizes from 64K on how much of a copy by the worker thread is hidden behind work of the process (HIDDEN).
 
 Examples:
-  knem bench --quick                    Is it worth looking?
-  knem bench --plot a.svg --plot a.png  All methods, 4 KiB to 64 MiB, with pictures
-  knem bench --cpus 0,32 --cold         Between these CPUs, with empty caches
-  knem bench -m peers                   Without KNEM: what it would have to beat
-  knem bench -m knem -s 1,4K..1M -j     Some methods and sizes, as JSON";
+  knem bench --quick                    Get a first impression
+  knem bench --plot a.svg --plot a.png  Measure all methods, 4 KiB to 64 MiB, and plot them
+  knem bench --cpus 0,32 --cold         Measure between two CPUs, with empty caches
+  knem bench -m peers                   Measure the alternatives, without KNEM
+  knem bench -m knem -s 1,4K..1M -j     Measure some methods and sizes, as JSON";

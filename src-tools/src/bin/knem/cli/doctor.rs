@@ -7,15 +7,15 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(after_long_help = FINDINGS)]
 pub(crate) struct DoctorArgs {
-    /// Show in full what is OK, too, and what was seen
+    /// Show findings that are OK in full too, with the details
     #[arg(short, long)]
     pub(crate) verbose: bool,
 
-    /// Check this only: a group, or a finding by its id; may be given several times
+    /// Check only this group or finding; may be repeated
     #[arg(long, value_name = "ID")]
     pub(crate) check: Vec<String>,
 
-    /// Let notes count: status 6 if there is one
+    /// Exit with status 6 if there is a note
     #[arg(long)]
     pub(crate) strict: bool,
 
@@ -26,16 +26,16 @@ pub(crate) struct DoctorArgs {
 
 /// Description of `knem doctor`.
 pub(super) const DOCTOR: &str = "\
-Find out what keeps KNEM from being used here, and the remedy
+Find what keeps KNEM from being used here, and print remedies
 
-Looks at the module, the kernel, what building needs, the device and who may open it, the limits of memory, what was counted, and at \
-Open MPI, UCX and MPICH where they are in PATH. Each finding has its state, what that means, and the remedy. Nothing is \
-changed, and no privilege is needed: what cannot be seen without is reported as not known.
+Checks the module, the kernel, the build requirements, the device and its permissions, the memory limits, the driver's statistics, and \
+Open MPI, UCX and MPICH where they are in PATH. Each finding has a state, its meaning and a remedy. Nothing is \
+changed. No privilege is needed: what the caller may not read is reported as not known.
 
-The exit status is 0 if KNEM can be used by the caller, and 1 if there is a problem that keeps it from being used. With --strict it is 6 \
+The exit status is 0 if the caller can use KNEM, and 1 if a problem prevents it. With --strict it is 6 \
 if there is no problem, but a note.";
 
-/// What may be found, by the ids that `--check` takes.
+/// States and findings, with the ids that `--check` takes.
 pub(crate) const FINDINGS: &str = "\
 States:
   ok         as it should be
@@ -81,6 +81,6 @@ Findings:
   mpi.mpich             MPICH and MVAPICH
 
 Examples:
-  knem doctor -v                  everything, with what was seen
-  knem doctor --check device      who may open the device
-  knem doctor --strict --json     for a test of a node's image";
+  knem doctor -v                  Show everything, with the details
+  knem doctor --check device      Check who may open the device
+  knem doctor --strict --json     Test the image of a node";

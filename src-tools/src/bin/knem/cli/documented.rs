@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Every command line that is written down somewhere, in documentation, scripts and other programs, is one that the command takes.
+//! Every command line that is written down somewhere, in documentation, scripts and other programs, is one that the
+//! command takes.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -15,7 +15,7 @@ pub(crate) struct SelftestArgs {
 pub(super) const SELFTEST: &str = "\
 Test the installed driver
 
-Does with the driver what programs do with it, and compares every byte: copies in all ways and between processes, refusals \
-of what must be refused, limits, and that nothing is left behind. It takes some seconds, disturbs nobody, and needs no \
-other right than to open the device; as root it also tests what another user may not do. What cannot be tested here is \
-skipped, with the reason. The exit status is 1 if any test failed.";
+Uses the driver as programs do and compares every byte: all kinds of copies, copies between processes, requests that \
+must be refused, limits, and that nothing is left pinned. It takes a few seconds, does not disturb other processes, and \
+needs only permission to open the device. As root it also tests what another user may not do. Tests that cannot run here \
+are skipped, with the reason. The exit status is 1 if a test failed.";

@@ -12,39 +12,39 @@ use super::stat::interval;
 #[derive(Debug, Args)]
 #[command(after_long_help = KEYS)]
 pub(crate) struct TopArgs {
-    /// Seconds between looks, as 1 or 0.5
+    /// Refresh every INTERVAL seconds, such as 1 or 0.5
     #[arg(value_name = "INTERVAL", default_value = "1", value_parser = interval)]
     pub(crate) interval: Duration,
 
-    /// Looks until the command ends; without it, it goes on until it is ended
+    /// End after COUNT refreshes [default: run until ended]
     #[arg(value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
 
-    /// Write JSON, an object a line, rather than show a screen
+    /// Write JSON, one object per line, instead of showing a screen
     #[arg(short, long)]
     pub(crate) json: bool,
 
-    /// Directory of the driver's finer statistics
+    /// Read the driver's detailed statistics from this directory
     #[arg(long, hide = true, value_name = "PATH", default_value = "/proc/driver/knem")]
     pub(crate) proc: PathBuf,
 }
 
 /// Description of `knem top`.
 pub(super) const TOP: &str = "\
-Watch the driver at work
+Show rates, sizes, times and the busiest processes on a live screen
 
-A live screen: rates with their recent past, how many copies were of which size and took how long, and the open files with their \
-processes, the busiest first. Files of other users are shown to root only.
+The screen shows rates with their recent history, histograms of the copies' sizes and times, and the contexts with their \
+processes, the busiest first. Contexts of other users are shown to root only.
 
-Where the output is no terminal, this is the same as `knem stat INTERVAL COUNT`.";
+If the output is not a terminal, this is the same as `knem stat INTERVAL COUNT`.";
 
-/// What keys do.
+/// Key bindings.
 const KEYS: &str = "\
 Keys:
-  q, Esc, Ctrl-C  end
-  s               sort by the next column, which has a * then
-  h               histograms of the last interval, or of all time since the counters began
-  p, blank        pause, and go on
+  q, Esc, Ctrl-C  quit
+  s               sort by the next column, marked with *
+  h               show histograms of the last interval, or since the counters started
+  p, space        pause or continue
   +, -            double or halve the interval
-  Ctrl-Z          stop; fg goes on
+  Ctrl-Z          suspend; fg continues
   ?               help";

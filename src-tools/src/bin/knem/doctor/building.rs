@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! Building: whether the module can be built, for the running kernel and the others, and whether it will be.
+//! Building: whether the module can be built for each kernel, and whether DKMS will build it.
 
 use super::finding::Finding;
 use super::prospect::{self, Prospect};
+use crate::address;
 use crate::machine::{Machine, Text};
 
 /// The findings of this group.
@@ -27,10 +28,10 @@ fn dkms(machine: &Machine) -> Finding {
     let present = machine.module_files(kernel).iter().any(|file| file.chosen);
     let Some(version) = driver.version() else {
         return match present {
-            true => Finding::ok(ID, "the module was not built here: it came ready-made for this kernel")
-                .means("for another kernel it has to come so too"),
+            true => Finding::ok(ID, "the module was installed prebuilt for this kernel")
+                .means("other kernels need a prebuilt module too"),
             false => Finding::note(ID, "the package that builds the module is not installed")
-                .means("the module can only come ready-made, for exactly this kernel")
+                .means("only a prebuilt module for exactly this kernel can be installed")
                 .remedy(prospect::remedy(machine, kernel)),
         };
     };
@@ -44,7 +45,7 @@ fn dkms(machine: &Machine) -> Finding {
             .remedy(machine.reinstall());
     }
     if machine.find("dkms").is_none() {
-        return Finding::note(ID, format!("{from} is there, and DKMS is not"))
+        return Finding::note(ID, format!("{from} is installed, DKMS is not"))
             .means("nothing builds the module for the next kernel")
             .remedy(machine.get(&["dkms"]));
     }
@@ -71,7 +72,7 @@ fn autoinstall(machine: &Machine) -> Option<Finding> {
         setting.is_some_and(|value| !value.trim_matches('"').to_lowercase().starts_with('y'))
     };
     Some(if machine.text("/etc/dkms/knem.conf").as_ref().is_some_and(off) {
-        Finding::note(ID, "/etc/dkms/knem.conf switches off that DKMS builds for new kernels")
+        Finding::note(ID, "/etc/dkms/knem.conf keeps DKMS from building for new kernels")
             .means("the next kernel has no module until root builds it")
             .remedy("remove the line AUTOINSTALL= from /etc/dkms/knem.conf")
     } else {
@@ -79,10 +80,10 @@ fn autoinstall(machine: &Machine) -> Option<Finding> {
     })
 }
 
-/// The sentence of the driver's own check, as it is.
+/// Reports the sentence of the driver's own check unchanged.
 fn buildable(machine: &Machine, kernel: &str) -> Option<Finding> {
     const ID: &str = "building.kernel";
-    // Where one is loaded from elsewhere, that is what counts now.
+    // A module that is loaded from elsewhere works now.
     let running = kernel == machine.kernel && !machine.exists("/sys/module/knem");
     let present = machine.module_files(kernel).iter().any(|file| file.chosen);
     let finding = match Prospect::of(machine, kernel) {
@@ -91,7 +92,7 @@ fn buildable(machine: &Machine, kernel: &str) -> Option<Finding> {
             .means("it can be built, and is not: no build was tried, or the last one failed")
             .remedy(prospect::remedy(machine, kernel)),
         Prospect::Excluded { sentence, .. } if present => Finding::note(ID, sentence)
-            .means("the module is there already; it could not be built again")
+            .means("the module is installed; it could not be rebuilt")
             .remedy_if(prospect::fix(machine, kernel)),
         Prospect::Excluded { sentence, .. } if running => {
             let finding = Finding::problem(ID, sentence).means("there is no KNEM on the running kernel");
@@ -107,7 +108,7 @@ fn buildable(machine: &Machine, kernel: &str) -> Option<Finding> {
     Some(finding.about(kernel))
 }
 
-/// A build that failed leaves a log without a module.
+/// Reports a failed build, which leaves a log without a module.
 fn failed(machine: &Machine, kernel: &str) -> Option<Finding> {
     const ID: &str = "building.log";
     let log = format!("/var/cache/knem/build/{kernel}.log");
@@ -123,7 +124,7 @@ fn failed(machine: &Machine, kernel: &str) -> Option<Finding> {
         Text::Missing => Vec::new(),
     };
     let finding = Finding::note(ID, format!("the last build for kernel {kernel} failed: see {log}"))
-        .means("everything that can be foreseen was there, so this is something new; please report it, with the log")
+        .means(format!("all known requirements were met: report it, with the log, {}", address::reports()))
         .remedy(format!("less {log}"))
         .remedy(prospect::remedy(machine, kernel))
         .details(last);

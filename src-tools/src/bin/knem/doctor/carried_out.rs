@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: CECILL-B
-//! Where each remedy is carried out in the state that it is printed for: the table in docs/drills.md. The program `knem-remedies` of the
-//! tests, which carries them out, includes this file.
+//! The table of docs/drills.md: which drill carries out which remedy. The test program `knem-remedies`, which carries
+//! them out, includes this file.
 
 const PAGE: &str = include_str!("../../../../../docs/drills.md");
 
-/// A row: a remedy, with words such as `<kernel>` in the place of what differs.
+/// A row: a remedy, with words such as `<kernel>` for the parts that vary.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) id: &'static str,

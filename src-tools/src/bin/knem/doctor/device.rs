@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The device node: whether it is there, who may open it, and who gave it its mode.
+//! The device node: whether it exists, who may open it, and which rule set its mode.
 
 use knem::{Error, Kind, Obstacle};
 use nix::errno::Errno;
@@ -8,20 +8,20 @@ use super::finding::Finding;
 use crate::machine::driver::Manager;
 use crate::machine::{Caller, Machine};
 
-/// The group that the package gives the node to.
+/// Group of the node, as the package sets it.
 const GROUP: &str = "rdma";
 /// The package's rule.
 const OURS: &str = "60-knem.rules";
-/// Who may open the device besides.
+/// Parameter that limits opening the device to the initial namespaces.
 const STRICT_NS: &str = "/sys/module/knem/parameters/strict_ns";
-/// Where packages have rules, and where those of the administrator take their place.
+/// Directories of packaged rules, and directories whose rules replace those of the same name.
 const PACKAGED: [&str; 2] = ["/usr/lib/udev/rules.d", "/lib/udev/rules.d"];
 const HIDING: [&str; 2] = ["/etc/udev/rules.d", "/run/udev/rules.d"];
-/// What makes udev apply its rules again.
-const TRIGGER: &str = "udevadm trigger --action=add --name-match=knem";
-/// Where a site's own choice of mode and group is documented to be.
+/// Command that makes udev apply its rules again.
+const TRIGGER: &str = "udevadm trigger --settle --action=add --name-match=knem";
+/// Documented file for a site's own mode and group.
 const SITE_RULES: &str = "/etc/udev/rules.d/61-knem-site.rules";
-/// The package's line for the group.
+/// The package's sysusers.d file for the group.
 const SYSUSERS: [&str; 2] = ["/usr/lib/sysusers.d/knem.conf", "/etc/sysusers.d/knem.conf"];
 /// The last id of a system group, as distributions set it.
 const SYSTEM_GROUPS: u32 = 999;
@@ -39,7 +39,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     findings
 }
 
-/// The group, as the user database has it.
+/// The group in the user database.
 struct Members {
     exists: bool,
     id: Option<u32>,
@@ -49,7 +49,7 @@ struct Members {
 
 impl Members {
     fn of(machine: &Machine) -> Self {
-        // getent asks all sources of groups; the file is one of them.
+        // getent queries all sources of groups; the file is only one of them.
         let line = machine.ask("getent", &["group", GROUP]).or_else(|| {
             let text = machine.text("/etc/group")?;
             text.lines().find(|line| line.starts_with(&format!("{GROUP}:"))).map(str::to_owned)
@@ -63,7 +63,8 @@ impl Members {
     }
 }
 
-/// The commands that give the node to its group: the group is created where it is missing, and udev does it where it has the rule.
+/// Returns the commands that set the node's group: they create the group if it is missing, and use udev if it has the
+/// rule.
 fn give(machine: &Machine, members: &Members) -> String {
     let group =
         match (members.exists, machine.find("systemd-sysusers"), SYSUSERS.iter().any(|path| machine.exists(path))) {
@@ -74,7 +75,7 @@ fn give(machine: &Machine, members: &Members) -> String {
     format!("{group}{}", apply(machine))
 }
 
-/// The command that gives an existing node its mode and group.
+/// Returns the command that sets mode and group of an existing node.
 fn apply(machine: &Machine) -> String {
     let is_in = |directories: [&str; 2]| directories.iter().any(|place| machine.exists(&format!("{place}/{OURS}")));
     if machine.has_udev() && is_in(PACKAGED) && !is_in(HIDING) {
@@ -84,7 +85,8 @@ fn apply(machine: &Machine) -> String {
     }
 }
 
-/// The commands that create the node of the loaded module. udev does not: the kernel creates it when the module is loaded.
+/// Returns the commands that create the node of the loaded module. udev does not create it: the kernel does when the
+/// module is loaded.
 fn create(machine: &Machine) -> String {
     let installed = machine.module_files(&machine.kernel).iter().any(|file| file.chosen);
     let unused = machine.word("/sys/module/knem/refcnt").is_none_or(|count| count == "0");
@@ -103,30 +105,30 @@ fn node(machine: &Machine, members: &Members) -> Finding {
     }
     match &machine.facts {
         Some(facts) => {
-            let summary = format!("{path} is there: mode {:04o}, {}:{}", facts.mode, facts.owner, facts.group);
+            let summary = format!("{path} exists: mode {:04o}, {}:{}", facts.mode, facts.owner, facts.group);
             if facts.mode & 0o006 == 0o006 {
                 return Finding::note(ID, summary)
-                    .means("every user may open it; the package gives it to group rdma alone, mode 0660")
+                    .means("every user may open it; the package sets group rdma and mode 0660")
                     .remedy(format!("remove the rule that does it, see device.rule; then: {TRIGGER}"));
             }
             if facts.mode & 0o060 != 0o060 || facts.group == "root" {
                 return Finding::note(ID, summary)
-                    .means("only root may open it: the udev rule of the package was not applied, or group rdma was not there yet")
+                    .means("only root may open it: the udev rule of the package was not applied, or group rdma did not exist yet")
                     .remedy(give(machine, members));
             }
             Finding::ok(ID, summary)
         }
         None if machine.exists("/sys/module/knem") => {
-            let finding = Finding::problem(ID, format!("the module is loaded, and {path} is not there"));
+            let finding = Finding::problem(ID, format!("the module is loaded, but {path} does not exist"));
             match machine.container() {
-                Some(_) => {
-                    finding.means("the container was not given the device").remedy("docker, podman: --device /dev/knem")
-                }
-                None => finding.means("it was removed, or /dev is no devtmpfs").remedy(create(machine)),
+                Some(_) => finding
+                    .means("the container was started without the device")
+                    .remedy("docker, podman: --device /dev/knem"),
+                None => finding.means("it was removed, or /dev is not a devtmpfs").remedy(create(machine)),
             }
         }
         None => {
-            let finding = Finding::problem(ID, format!("{path} is not there")).means("it comes with the module");
+            let finding = Finding::problem(ID, format!("{path} does not exist")).means("loading the module creates it");
             match machine.container() {
                 Some(_) => {
                     finding.remedy("on the host: modprobe knem; then start the container with --device /dev/knem")
@@ -137,12 +139,12 @@ fn node(machine: &Machine, members: &Members) -> Finding {
     }
 }
 
-/// Something else in the place of the node.
+/// Reports anything but a device at the node's path.
 fn no_device(machine: &Machine) -> Option<Finding> {
     let Err(Error::NoDevice { obstacle, .. }) = &machine.opened else { return None };
     let Obstacle::NotADevice { kind, path } = obstacle else { return None };
     let finding = Finding::problem("device.node", format!("{} is {kind}, not a device", path.display())).means(
-        "a container's runtime makes a directory where a volume's source is missing; a redirection makes a file",
+        "a container runtime creates a directory if the source of a volume is missing; a redirection creates a file",
     );
     Some(match machine.container() {
         Some(_) => finding.remedy("start the container with --device /dev/knem instead of a volume"),
@@ -151,12 +153,13 @@ fn no_device(machine: &Machine) -> Option<Finding> {
     })
 }
 
-/// What decides on the groups of a job: a new login, or membership given on the node alone, changes nothing for it.
+/// Adds the remedies for a Slurm job, whose groups come from slurmctld: neither a new login nor membership on the node
+/// alone changes them.
 fn in_job(machine: &Machine, members: &Members, finding: Finding) -> Finding {
     let user = &machine.caller.user;
     let number = members.id.map_or_else(String::new, |id| format!(", and its number {id} as on this node"));
     finding
-        .means("this is a job of Slurm, which gives it the groups that the host of slurmctld has for the user, by number")
+        .means("this is a Slurm job: its groups are those of the user on the host of slurmctld, by number")
         .remedy(format!("on the host of slurmctld as well: group {GROUP} with the member {user}{number}"))
         .remedy("or LaunchParameters=disable_send_gids in slurm.conf, so that each node looks its users' groups up; then: scontrol reconfigure")
 }
@@ -185,28 +188,30 @@ fn access(machine: &Machine, members: &Members) -> Finding {
             Obstacle::OwnerOnly { .. } => finding.remedy(format!("as root: {}", give(machine, members))),
             Obstacle::Policy { errno: Errno::EPERM } if machine.word(STRICT_NS).as_deref() == Some("2") => finding
                 .means(
-                    "the parameter strict_ns is 2: only the machine's own user and pid namespaces may open the device",
+                    "the parameter strict_ns is 2: only processes in the initial user and pid namespaces may open the device",
                 )
                 .remedy("run it outside of containers, or in one of root's with --userns=host --pid=host")
                 .remedy("or on the host, for all containers: echo 0 > /sys/module/knem/parameters/strict_ns"),
             other => finding
                 .detail(other.to_string())
-                .remedy("look at security policy: SELinux, AppArmor, a container's device rules"),
+                .remedy("check the security policy: SELinux, AppArmor, the container's device rules"),
         }
     };
     match &machine.opened {
         Ok(info) => Finding::ok(ID, format!("{user} can open it; it speaks version {:#x} of the interface", info.abi)),
         Err(Error::Permission { obstacle, .. }) => refused(obstacle),
         Err(Error::NoDevice { obstacle: Obstacle::StaleNode, .. }) => {
-            let finding =
-                Finding::problem(ID, format!("{} is left from before the module was loaded", machine.node.display()))
-                    .means("the device has another number now, and there is nothing behind this one");
+            let finding = Finding::problem(
+                ID,
+                format!("{} is a stale node, created before the module was loaded", machine.node.display()),
+            )
+            .means("the device has another number now; no device has this one");
             match machine.container() {
                 Some(_) => finding.remedy("start the container again, with --device /dev/knem"),
                 None => finding.remedy(format!("rm {}; {}", machine.node.display(), create(machine))),
             }
         }
-        Err(Error::NoDevice { .. }) => Finding::unknown(ID, "there is nothing to open"),
+        Err(Error::NoDevice { .. }) => Finding::unknown(ID, "there is no device to open"),
         Err(error @ Error::WrongAbi { .. }) => Finding::problem(ID, error.to_string())
             .remedy("install knem2-dkms and knem-tools of the same release; then: modprobe -r knem; modprobe knem"),
         Err(error) => {
@@ -223,8 +228,8 @@ fn group(machine: &Machine, members: &Members) -> Finding {
     if let Some(id) = members.id.filter(|id| *id > SYSTEM_GROUPS && !is_given) {
         let version = machine.ask("udevadm", &["--version"]).and_then(|text| text.trim().parse::<u32>().ok());
         if version.is_some_and(|version| version >= STRICT_UDEV) {
-            return Finding::note(ID, format!("the group {GROUP} has the id {id}, which is no system group's"))
-                .means("systemd-udevd 258 and newer ignore GROUP= of a rule then, so that only root may open the device")
+            return Finding::note(ID, format!("group {GROUP} has the id {id}, which is not that of a system group"))
+                .means("systemd-udevd 258 and later ignore GROUP= for such a group, so only root may open the device")
                 .remedy(format!(
                     "in {SITE_RULES}: SUBSYSTEM==\"misc\", KERNEL==\"knem\", RUN+=\"/usr/bin/chgrp {GROUP} /dev/knem\"; then: {TRIGGER}"
                 ))
@@ -232,13 +237,15 @@ fn group(machine: &Machine, members: &Members) -> Finding {
         }
     }
     if members.exists {
-        return Finding::ok(ID, format!("the group {GROUP} is there"));
+        return Finding::ok(ID, format!("group {GROUP} exists"));
     }
     let other = machine.facts.as_ref().filter(|facts| facts.group != "root" && facts.mode & 0o060 == 0o060);
     match other {
-        Some(facts) => Finding::ok(ID, format!("there is no group {GROUP}; the node belongs to {}", facts.group)),
-        None => Finding::note(ID, format!("there is no group {GROUP}"))
-            .means("the udev rule cannot give the node to it, so only root may open it")
+        Some(facts) => {
+            Finding::ok(ID, format!("group {GROUP} does not exist; the node belongs to group {}", facts.group))
+        }
+        None => Finding::note(ID, format!("group {GROUP} does not exist"))
+            .means("the udev rule cannot set it, so only root may open the device")
             .remedy(give(machine, members)),
     }
 }
@@ -249,7 +256,7 @@ fn member(machine: &Machine, members: &Members) -> Option<Finding> {
     if machine.caller.is_root() {
         return Some(Finding::ok(ID, "root needs no group"));
     }
-    // Said already by device.access, where it is what keeps the caller out.
+    // device.access has reported it if it keeps the caller out.
     let said = matches!(
         machine.opened,
         Err(Error::Permission { obstacle: Obstacle::NotInGroup { .. } | Obstacle::StaleGroups { .. }, .. })
@@ -261,22 +268,25 @@ fn member(machine: &Machine, members: &Members) -> Option<Finding> {
     let opens = machine.opened.is_ok();
     Some(match (in_process, members.listed) {
         (true, true) => Finding::ok(ID, format!("{user} is in group {GROUP}, and so is this process")),
-        (true, false) => Finding::note(ID, format!("this process is in group {GROUP}, though {user} is no member of it"))
-            .means("it got the group from newgrp, a batch system, or from a membership that was withdrawn; the next login lacks it")
-            .remedy(format!("as root: usermod -aG {GROUP} {user}")),
+        (true, false) => {
+            Finding::note(ID, format!("this process is in group {GROUP}, but {user} is not a member of it"))
+                .means("the group comes from newgrp, a batch system or a former membership; the next login lacks it")
+                .remedy(format!("as root: usermod -aG {GROUP} {user}"))
+        }
         (false, true) if is_job(machine) => in_job(
             machine,
             members,
             Finding::note(ID, format!("{user} is in group {GROUP} on this node, but this job is not")),
         ),
         (false, true) => Finding::note(ID, format!("{user} is in group {GROUP}, but this process is not"))
-            .means("it was started before that")
+            .means("it was started before the membership was added")
             .remedy(format!("log in again, or for one shell: newgrp {GROUP}")),
-        (false, false) if opens => {
-            Finding::ok(ID, format!("{user} is not in group {GROUP}, and may open the node without: by its mode, or by an access list"))
-        }
+        (false, false) if opens => Finding::ok(
+            ID,
+            format!("{user} is not in group {GROUP}, but may open the node by its mode or an access list"),
+        ),
         (false, false) => Finding::note(ID, format!("{user} is not in group {GROUP}"))
-            .means("the group is who may use KNEM, where the administrator has not chosen otherwise")
+            .means("by default only members of the group may use KNEM")
             .remedy(format!("as root: usermod -aG {GROUP} {user}; then log in again")),
     })
 }
@@ -284,7 +294,7 @@ fn member(machine: &Machine, members: &Members) -> Option<Finding> {
 fn rule(machine: &Machine) -> Finding {
     const ID: &str = "device.rule";
     if !machine.exists("/run/udev") && !machine.has_udev() {
-        return Finding::unknown(ID, "udev is not running, so that its rules change nothing");
+        return Finding::unknown(ID, "udev is not running, so its rules have no effect");
     }
     let packaged = PACKAGED.iter().map(|directory| format!("{directory}/{OURS}")).find(|path| machine.exists(path));
     if let Some(hider) = HIDING.iter().map(|directory| format!("{directory}/{OURS}")).find(|path| machine.exists(path))
@@ -292,20 +302,20 @@ fn rule(machine: &Machine) -> Finding {
         let text = machine.text(&hider).unwrap_or_default();
         let active = rules(&text);
         let finding = if active.is_empty() {
-            Finding::note(ID, format!("{hider} switches the rule of the package off"))
+            Finding::note(ID, format!("{hider} disables the rule of the package"))
         } else {
-            Finding::note(ID, format!("{hider} takes the place of the rule of the package"))
+            Finding::note(ID, format!("{hider} replaces the rule of the package"))
         };
         return finding
-            .means("that is the administrator's choice, as a rule")
+            .means("usually the administrator's choice")
             .details(active)
             .remedy(format!("rm {hider}; {TRIGGER}"));
     }
     let site = rules(&machine.text(SITE_RULES).unwrap_or_default());
     if !site.is_empty() {
-        return Finding::ok(ID, format!("{SITE_RULES} sets the device up as the site chose")).details(site);
+        return Finding::ok(ID, format!("{SITE_RULES} sets up the device as the site chose")).details(site);
     }
-    // Rules of other files that name the device: the last one wins.
+    // Rules of other files for the device: the last one applied decides.
     let mut others: Vec<(String, Vec<String>)> = Vec::new();
     for path in HIDING.iter().chain(&PACKAGED).flat_map(|directory| machine.files(directory, ".rules")) {
         let active = rules(&machine.text(&path).unwrap_or_default());
@@ -320,16 +330,16 @@ fn rule(machine: &Machine) -> Finding {
         let open = others.iter().any(|other| other.1.iter().any(|line| line.contains("0666")));
         let finding = Finding::note(ID, format!("another udev rule sets up the device: {path}"));
         let finding = if open {
-            finding.means("a vendor's rule opens the device to every user (mode 0666); the rule of the package, if it comes later, closes it again")
+            finding.means("a vendor's rule opens the device to every user (mode 0666), unless the rule of the package is applied after it")
         } else {
-            finding.means("which of the rules wins is decided by their files' names")
+            finding.means("the names of the files decide which rule is applied last")
         };
         return finding.details(active.clone()).remedy(format!("rm {path}; {TRIGGER}"));
     }
     match packaged {
         Some(path) => Finding::ok(ID, format!("{path} gives the node to group {GROUP}")),
         None => Finding::note(ID, "there is no udev rule for the device")
-            .means("the node is made with mode 0600: only root may open it")
+            .means("the node is created with mode 0600: only root may open it")
             .remedy(format!(
                 "{}; {TRIGGER}",
                 match machine.manager() {
@@ -345,7 +355,7 @@ fn same_name(one: &str, other: &str) -> bool {
     one.rsplit('/').next() == other.rsplit('/').next()
 }
 
-/// The rules in a file that name the device.
+/// Returns the rules in a file that match the device.
 fn rules(text: &str) -> Vec<String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     lines.filter(|line| line.contains("\"knem\"")).map(str::to_owned).collect()

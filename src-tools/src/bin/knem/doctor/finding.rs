@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: CECILL-B
-//! A finding: how something is, what that means, and its remedy.
+//! A finding: the state of something, what it means, and its remedies.
 
 use serde::Serialize;
 
-/// How something is.
+/// State of a finding, by severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum State {
@@ -11,14 +11,14 @@ pub(super) enum State {
     Ok,
     /// It is not known.
     Unknown,
-    /// It works, and something about it is worth knowing, or fixing.
+    /// It works, and something about it is worth knowing or fixing.
     Note,
     /// It keeps KNEM from working for the caller.
     Problem,
 }
 
 impl State {
-    /// The word for people.
+    /// Word that the report prints.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -29,7 +29,7 @@ impl State {
     }
 }
 
-/// Every finding there can be: its name for programs, which stays, and what it is about. What stands before the dot is its group.
+/// Every kind of finding: its id, which is stable, and its subject. The part of the id before the dot is the group.
 pub(super) const KINDS: [(&str, &str); 35] = [
     ("machine.kind", "container, virtual machine, Windows"),
     ("module.present", "the module's file for the running kernel"),
@@ -73,19 +73,19 @@ pub(super) const KINDS: [(&str, &str); 35] = [
 pub(super) struct Finding {
     /// One of [`KINDS`].
     pub(super) id: &'static str,
-    /// What stands before the dot.
+    /// Part of the id before the dot.
     pub(super) group: &'static str,
-    /// Which one it is about, where there are several: a kernel.
+    /// Kernel or library that the finding is about, if there can be several.
     pub(super) subject: Option<String>,
-    /// How it is.
+    /// Severity.
     pub(super) state: State,
-    /// That in a sentence.
+    /// The state in a sentence.
     pub(super) summary: String,
-    /// What follows from it.
+    /// Consequence of the state.
     pub(super) meaning: Option<String>,
-    /// The remedies: each a command, or a line for a file that is named.
+    /// Remedies: each is a command, or a line for a named file.
     pub(super) remedies: Vec<String>,
-    /// More of what was seen.
+    /// Details of what was found.
     pub(super) details: Vec<String>,
 }
 
@@ -104,39 +104,39 @@ impl Finding {
         }
     }
 
-    /// It is as it should be.
+    /// A finding that is as it should be.
     pub(super) fn ok(id: &'static str, summary: impl Into<String>) -> Self {
         Self::new(id, State::Ok, summary)
     }
 
-    /// It is worth knowing.
+    /// A finding that is worth knowing.
     pub(super) fn note(id: &'static str, summary: impl Into<String>) -> Self {
         Self::new(id, State::Note, summary)
     }
 
-    /// It keeps KNEM from working.
+    /// A finding that keeps KNEM from working.
     pub(super) fn problem(id: &'static str, summary: impl Into<String>) -> Self {
         Self::new(id, State::Problem, summary)
     }
 
-    /// It is not known: the sentence gives the reason.
+    /// A finding that is not known; the sentence gives the reason.
     pub(super) fn unknown(id: &'static str, summary: impl Into<String>) -> Self {
         Self::new(id, State::Unknown, summary)
     }
 
-    /// Which one it is about.
+    /// Sets the kernel or library that the finding is about.
     pub(super) fn about(mut self, subject: &str) -> Self {
         self.subject = Some(subject.to_owned());
         self
     }
 
-    /// What follows from it.
+    /// Consequence of the state.
     pub(super) fn means(mut self, meaning: impl Into<String>) -> Self {
         self.meaning = Some(meaning.into());
         self
     }
 
-    /// A remedy.
+    /// Adds a remedy.
     pub(super) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         let remedy = remedy.into();
         #[cfg(test)]
@@ -145,7 +145,7 @@ impl Finding {
         self
     }
 
-    /// A remedy, if there is one.
+    /// Adds a remedy, if there is one.
     pub(super) fn remedy_if(self, remedy: Option<impl Into<String>>) -> Self {
         match remedy {
             Some(remedy) => self.remedy(remedy),
@@ -153,13 +153,13 @@ impl Finding {
         }
     }
 
-    /// More of what was seen.
+    /// Details of what was found.
     pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
         self.details.push(detail.into());
         self
     }
 
-    /// More of what was seen.
+    /// Details of what was found.
     pub(super) fn details(mut self, details: impl IntoIterator<Item = String>) -> Self {
         self.details.extend(details);
         self

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: CECILL-B
-//! The findings, for programs.
+//! The report as JSON.
 
 use serde::Serialize;
 
 use super::finding::{Finding, State};
 use super::Report;
 
-/// What is written.
+/// The document.
 #[derive(Serialize)]
 pub(super) struct Findings<'a> {
     command_version: &'static str,
@@ -22,7 +22,7 @@ pub(super) struct Findings<'a> {
 }
 
 impl<'a> Findings<'a> {
-    /// What is written about a report.
+    /// The document of a report.
     pub(super) fn new(report: &'a Report, exit_status: u8) -> Self {
         Self {
             command_version: env!("CARGO_PKG_VERSION"),

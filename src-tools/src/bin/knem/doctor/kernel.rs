@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: CECILL-B
-//! The running kernel: its series, and whether it takes the module's signature.
+//! The running kernel: its series, and whether it accepts the module's signature.
 
 use super::finding::Finding;
 use super::prospect::{self, Prospect};
 use crate::machine::{Machine, Ran, Text};
 
-/// The workspace's list of kernel series: the one list there is.
+/// The workspace's list of kernel series, which is the only one.
 const WORKSPACE: &str = include_str!("../../../../../Cargo.toml");
 
 /// The findings of this group.
@@ -23,7 +23,7 @@ fn supported() -> Vec<&'static str> {
     list.trim_matches(['[', ']']).split(',').map(|series| series.trim().trim_matches('"')).collect()
 }
 
-/// Whether a kernel is older than all that the driver supports.
+/// Whether a kernel is older than every supported series.
 pub(super) fn is_too_old(kernel: &str) -> bool {
     numbers(&series_of(kernel)) < numbers(supported().first().unwrap_or(&""))
 }
@@ -62,15 +62,15 @@ fn numbers(series: &str) -> Vec<u64> {
     series.split('.').filter_map(|part| part.parse().ok()).collect()
 }
 
-/// What decides whether unsigned modules are taken.
+/// Settings that decide whether the kernel loads unsigned modules.
 struct Security {
-    /// `None`: the firmware has no such thing, or does not say.
+    /// `None`: the firmware does not support it, or does not report it.
     secure_boot: Option<bool>,
-    /// The kernel takes signed modules only.
+    /// The kernel loads signed modules only.
     enforced: bool,
     /// Lockdown's mode, if there is one.
     lockdown: Option<String>,
-    /// Why something could not be seen.
+    /// Reason why a setting could not be read.
     unseen: Option<String>,
 }
 
@@ -105,14 +105,14 @@ fn secure_boot(secure: &Security) -> Finding {
     let boot = match secure.secure_boot {
         Some(true) => "Secure Boot is on",
         Some(false) => "Secure Boot is off",
-        None => "there is no Secure Boot here",
+        None => "there is no Secure Boot",
     };
     let lockdown = secure.lockdown.as_deref().map_or_else(String::new, |mode| format!(", lockdown is {mode}"));
     let enforced =
         if secure.is_strict() { ": modules must be signed by a trusted key" } else { ": modules need no signature" };
     let finding = Finding::ok(ID, format!("{boot}{lockdown}{enforced}"));
     match &secure.unseen {
-        Some(unseen) => finding.detail(format!("not seen: {unseen}")),
+        Some(unseen) => finding.detail(format!("not known: {unseen}")),
         None => finding,
     }
 }
@@ -120,13 +120,13 @@ fn secure_boot(secure: &Security) -> Finding {
 fn signature(machine: &Machine, secure: &Security) -> Finding {
     const ID: &str = "kernel.signature";
     if machine.exists("/sys/module/knem") {
-        return Finding::ok(ID, "the kernel has taken the module");
+        return Finding::ok(ID, "the kernel has loaded the module");
     }
     if !secure.is_strict() {
         return Finding::ok(ID, "no signature is needed");
     }
     let Some(file) = machine.module_files(&machine.kernel).into_iter().next() else {
-        return Finding::unknown(ID, "there is no module whose signature could be looked at");
+        return Finding::unknown(ID, "there is no module file to check");
     };
     let description = machine.describe(&file.path);
     if description.signed == Some(false) {
@@ -149,7 +149,7 @@ fn signature(machine: &Machine, secure: &Security) -> Finding {
     }
 }
 
-/// What the driver's own script says about the key that DKMS signs with: nothing, if all is well.
+/// Returns what the driver's own script reports about the key that DKMS signs with; `None` if it has nothing to report.
 fn asked_of_script(machine: &Machine) -> Option<Finding> {
     const ID: &str = "kernel.signature";
     let script = format!("/usr/src/knem-{}/secure-boot.sh", machine.driver().source.as_deref()?);
@@ -163,7 +163,7 @@ fn asked_of_script(machine: &Machine) -> Option<Finding> {
         return None;
     }
     // The sentence ends with its remedy.
-    let (what, remedy) = sentence.rsplit_once("; ").unwrap_or((sentence, "restart, and look again"));
+    let (what, remedy) = sentence.rsplit_once("; ").unwrap_or((sentence, "restart, then run knem doctor again"));
     Some(Finding::problem(ID, what).remedy(remedy))
 }
 
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn what_enforces_signatures() {
         let summary = |fake: Fake| found(&check(&fake.machine()), "kernel.secure_boot").summary.clone();
-        assert_eq!(summary(Fake::new()), "there is no Secure Boot here: modules need no signature");
+        assert_eq!(summary(Fake::new()), "there is no Secure Boot: modules need no signature");
         assert_eq!(summary(strict()), "Secure Boot is on: modules must be signed by a trusted key");
         let lockdown = Fake::well().file("/sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
         assert!(summary(lockdown).contains("lockdown is integrity: modules must be signed"));

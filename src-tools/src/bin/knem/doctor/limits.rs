@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Limits: how much memory the caller may lock, who sets that, and how much may be pinned on the machine.
+//! Limits: how much memory the caller may lock, what sets that limit, and how much memory may be pinned on the machine.
 
 use std::fmt::Write as _;
 
@@ -7,12 +7,12 @@ use super::finding::Finding;
 use crate::machine::{number, Machine};
 use crate::units;
 
-/// Less than this is less than one large message, or than what an MPI library keeps registered.
+/// Below this, a large message or the registration cache of an MPI library does not fit.
 const ENOUGH: u64 = 1 << 30;
-/// With less than this, nothing worth the while can be declared.
+/// Below this, no useful region can be created.
 const NOTHING: u64 = 64 << 10;
 
-/// The package's file, and what raises the limit where it is not or is not enough.
+/// The package's file, and the remedy where it is missing or not sufficient.
 const OURS: &str = "/20-knem.conf";
 const RAISE: &str = "a line '@rdma - memlock unlimited' in /etc/security/limits.d/90-site.conf";
 
@@ -33,7 +33,7 @@ fn size(bytes: Option<u64>) -> String {
     bytes.map_or_else(|| "unlimited".to_owned(), |bytes| units::bytes(units::float(bytes)))
 }
 
-/// Whether the caller is above the limit.
+/// Whether the limit does not apply to the caller.
 fn is_exempt(machine: &Machine) -> bool {
     const CAP_IPC_LOCK: u32 = 14;
     let text = machine.text("/proc/self/status").unwrap_or_default();
@@ -49,12 +49,12 @@ fn memlock(machine: &Machine) -> Finding {
     let (soft, hard) = (machine.caller.memlock, machine.caller.memlock_hard);
     let detail = format!("soft {}, hard {}", size(soft), size(hard));
     let Some(limit) = soft else {
-        return Finding::ok(ID, "this process may lock as much memory as it likes").detail(detail);
+        return Finding::ok(ID, "this process may lock unlimited memory").detail(detail);
     };
     if is_exempt(machine) {
         return Finding::ok(
             ID,
-            format!("the limit of locked memory ({}) does not count: this process has CAP_IPC_LOCK", size(soft)),
+            format!("the limit of locked memory ({}) does not apply: this process has CAP_IPC_LOCK", size(soft)),
         );
     }
     if machine.word("/sys/module/knem/parameters/memlock").is_some_and(|word| word == "0") {
@@ -70,7 +70,7 @@ fn memlock(machine: &Machine) -> Finding {
     let finding = if limit < NOTHING { Finding::problem(ID, summary) } else { Finding::note(ID, summary) };
     let finding = finding
         .means(
-            "regions of the user that need more, all together, are pinned for each copy alone, which is slower; with unpinned=0 they are refused (ENOMEM)",
+            "the user's regions beyond the limit are pinned only for each copy, which is slower; with unpinned=0 they are refused (ENOMEM)",
         )
         .detail(detail);
     if hard.is_none_or(|hard| hard > limit) {
@@ -85,17 +85,17 @@ fn memlock(machine: &Machine) -> Finding {
 /// A line that sets the limit of locked memory.
 struct Line {
     who: String,
-    /// PAM prefers a line for the user to one for a group, and that to one for all.
+    /// Precedence in PAM: a line for the user (2) before one for a group (1), before one for all (0).
     rank: u8,
-    /// Sets the soft limit, which is what counts.
+    /// Sets the soft limit, which is the effective one.
     soft: bool,
-    /// Unlimited is the most that there can be.
+    /// `u64::MAX` is unlimited.
     bytes: u64,
     path: String,
 }
 
 impl Line {
-    /// A line of `path` that applies to the caller, as a member of the group.
+    /// Parses a line of `path`; `None` unless it applies to the caller as a member of the group.
     fn of(machine: &Machine, text: &str, path: &str) -> Option<Self> {
         let words: Vec<&str> = text.split('#').next()?.split_whitespace().collect();
         let [who, kind, "memlock", value] = words[..] else { return None };
@@ -106,7 +106,7 @@ impl Line {
             None if *who == machine.caller.user => 2,
             _ => return None,
         };
-        // -1 and its names are no numbers.
+        // -1 and its synonyms do not parse.
         let bytes = value.parse::<u64>().map_or(u64::MAX, |kib| kib.saturating_mul(1 << 10));
         Some(Self { who: who.to_owned(), rank, soft: kind != "hard", bytes, path: path.to_owned() })
     }
@@ -129,13 +129,13 @@ fn file(machine: &Machine) -> Finding {
     let list: Vec<String> =
         lines.iter().map(|line| format!("{} {}, in {}", line.who, line.size(), line.path)).collect();
     let soft = || lines.iter().filter(|line| line.soft);
-    // Of lines of the same rank the last.
+    // The last of the lines with the highest rank.
     let Some(line) = soft().max_by_key(|line| line.rank) else {
         let finding = match &list[..] {
             [] => Finding::note(ID, "nothing raises the limit of locked memory at login"),
             _ => Finding::note(ID, format!("the limit of locked memory at login is set by: {}", list.join("; "))),
         };
-        return finding.means("without a line for it, a login has the system's default, 8 MiB as a rule").remedy(RAISE);
+        return finding.means("without such a line, logins have the system's default, usually 8 MiB").remedy(RAISE);
     };
     let (path, user) = (&line.path, &machine.caller.user);
     if let Some(more) = soft().find(|more| path.ends_with(OURS) && more.bytes > line.bytes) {
@@ -149,7 +149,7 @@ fn file(machine: &Machine) -> Finding {
                 line.size()
             ),
         )
-        .means("a line for a group counts more than one for *, and limits.conf is read before all other files")
+        .means("a line for a group takes precedence over one for *, and limits.conf is read before all other files")
         .remedy(RAISE);
     }
     if line.bytes >= ENOUGH {
@@ -161,16 +161,16 @@ fn file(machine: &Machine) -> Finding {
             .details(list);
     if line.rank == 2 {
         return finding
-            .means("a line for the user counts more than one for a group")
+            .means("a line for the user takes precedence over one for a group")
             .remedy(format!("remove the line for {user} from {path}"));
     }
-    finding.means("regions beyond it are pinned for each copy alone, which is slower").remedy(RAISE)
+    finding.means("regions beyond the limit are pinned only for each copy, which is slower").remedy(RAISE)
 }
 
 fn systemd(machine: &Machine) -> Option<Finding> {
     const ID: &str = "limits.systemd";
     let default = machine.ask("systemctl", &["show", "-p", "DefaultLimitMEMLOCK", "--value"])?.trim().to_owned();
-    // Those that start jobs outside of logins.
+    // Daemons that start jobs without a login.
     let daemons = ["slurmd", "pbs_mom", "pbs", "condor", "gridengine-execd", "sshd"];
     let mut limited = Vec::new();
     for daemon in daemons {
@@ -186,16 +186,13 @@ fn systemd(machine: &Machine) -> Option<Finding> {
     }
     let default = default.parse().map_or_else(|_| "unlimited".to_owned(), |bytes: u64| size(Some(bytes)));
     if limited.is_empty() {
-        return Some(Finding::ok(
-            ID,
-            format!("services of systemd may lock, where they do not set another limit: {default}"),
-        ));
+        return Some(Finding::ok(ID, format!("default limit of locked memory for systemd services: {default}")));
     }
     let list: Vec<String> = limited.iter().map(|(unit, bytes)| format!("{unit} {}", size(Some(*bytes)))).collect();
     Some(
         Finding::note(ID, format!("jobs of a batch system may lock little memory: {}", list.join(", ")))
             .means(
-                "its jobs have the daemon's limit unless it sets another: the limits of logins do not count for them",
+                "jobs inherit the daemon's limit unless the batch system sets another; login limits do not apply to them",
             )
             .remedy(format!("systemctl edit {}: [Service] LimitMEMLOCK=infinity; then restart it", limited[0].0)),
     )
@@ -227,12 +224,12 @@ fn slurm(machine: &Machine) -> Option<Finding> {
     let propagated = if except.is_empty() { only.as_deref().is_none_or(names) } else { !names(&except) };
     if propagated {
         return Some(
-            Finding::note(ID, format!("{path}: Slurm takes the limit of locked memory from the submitting host to the nodes"))
+            Finding::note(ID, format!("{path}: Slurm propagates the limit of locked memory from the submitting host to the nodes"))
                 .means("a job submitted from a login with a small limit has it on every node, whatever the nodes allow")
                 .remedy(format!("PropagateResourceLimitsExcept=MEMLOCK in {path}, and LimitMEMLOCK=infinity for slurmd.service; then: scontrol reconfigure")),
         );
     }
-    Some(Finding::ok(ID, "Slurm leaves the limit of locked memory to its nodes").detail(path))
+    Some(Finding::ok(ID, "Slurm does not propagate the limit of locked memory").detail(path))
 }
 
 fn pinned(machine: &Machine) -> Option<Finding> {
@@ -242,12 +239,11 @@ fn pinned(machine: &Machine) -> Option<Finding> {
     let read = |key| statistics.as_deref().and_then(|text| number(text, key));
     let (now, peak) = (read("pinned_bytes"), read("pinned_bytes_peak"));
     let shown = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), |bytes| size(Some(bytes)));
-    let mut summary =
-        format!("pinned {}, at most so far {}, of {} that may be", shown(now), shown(peak), size(Some(ceiling)));
-    // What a user may pin comes first, where one user runs the machine.
+    let mut summary = format!("pinned {}, peak {}, ceiling {}", shown(now), shown(peak), size(Some(ceiling)));
+    // On a machine with one user, the limit per user is reached first.
     let (least, is_own) = machine.user_pinned_ceiling().filter(|(user, _)| *user < ceiling).unwrap_or((ceiling, false));
     if least < ceiling {
-        let _ = write!(summary, ", {} by one user", size(Some(least)));
+        let _ = write!(summary, ", {} per user", size(Some(least)));
     }
     // Nine tenths.
     if peak.is_some_and(|peak| peak >= least - least / 10) {
@@ -258,7 +254,7 @@ fn pinned(machine: &Machine) -> Option<Finding> {
         };
         return Some(
             Finding::note(ID, summary)
-                .means("regions beyond the ceiling are pinned for each copy alone, which is slower; with unpinned=0 they are refused (ENOMEM)")
+                .means("regions beyond the ceiling are pinned only for each copy, which is slower; with unpinned=0 they are refused (ENOMEM)")
                 .remedy(remedy),
         );
     }
@@ -272,7 +268,7 @@ fn unpinned(machine: &Machine) -> Option<Finding> {
         count => Some(
             Finding::note(ID, format!("{count} regions are not pinned"))
                 .means(
-                    "a limit, or the kind of their memory, forbids it; copies pin that part by part, which is slower",
+                    "a limit or the kind of their memory prevents it; copies pin them piece by piece, which is slower",
                 )
                 .remedy("knem regions; then see limits.memlock and limits.pinned"),
         ),

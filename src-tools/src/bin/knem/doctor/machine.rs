@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What kind of machine it is, which changes what the other findings mean.
+//! The kind of machine, which changes the meaning of the other findings.
 
 use super::finding::Finding;
 use crate::machine::Machine;
@@ -11,7 +11,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     let kernel = format!("kernel {}", machine.kernel);
     if machine.is_wsl() {
         return vec![Finding::note(KIND, format!("this is the Windows Subsystem for Linux, {kernel}"))
-            .means("its kernel is Microsoft's, which has no headers to build against: the module needs a kernel of your own there")
+            .means("Microsoft's kernel has no headers to build against: the module needs a kernel of your own")
             .remedy("set kernel= in .wslconfig to a kernel with CONFIG_RUST and modules, then: wsl --shutdown")];
     }
     if let Some(kind) = machine.container() {
@@ -20,9 +20,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
             None => Finding::note(KIND, format!("this is a container ({kind}) without the device, {kernel}")),
         };
         return vec![finding
-            .means(
-                "module, node and udev rule are those of the host: what this report says of them must be fixed there",
-            )
+            .means("module, node and udev rule belong to the host: fix findings about them there")
             .remedy(
                 "docker, podman: --device /dev/knem --group-add keep-groups; apptainer has the host's /dev as a rule",
             )];
@@ -31,7 +29,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
         return vec![Finding::ok(KIND, format!("{kernel}, with udev"))];
     }
     vec![Finding::note(KIND, format!("{kernel}; udev is not running"))
-        .means("no program gives the device node to its group when the module is loaded: see device.node")]
+        .means("nothing sets the group of the device node when the module is loaded: see device.node")]
 }
 
 #[cfg(test)]

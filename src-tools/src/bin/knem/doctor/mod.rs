@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
-//! `knem doctor`: what keeps KNEM from being used here, and the remedy.
+//! `knem doctor`: finds what keeps KNEM from being used here, and prints remedies.
 //!
-//! A file for each group of checks. They look at a [`Machine`] and give [`Finding`]s; `text` and `json` write them.
+//! Each group of checks has a file. The checks inspect a [`Machine`] and return [`Finding`]s; `text` and `json` write
+//! them.
 
 mod building;
 #[cfg(test)]
@@ -37,7 +38,7 @@ struct Group {
     check: fn(&Machine) -> Vec<Finding>,
 }
 
-/// Every group, in the order in which things have to be right.
+/// Every group, in the order of their dependencies.
 const GROUPS: [Group; 8] = [
     Group { name: "machine", title: "Machine", check: machine::check },
     Group { name: "module", title: "Module", check: module::check },
@@ -49,18 +50,18 @@ const GROUPS: [Group; 8] = [
     Group { name: "mpi", title: "MPI", check: mpi::check },
 ];
 
-/// What was found, and for whom.
+/// All findings, and the user they apply to.
 struct Report {
     user: String,
     is_root: bool,
     kernel: String,
-    /// Everything was looked at.
+    /// All checks were run.
     whole: bool,
     findings: Vec<Finding>,
 }
 
 impl Report {
-    /// Looks at a machine: at what is chosen, if anything is.
+    /// Checks a machine: the chosen groups and findings, or all.
     fn of(machine: &Machine, chosen: &[String]) -> Self {
         let is_chosen = |id: &str| chosen.is_empty() || chosen.iter().any(|choice| matches(choice, id));
         let groups = GROUPS
@@ -93,7 +94,7 @@ impl Report {
     }
 }
 
-/// Whether a choice on the command line, a group or a finding, is this finding.
+/// Whether a choice on the command line, a group or an id, selects this finding.
 fn matches(choice: &str, id: &str) -> bool {
     choice == id || id.strip_prefix(choice).is_some_and(|rest| rest.starts_with('.'))
 }
@@ -105,7 +106,7 @@ pub(crate) fn run(path: &Path, arguments: &DoctorArgs) -> Result<(), Failure> {
             let groups: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
             let list: Vec<String> = KINDS.iter().map(|(id, about)| format!("  {id:22} {about}")).collect();
             let sentence = format!(
-                "--check {choice}: there is no such check; there are the groups {} and\n{}",
+                "--check {choice}: there is no such check; use one of the groups {} or of the findings\n{}",
                 groups.join(", "),
                 list.join("\n")
             );
@@ -122,7 +123,7 @@ pub(crate) fn run(path: &Path, arguments: &DoctorArgs) -> Result<(), Failure> {
     if status == 0 {
         Ok(())
     } else {
-        Err(Failure::Told(status))
+        Err(Failure::Reported(status))
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The module: its files, whether it is loaded, and whether it is ours.
+//! The module: its files, whether it is loaded, and whether it is this project's.
 
 use super::finding::Finding;
 use super::kernel::is_too_old;
@@ -10,13 +10,13 @@ use crate::machine::{Machine, Ran};
 /// Version of this command.
 const OURS: &str = env!("CARGO_PKG_VERSION");
 
-/// What the checks share.
+/// Data that the checks share.
 struct Seen {
     /// Version of the loaded module; `None` if none is loaded.
     loaded: Option<String>,
-    /// The file that modprobe takes for the running kernel, or the first that is there.
+    /// The file that modprobe loads for the running kernel, or else the first that exists.
     file: Option<ModuleFile>,
-    /// What is written in it.
+    /// Its modinfo.
     description: Description,
     container: bool,
 }
@@ -55,19 +55,17 @@ fn present(machine: &Machine, seen: &Seen) -> Finding {
             let version = seen.description.version.as_deref().unwrap_or("of an unknown version");
             let signer =
                 seen.description.signer.as_deref().map_or_else(String::new, |signer| format!(", signed by {signer}"));
-            Finding::ok(ID, format!("knem {version} is there for the running kernel{signer}")).detail(&*file.path)
+            Finding::ok(ID, format!("knem {version} is installed for the running kernel{signer}")).detail(&*file.path)
         }
         Some(file) => {
-            let sentence = format!("{} is there, but not in the list that modprobe uses", file.path);
+            let sentence = format!("{} exists, but is not in modules.dep", file.path);
             let finding =
                 if seen.loaded.is_some() { Finding::note(ID, sentence) } else { Finding::problem(ID, sentence) };
             finding.means("modprobe knem does not find it").remedy(format!("depmod -a {kernel}"))
         }
         None if seen.loaded.is_some() => {
-            Finding::note(ID, format!("there is no module for kernel {kernel} on this disk, though one is loaded"))
-                .means(
-                "it was loaded from another place, and will not be there after a restart, unless the boot image has it",
-            )
+            Finding::note(ID, format!("a module is loaded, but there is none for kernel {kernel} on this disk"))
+                .means("it was loaded from elsewhere, and is missing after a restart unless the initramfs has it")
         }
         None if seen.container => Finding::unknown(ID, "the host's modules cannot be seen from a container"),
         None => {
@@ -101,7 +99,7 @@ fn loaded(machine: &Machine, seen: &Seen) -> Finding {
     }
 }
 
-/// The command that replaces the loaded module by the installed one.
+/// Returns the command that replaces the loaded module with the installed one.
 pub(super) fn reload(machine: &Machine) -> String {
     const RELOAD: &str = "modprobe -r knem; modprobe knem";
     match machine.word("/sys/module/knem/refcnt").as_deref() {
@@ -116,9 +114,12 @@ fn version(machine: &Machine, seen: &Seen) -> Option<Finding> {
     let installed = seen.description.version.as_deref();
     if is_original(loaded) {
         return Some(
-            Finding::note(ID, format!("the loaded module is the original driver, version {loaded}; this command is {OURS}"))
-                .means("it works, without the statistics by path, size, time and reason, and without the limits of this driver")
-                .remedy_if((!is_too_old(&machine.kernel)).then_some("see module.vendor")),
+            Finding::note(
+                ID,
+                format!("the loaded module is the original driver, version {loaded}; this command is {OURS}"),
+            )
+            .means("it works, but has neither the detailed statistics nor the limits of this driver")
+            .remedy_if((!is_too_old(&machine.kernel)).then_some("see module.vendor")),
         );
     }
     Some(match installed {
@@ -155,7 +156,7 @@ fn kernels(machine: &Machine, seen: &Seen) -> Option<Finding> {
         if machine.module_files(&kernel).iter().any(|file| file.chosen) {
             with.push(kernel);
         } else if kernel != machine.kernel {
-            // The running one has a finding of its own.
+            // The running kernel has its own finding.
             without.push(kernel);
         }
     }
@@ -182,7 +183,7 @@ fn vendor(machine: &Machine) -> Finding {
     let (mut seen, mut removals, mut blocked) = (Vec::new(), Vec::new(), Vec::new());
     for kernel in machine.kernels() {
         for rival in prospect::rivals(machine, &kernel) {
-            // Without a package it is a module that came ready-made.
+            // Without a package it is a prebuilt module.
             if driver.version().is_none() && !is_original(&rival.version) {
                 continue;
             }
@@ -200,14 +201,17 @@ fn vendor(machine: &Machine) -> Finding {
         Finding::note(ID, "another KNEM is installed, a vendor's or the original one")
             .means("modules of the same name hide each other, and which one is loaded may change with the next kernel")
     } else {
-        Finding::note(ID, format!("another knem.ko of the same or a newer version is there: {}", blocked.join(", ")))
-            .means("DKMS does not install the module for this kernel as long as the file is there")
+        Finding::note(
+            ID,
+            format!("another knem.ko of the same or a newer version is installed: {}", blocked.join(", ")),
+        )
+        .means("DKMS does not install the module for this kernel as long as that file exists")
     };
     let packages = driver.vendors.iter().map(|package| format!("package {} {}", package.name, package.version));
     let finding = finding.details(seen.into_iter().chain(packages));
     let names: Vec<&str> = driver.vendors.iter().map(|package| &*package.name).collect();
     if !names.is_empty() {
-        // Only where the driver replaces what is removed.
+        // Only if the driver replaces what is removed.
         let ours = machine.module_files(&machine.kernel).iter().any(|file| file.chosen)
             && driver.is_installed_for(&machine.kernel);
         let remedy = match (ours, driver.version().is_some()) {
@@ -243,7 +247,7 @@ fn autoload(machine: &Machine, seen: &Seen) -> Option<Finding> {
     };
     if let Some((file, line)) = machine.module_barrier() {
         return Some(
-            Finding::note(ID, format!("{file} keeps the module from being loaded by itself"))
+            Finding::note(ID, format!("{file} prevents automatic loading of the module"))
                 .means("after a restart there is no device until root runs modprobe knem")
                 .detail(format!("{file}: {line}"))
                 .remedy(format!("remove the line '{line}' from {file}")),
@@ -253,7 +257,7 @@ fn autoload(machine: &Machine, seen: &Seen) -> Option<Finding> {
         Finding::ok(ID, "the module is loaded at boot")
     } else if hidden.is_some() {
         Finding::note(ID, "/etc/modules-load.d/knem.conf keeps the module from being loaded at boot")
-            .means("as a rule the administrator chose that; there is no device until root runs modprobe knem")
+            .means("usually the administrator's choice; there is no device until root runs modprobe knem")
             .remedy("rm /etc/modules-load.d/knem.conf")
     } else {
         Finding::note(ID, "nothing loads the module at boot")
@@ -270,13 +274,13 @@ fn options(machine: &Machine) -> Option<Finding> {
     let wrong: Vec<_> = options.iter().filter(|option| !known(&option.0)).collect();
     if !wrong.is_empty() {
         let list: Vec<String> = wrong.iter().map(|(name, _, file)| format!("{name} in {file}")).collect();
-        let finding = Finding::note(ID, format!("these are no parameters of the module: {}", list.join(", ")))
+        let finding = Finding::note(ID, format!("not parameters of the module: {}", list.join(", ")))
             .means("the kernel ignores them, with a line in its log");
         let remedies =
             wrong.iter().map(|(name, _, file)| format!("remove {name} from {file}; knem(4) lists the parameters"));
         return Some(remedies.fold(finding, Finding::remedy));
     }
-    // These two are made by the others when the module is loaded.
+    // The module derives these from the others and the page size.
     let derived = ["forceflags", "ignoreflags", "statslen"];
     let changed: Vec<String> = parameters
         .iter()

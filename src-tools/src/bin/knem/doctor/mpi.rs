@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Open MPI, UCX and MPICH: those in PATH, whether they were built with KNEM or have a plug-in for it, whether they would choose it, and
-//! the options that make them.
+//! Open MPI, UCX and MPICH: which are in PATH, whether they are built with KNEM or have a plug-in for it, whether they
+//! would choose it, and the options that make them choose it.
 
 use super::finding::Finding;
 use super::plugins::{Library, Plugin};
@@ -14,7 +14,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     findings
 }
 
-/// Open MPI as it describes itself.
+/// Open MPI as ompi_info describes it.
 struct OpenMpi {
     version: String,
     major: u32,
@@ -26,7 +26,7 @@ fn open_mpi(machine: &Machine) -> Vec<Finding> {
     const ID: &str = "mpi.openmpi";
     if machine.find("ompi_info").is_none() {
         return vec![Finding::unknown(ID, "Open MPI is not in PATH")
-            .detail("where a module system has it: module load openmpi; knem doctor")];
+            .detail("with environment modules: module load openmpi; knem doctor")];
     }
     let version = machine.ask("ompi_info", &["--version"]).unwrap_or_default();
     let version =
@@ -66,13 +66,13 @@ impl OpenMpi {
         self.all.lines().any(|line| line.starts_with(&format!("mca:{framework}:{component}:version:")))
     }
 
-    /// The value of a parameter, from the environment and all files, unless it is empty.
+    /// Returns the value of a parameter, from the environment and all files, unless it is empty.
     fn parameter(&self, name: &str) -> Option<&str> {
         let key = format!(":param:{name}:value:");
         self.all.lines().find_map(|line| Some(line.split_once(&*key)?.1.trim())).filter(|value| !value.is_empty())
     }
 
-    /// Whether it looks for components where the plug-in is.
+    /// Whether its component path has the plug-in's directory.
     fn loads(&self, plugin: &Plugin) -> bool {
         let path = self.parameter("mca_base_component_path").unwrap_or_default();
         path.trim_matches('"').split(':').any(|directory| directory == plugin.directory())
@@ -88,7 +88,7 @@ impl OpenMpi {
             return Finding::ok(ID, format!("Open MPI {version} is built with KNEM"));
         }
         let finding = Finding::note(ID, format!("Open MPI {version} is built without KNEM"))
-            .means("it sends between processes of this machine by CMA, XPMEM, or two copies; those of distributions are built so")
+            .means("within a machine it uses CMA, XPMEM or two copies; distributions' packages are built this way")
             .remedy_if(builds_plugins(machine).then_some("apt install libopenmpi-dev; knem-mpi-plugins openmpi"))
             .remedy("build Open MPI with: ./configure --with-knem=/usr (knem-tools has knem_io.h)");
         if self.has("pml", "ucx") {
@@ -108,9 +108,8 @@ impl OpenMpi {
                 "btl_base_verbose",
             )
         };
-        let by_ucx = self
-            .has("pml", "ucx")
-            .then_some("where the pml is ucx (with InfiniBand, as a rule), UCX decides: see mpi.ucx");
+        let by_ucx =
+            self.has("pml", "ucx").then_some("if the pml is ucx (usual with InfiniBand), UCX decides: see mpi.ucx");
         let details = by_ucx.into_iter().map(str::to_owned);
         let for_all_jobs = format!("for every job: a line '{parameter} = knem' in openmpi-mca-params.conf");
         let finding = match self.parameter(parameter) {
@@ -129,14 +128,14 @@ impl OpenMpi {
             None => Finding::note(ID, "Open MPI has KNEM, and prefers XPMEM and CMA where those work"),
         };
         finding
-            .means("KNEM is used only if it is asked for, or where the others do not work: between containers, or where ptrace is restricted")
+            .means("KNEM is used only if it is requested, or where the others do not work: between containers, or where ptrace is restricted")
             .remedy(format!("mpirun {options} PROGRAM"))
             .remedy(for_all_jobs)
             .details(details)
     }
 }
 
-/// Whether plug-ins can be built here: for Debian's packages.
+/// Whether knem-mpi-plugins can build plug-ins here, which it can for Debian's packages.
 fn builds_plugins(machine: &Machine) -> bool {
     machine.exists("/etc/debian_version") && machine.find("knem-mpi-plugins").is_some()
 }
@@ -144,8 +143,9 @@ fn builds_plugins(machine: &Machine) -> bool {
 fn ucx(machine: &Machine) -> Vec<Finding> {
     const ID: &str = "mpi.ucx";
     if machine.find("ucx_info").is_none() {
-        return vec![Finding::unknown(ID, "UCX is not in PATH")
-            .detail("where a module system has it: module load ucx; knem doctor")];
+        return vec![
+            Finding::unknown(ID, "UCX is not in PATH").detail("with environment modules: module load ucx; knem doctor")
+        ];
     }
     let text = machine.ask("ucx_info", &["-v"]).unwrap_or_default();
     let version = text
@@ -181,7 +181,7 @@ fn ucx_of(machine: &Machine, version: &str, plugin: bool, preloaded: bool) -> Fi
     }
     if !built {
         return Finding::note(ID, format!("UCX {version} is built without KNEM"))
-            .means("it sends between processes of this machine by CMA, XPMEM, or two copies; those of distributions are built so")
+            .means("within a machine it uses CMA, XPMEM or two copies; distributions' packages are built this way")
             .remedy_if(builds_plugins(machine).then_some("apt install libucx-dev ucx-utils; knem-mpi-plugins ucx"))
             .remedy("build UCX with knem-tools installed: ./contrib/configure-release finds knem.pc (--with-knem)");
     }
@@ -196,13 +196,13 @@ fn ucx_of(machine: &Machine, version: &str, plugin: bool, preloaded: bool) -> Fi
         let finding = Finding::note(ID, format!("UCX {version} {has} KNEM, and does not offer it to this user"));
         return if machine.opened.is_ok() {
             finding
-                .means("it can register no memory, as a rule")
-                .remedy("UCX_LOG_LEVEL=info ucx_info -d; look at limits.memlock")
+                .means("usually because it cannot register memory")
+                .remedy("UCX_LOG_LEVEL=info ucx_info -d; then see limits.memlock")
         } else {
             finding.means("it cannot open the device").remedy("see device.access")
         };
     }
-    Finding::ok(ID, format!("UCX {version} {has} KNEM, and uses it: it prefers it to CMA"))
+    Finding::ok(ID, format!("UCX {version} {has} KNEM, and prefers it to CMA"))
         .detail("to see it: UCX_PROTO_INFO=y, or UCX_LOG_LEVEL=info; to force it: UCX_TLS=posix,knem,self")
 }
 
@@ -214,7 +214,7 @@ fn allows(list: &str) -> bool {
     }
 }
 
-/// The list, with KNEM allowed.
+/// Returns the list with KNEM allowed.
 fn with_knem(list: &str) -> String {
     match list.strip_prefix('^') {
         Some(excluded) => {
@@ -241,7 +241,7 @@ fn mpich(machine: &Machine) -> Option<Finding> {
     let device = field("Device:").unwrap_or_default();
     let configure = field("configure:").or_else(|| field("Configuration")).unwrap_or_else(|| text.clone());
     Some(if device.contains("ucx") {
-        Finding::ok(ID, format!("{name} ({device}) sends by way of UCX, which decides: see mpi.ucx"))
+        Finding::ok(ID, format!("{name} ({device}) uses UCX, which decides: see mpi.ucx"))
     } else if configure.contains("local-lmt=knem") && configure.contains("--with-knem") {
         let finding = if machine.opened.is_ok() {
             Finding::ok(ID, format!("{name} ({device}) is built to use KNEM for messages above 64 KiB"))
@@ -249,14 +249,14 @@ fn mpich(machine: &Machine) -> Option<Finding> {
             Finding::problem(ID, format!("{name} ({device}) is built to use KNEM, and the device cannot be opened"))
         };
         finding
-            .means("it has no other way for large messages: a job ends where the device is missing")
+            .means("it has no other transport for large messages: jobs fail where the device is missing")
             .remedy_of_device(machine)
     } else {
         Finding::note(
             ID,
             format!("{name} ({}) does not use KNEM", if device.is_empty() { "unknown device" } else { &device }),
         )
-        .means("MPICH from 3.4 on has KNEM by way of UCX only")
+        .means("MPICH 3.4 and later use KNEM only through UCX")
         .remedy("an MPICH with --with-device=ch4:ucx, and a UCX with KNEM")
     })
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: CECILL-B
-//! The plug-ins that `knem-mpi-plugins` builds for Open MPI and UCX: where they are, for which version, and whether this environment
-//! loads them.
+//! Plug-ins that `knem-mpi-plugins` builds for Open MPI and UCX: their directories and versions, and whether this
+//! environment loads them.
 
 use super::finding::Finding;
 use crate::machine::Machine;
 
-/// A library that has plug-ins.
+/// A library with plug-ins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Library {
     OpenMpi,
@@ -13,7 +13,7 @@ pub(super) enum Library {
 }
 
 impl Library {
-    /// Its name for people.
+    /// Display name.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::OpenMpi => "Open MPI",
@@ -21,7 +21,7 @@ impl Library {
         }
     }
 
-    /// Its name for `knem-mpi-plugins`.
+    /// Name on the command line of `knem-mpi-plugins`.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::OpenMpi => "openmpi",
@@ -40,7 +40,7 @@ pub(super) struct Plugin {
 }
 
 impl Plugin {
-    /// The plug-in of a library, below the prefix of the `knem-mpi` in PATH, the default one, or that of a user.
+    /// Finds the plug-in of a library, below the prefix of the `knem-mpi` in PATH, the default prefix, or the user's.
     pub(super) fn find(machine: &Machine, library: Library) -> Option<Self> {
         let wrapper = machine.find("knem-mpi");
         let in_path = wrapper.as_deref().and_then(|path| path.strip_suffix("/bin/knem-mpi")).map(str::to_owned);
@@ -54,24 +54,25 @@ impl Plugin {
         })
     }
 
-    /// The directory it is in.
+    /// Returns its directory.
     pub(super) fn directory(&self) -> String {
         format!("{}/lib/knem-mpi/{}", self.prefix, self.library.word())
     }
 
-    /// How it is with a library of this version, which loads the plug-in in this environment or does not.
+    /// Returns the finding for a library of this version, which does (`loaded`) or does not load the plug-in in this
+    /// environment.
     pub(super) fn finding(&self, version: &str, loaded: bool) -> Finding {
         const ID: &str = "mpi.plugins";
         let (name, directory, prefix) = (self.library.name(), self.directory(), &self.prefix);
         let finding = if self.version != version {
             let built = &self.version;
-            Finding::note(ID, format!("the plug-in in {directory} is of {name} {built}, and {version} is installed"))
-                .means("a plug-in works with the version that it was built for only: others do not load it, or crash")
-                .remedy(format!(
-                    "run knem-mpi-plugins again: knem-mpi-plugins --prefix {prefix} {}",
-                    self.library.word()
-                ))
-                .remedy(format!("or: knem-mpi-plugins --prefix {prefix} --remove"))
+            Finding::note(
+                ID,
+                format!("the plug-in in {directory} is built for {name} {built}, but {version} is installed"),
+            )
+            .means("a plug-in works only with the version that it was built for: others do not load it, or crash")
+            .remedy(format!("run knem-mpi-plugins again: knem-mpi-plugins --prefix {prefix} {}", self.library.word()))
+            .remedy(format!("or: knem-mpi-plugins --prefix {prefix} --remove"))
         } else if loaded {
             Finding::ok(ID, format!("{name} {version} loads the plug-in in {directory}"))
         } else {
@@ -79,7 +80,7 @@ impl Plugin {
                 .remedy(format!("mpirun -np 2 {prefix}/bin/knem-mpi PROGRAM"));
             match self.library {
                 Library::OpenMpi => finding.means(
-                    "mca_base_component_path does not name its directory; under mpirun only knem-mpi can set that, since PMIx sets it too",
+                    "mca_base_component_path does not have its directory; under mpirun only knem-mpi can set it, since PMIx sets it too",
                 ),
                 Library::Ucx => finding
                     .means("UCX's list of modules is fixed: a module must be loaded before it, by LD_PRELOAD")

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: CECILL-B
-//! Whether a kernel can have the module, and the remedy where it has none: one that works in that state.
+//! Whether a kernel can have the module, and the remedy that works if it has none.
 
 use super::kernel::is_too_old;
 use crate::machine::driver::is_from;
 use crate::machine::modules::ModuleFile;
 use crate::machine::{Machine, Ran};
 
-/// Where the site's settings for DKMS are.
+/// The site's settings for DKMS.
 const SETTINGS: &str = "/etc/dkms/knem.conf";
 
 /// Whether a kernel can have the module.
@@ -17,25 +17,25 @@ pub(super) enum Prospect {
     Deleted,
     /// The source is there, and DKMS is not.
     NoDkms,
-    /// The driver excludes the kernel, or something is missing that building needs.
+    /// The driver excludes the kernel, or a build requirement is missing.
     Excluded {
         /// The driver's sentence.
         sentence: String,
         /// The remedy that the sentence ends with.
         remedy: Option<String>,
     },
-    /// It can be built: the driver's sentence.
+    /// The module can be built; the driver's sentence.
     Possible(String),
     /// The driver's check does not answer.
     Unknown {
         reason: String,
-        /// What shows more.
+        /// Command that shows more.
         command: Option<String>,
     },
 }
 
 impl Prospect {
-    /// Asks the driver's own check.
+    /// Runs the driver's own check.
     pub(super) fn of(machine: &Machine, kernel: &str) -> Self {
         let driver = machine.driver();
         let Some(version) = driver.version() else { return Self::NotInstalled };
@@ -56,7 +56,7 @@ impl Prospect {
                 }
                 Self::Possible(first.to_owned())
             }
-            Ran::NotThere => Self::Unknown { reason: format!("{script} could not be run"), command: None },
+            Ran::NotThere => Self::Unknown { reason: format!("{script} cannot be run"), command: None },
             Ran::TooLong => Self::Unknown {
                 reason: format!("{script} {kernel} took too long"),
                 command: Some(format!("sh {script} {kernel}")),
@@ -65,7 +65,7 @@ impl Prospect {
     }
 }
 
-/// What is wrong, and the remedy, which the sentence ends with.
+/// Splits a sentence into the cause and the remedy at its end.
 fn split(sentence: &str) -> (&str, Option<&str>) {
     const BEGINNINGS: [&str; 6] = ["apt ", "dnf ", "zypper ", "pacman ", "install ", "remove "];
     match sentence.rsplit_once("; ") {
@@ -76,12 +76,12 @@ fn split(sentence: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// How the running kernel gets the module that it lacks, or else another kernel.
+/// Returns the remedy that gets the module for a kernel, or else another kernel that has it.
 pub(super) fn remedy(machine: &Machine, kernel: &str) -> String {
     fix(machine, kernel).unwrap_or_else(|| elsewhere(machine, kernel))
 }
 
-/// How a kernel gets the module that it lacks; `None` if it cannot have it.
+/// Returns the remedy that gets the module for a kernel; `None` if the kernel cannot have it.
 pub(super) fn fix(machine: &Machine, kernel: &str) -> Option<String> {
     if is_too_old(kernel) {
         return None;
@@ -107,13 +107,13 @@ pub(super) fn fix(machine: &Machine, kernel: &str) -> Option<String> {
     })
 }
 
-/// The setting of the site that a sentence gives as the reason.
+/// Returns the site's setting that a sentence names as the cause.
 fn setting(sentence: &str) -> Option<&str> {
     let (before, _) = sentence.split_once(&format!(" set in {SETTINGS}"))?;
     before.rsplit(' ').find_map(|word| word.split_once('=')).map(|(name, _)| name)
 }
 
-/// Another kernel, where this one cannot have the module.
+/// Returns the remedy for a kernel that cannot have the module: another kernel.
 fn elsewhere(machine: &Machine, kernel: &str) -> String {
     let has = |other: &String| other != kernel && machine.module_files(other).iter().any(|file| file.chosen);
     match machine.kernels().into_iter().rev().find(has) {
@@ -122,7 +122,7 @@ fn elsewhere(machine: &Machine, kernel: &str) -> String {
     }
 }
 
-/// The commands that build and install the module.
+/// Returns the commands that build and install the module.
 fn build(machine: &Machine, kernel: &str) -> String {
     let driver = machine.driver();
     let version = driver.version().unwrap_or_default();
@@ -137,7 +137,7 @@ fn build(machine: &Machine, kernel: &str) -> String {
     }
 }
 
-/// The commands that make DKMS know the driver, and build it for the running kernel if that is possible.
+/// Returns the commands that add the driver to DKMS, and build it for the running kernel if possible.
 pub(super) fn add(machine: &Machine) -> String {
     match Prospect::of(machine, &machine.kernel) {
         Prospect::Possible(_) => build(machine, &machine.kernel),
@@ -153,12 +153,13 @@ pub(super) struct Rival {
     pub(super) blocks: bool,
 }
 
-/// The files of a kernel that are not the driver's, which DKMS refuses to install over where they have its version or a newer one.
+/// Returns the kernel's knem.ko files that are not the driver's. DKMS does not install over those of its version or a
+/// newer one.
 pub(super) fn rivals(machine: &Machine, kernel: &str) -> Vec<Rival> {
     let driver = machine.driver();
     let ours = driver.version();
     let by_dkms = |file: &ModuleFile| {
-        // Distributions with RPM have it in extra.
+        // Distributions with RPM install it to extra.
         let extra = format!("/lib/modules/{kernel}/extra/knem.ko");
         file.path.contains("/updates/dkms/") || file.path.starts_with(&extra) && driver.is_installed_for(kernel)
     };
@@ -174,7 +175,8 @@ pub(super) fn rivals(machine: &Machine, kernel: &str) -> Vec<Rival> {
 }
 
 impl Rival {
-    /// The command that removes it and leaves the kernel with the driver's module; `None` if it cannot have that.
+    /// Returns the command that removes it and leaves the kernel with the driver's module; `None` if the kernel cannot
+    /// have that.
     pub(super) fn removal(&self, machine: &Machine, kernel: &str) -> Option<String> {
         let driver = machine.driver();
         driver.version()?;
@@ -189,7 +191,7 @@ impl Rival {
             return None;
         }
         if self.blocks {
-            // The driver's check gives this file as the reason, or it finds another, which would remain.
+            // The driver's check names this file as the cause, or another one, which would remain.
             return Some(format!("{remove}; {}", build(machine, kernel)));
         }
         matches!(Prospect::of(machine, kernel), Prospect::Possible(_))

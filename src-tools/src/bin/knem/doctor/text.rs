@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The findings, for people: a line for each group that is well, and what is not OK with what it means and its remedy.
+//! The report as text: one line for each group that is OK, and every other finding with its meaning and remedies.
 
 use anstyle::Style;
 
@@ -7,10 +7,10 @@ use super::finding::{Finding, State};
 use super::{Report, GROUPS};
 use crate::style::{Styled, BAD, FAINT, GOOD, HEAD, NOTE};
 
-/// Columns of the word for the state.
+/// Width of the word for the state.
 const WORD: usize = 9;
 
-/// Writes a report. With `verbose`, what is OK is shown in full as well.
+/// Writes a report. With `verbose`, findings that are OK are shown in full as well.
 pub(super) fn write(report: &Report, verbose: bool, width: usize) -> String {
     let mut text = String::new();
     for group in &GROUPS {
@@ -19,7 +19,7 @@ pub(super) fn write(report: &Report, verbose: bool, width: usize) -> String {
         let well = findings.iter().filter(|finding| finding.state == State::Ok).count();
         text += &Styled(HEAD, group.title).to_string();
         if worst == State::Ok && !verbose {
-            // The first one says the most.
+            // The first one is the most important.
             let first = findings.first().map_or("", |finding| &finding.summary);
             let more = if well > 1 { format!("; and {} more", well - 1) } else { String::new() };
             text.push('\n');
@@ -49,7 +49,7 @@ fn style(state: State) -> Style {
     }
 }
 
-/// The state, and a sentence.
+/// Writes the state and a sentence.
 fn entry(state: State, sentence: &str, width: usize) -> String {
     let word = format!("  {:WORD$} ", state.word());
     let indent = word.len();
@@ -83,7 +83,7 @@ fn show(finding: &Finding, verbose: bool, width: usize) -> String {
     }
     if finding.state != State::Ok {
         for remedy in &finding.remedies {
-            // Not broken: it is there to be copied.
+            // Not wrapped, so that it can be copied.
             text += &format!("{indent}-> {}\n", Styled(HEAD, remedy));
         }
     }
@@ -93,7 +93,7 @@ fn show(finding: &Finding, verbose: bool, width: usize) -> String {
     text
 }
 
-/// What it all comes to.
+/// Writes the counts and the verdict.
 fn conclusion(report: &Report, width: usize) -> String {
     let many = |count: usize, one: &str, more: &str| format!("{count} {}", if count == 1 { one } else { more });
     let counts = [
@@ -106,12 +106,12 @@ fn conclusion(report: &Report, width: usize) -> String {
         (true, 0) => format!("KNEM works here for {}: ", report.user),
         (true, _) => format!("KNEM does not work here for {}: ", report.user),
     };
-    // A user without root would try in vain.
+    // Other users would try in vain.
     let who = if report.is_root || report.count(State::Problem) == 0 { "" } else { " Most remedies need root." };
     wrapped(&format!("{verdict}{}.{who}", counts.join(", ")), width).join("\n") + "\n"
 }
 
-/// A text in lines of at most so many columns, broken at spaces.
+/// Wraps a text at spaces into lines of at most `width` columns.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -133,7 +133,7 @@ mod tests {
     use crate::doctor::tests::report;
     use crate::machine::fake::Fake;
 
-    /// A machine that has much wrong with it.
+    /// A machine with many problems.
     fn ill() -> Fake {
         Fake::well()
             .variable("UCX_TLS", "tcp")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Use: whether KNEM is used, what was refused, what failed.
+//! Use: whether KNEM is used, what was refused, and what failed.
 
 use knem::profile::Reason;
 use knem::{explain, profile, statistics};
@@ -9,14 +9,14 @@ use super::finding::Finding;
 use crate::machine::Machine;
 use crate::units;
 
-/// Reasons that come of how the machine is set up. The others are programs' own, and usual at the end of jobs.
+/// Reasons that depend on the setup of the machine. The others are caused by programs, and usual at the end of jobs.
 const SETTINGS: [&str; 7] =
     ["pin_limit", "too_many_segments", "other_user", "busy", "too_many_contexts", "slot_limit", "unavailable"];
 
 /// The findings of this group.
 pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     let Some(counts) = Counts::of(machine) else {
-        return vec![Finding::unknown("use.requests", "without the module nothing is counted")];
+        return vec![Finding::unknown("use.requests", "without the module there are no statistics")];
     };
     let mut findings = vec![requests(&counts)];
     findings.extend(counts.reasons.as_deref().map(refused));
@@ -24,18 +24,18 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     findings
 }
 
-/// What was counted.
+/// The statistics used here.
 struct Counts {
     requests: u64,
     bytes: Option<u64>,
     age_ns: Option<u64>,
     failed: u64,
-    /// Refusals by reason. `None`: the driver does not count them so.
+    /// Refusals by reason; `None` if the driver does not count them by reason.
     reasons: Option<Vec<Reason>>,
 }
 
 impl Counts {
-    /// From the finer statistics, or from the device's own text where those are not there.
+    /// Reads the detailed statistics, or the device's own text if there are none.
     fn of(machine: &Machine) -> Option<Self> {
         if let Some(profile) = machine.statistics().and_then(|text| profile::parse(&text).ok()) {
             return Some(Self {
@@ -69,8 +69,8 @@ fn requests(counts: &Counts) -> Finding {
             |age| format!("since it was loaded or its counters were cleared, {} ago", units::age(age)),
         );
         return Finding::note(ID, format!("no program has used KNEM {since}"))
-            .means("either nothing large was sent between processes of this machine, or the programs do not use KNEM")
-            .remedy("run a job, and watch: knem stat 1; if the numbers stay, see what is said of Open MPI and UCX");
+            .means("either no large messages were sent within this machine, or the programs do not use KNEM")
+            .remedy("run a job and watch: knem stat 1; if the numbers stay 0, see the findings on Open MPI and UCX");
     }
     let since = counts.age_ns.map_or_else(|| "since it was loaded".to_owned(), |age| format!("in {}", units::age(age)));
     let bytes =
@@ -94,15 +94,14 @@ fn refused(reasons: &[Reason]) -> Finding {
         Some(reason) => {
             let explained = explain::reason(&reason.name);
             Finding::note(ID, format!("{} refused ({}): {}", requests_of(reason.count), reason.name, explained.meaning))
-                .means("programs that can, copy without KNEM then; others fail")
+                .means("programs fall back to other transports, or fail")
                 .remedy(explained.remedy)
                 .remedy("knem stat --refused")
                 .details(sentences)
         }
         None => {
             let others = if sorted.len() > 1 { ", and others" } else { "" };
-            let summary =
-                format!("{} refused by programs' own doing: {}{others}", requests_of(first.count), first.name);
+            let summary = format!("{} refused, caused by programs: {}{others}", requests_of(first.count), first.name);
             Finding::ok(ID, summary).details(sentences)
         }
     }
@@ -118,8 +117,8 @@ fn failed(counts: &Counts) -> Finding {
         return Finding::ok(ID, "no copy has failed");
     }
     Finding::note(ID, format!("{} copies have failed", counts.failed))
-        .means("the memory of the asking process was not mapped in the middle, it was killed, or a DMA engine gave up")
-        .remedy("usual when jobs are killed; otherwise: echo 1 > /sys/module/knem/parameters/debug, and look at dmesg")
+        .means("memory of the requesting process was not mapped, the process was killed, or a DMA channel failed")
+        .remedy("usual when jobs are killed; otherwise: echo 1 > /sys/module/knem/parameters/debug, and read dmesg")
 }
 
 #[cfg(test)]

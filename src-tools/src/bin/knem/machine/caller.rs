@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Who asks: the user, the process's groups and limits.
+//! The caller: its user, groups and limits.
 
 use nix::sys::resource::{getrlimit, Resource, RLIM_INFINITY};
 use nix::sys::utsname::uname;
@@ -16,7 +16,7 @@ pub(crate) struct Caller {
     pub(crate) groups: Vec<String>,
     /// Limit of locked memory in bytes; `None` without a limit.
     pub(crate) memlock: Option<u64>,
-    /// How far the caller may raise it.
+    /// Hard limit, up to which the caller may raise it.
     pub(crate) memlock_hard: Option<u64>,
 }
 
@@ -39,7 +39,7 @@ impl Caller {
         }
     }
 
-    /// Whether it is the administrator.
+    /// Whether it is root.
     pub(crate) fn is_root(&self) -> bool {
         self.uid == 0
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Other programs, and the environment: asked without input, in the C locale, and for a limited time.
+//! Other programs and the environment. Programs run without input, in the C locale, and with a time limit.
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -13,38 +13,38 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{killpg, Signal};
 use nix::unistd::Pid;
 
-/// How long a program may take.
+/// Time limit of a program.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// Most bytes that are taken from each of its outputs.
+/// Maximum size that is read of each output.
 const MOST_OUTPUT: u64 = 8 << 20;
-/// Where administrators' programs are, though they are not in everybody's `PATH`.
+/// Directories of administrators' programs, which are not in every user's `PATH`.
 const MORE_DIRECTORIES: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin";
 
-/// What came of running a program.
+/// The outcome of running a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ran {
     /// It ended.
     Ended {
         /// With status 0.
         success: bool,
-        /// What it wrote to standard output.
+        /// Standard output.
         output: String,
-        /// What it wrote to standard error.
+        /// Standard error.
         complaint: String,
     },
     /// There is no such program.
     NotThere,
-    /// It was ended because it took too long.
+    /// It was killed at the time limit.
     TooLong,
 }
 
-/// Who runs programs.
+/// Runs programs.
 pub(crate) trait Commands {
-    /// Where a program is.
+    /// Finds a program.
     fn find(&self, program: &str) -> Option<String>;
-    /// Runs it.
+    /// Runs a program.
     fn run(&self, program: &str, arguments: &[&str]) -> Ran;
-    /// A variable of the environment.
+    /// Reads an environment variable.
     fn variable(&self, name: &str) -> Option<String>;
 }
 
@@ -77,8 +77,8 @@ fn is_program(path: &String) -> bool {
     Path::new(path).metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// Runs a program in a process group of its own, which is killed as a whole at the time limit. What it leaves behind with its output
-/// open is not waited for beyond that.
+/// Runs a program in a process group of its own, which is killed as a whole at the time limit. What it leaves behind
+/// with its output open is not waited for beyond that.
 fn run_for(path: &str, arguments: &[&str], limit: Duration) -> Ran {
     let mut command = Command::new(path);
     command.args(arguments).env("LC_ALL", "C").env_remove("LANGUAGE").current_dir("/").process_group(0);
@@ -107,17 +107,17 @@ fn run_for(path: &str, arguments: &[&str], limit: Duration) -> Ran {
     }
 }
 
-/// Takes everything from a pipe, in a thread, so that a full one never stops the program.
+/// Reads a pipe to its end in a thread, so that a full pipe does not block the program.
 fn reader(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
     let (send, receive) = channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(pipe) = pipe {
             let mut pipe = pipe.take(MOST_OUTPUT);
-            // What was read before an error counts.
+            // Output before an error is kept.
             let _ = pipe.read_to_end(&mut bytes);
         }
-        // Nobody listens any more after the time limit.
+        // The receiver is gone after the time limit.
         let _ = send.send(String::from_utf8_lossy(&bytes).into_owned());
     });
     receive

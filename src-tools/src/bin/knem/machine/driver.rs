@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: CECILL-B
-//! The driver as the package manager and DKMS know it. A vendor's package may be called knem or knem-dkms too: its version decides.
+//! The driver as the package manager and DKMS know it. A vendor's package may be called knem or knem-dkms too: its
+//! version decides.
 
 use crate::machine::modules::{is_original, numbers};
 use crate::machine::{Machine, Ran};
 
-/// Names that a package with a KNEM driver has: ours first.
+/// Names of packages with a KNEM driver, this project's first.
 const NAMES: [&str; 5] = ["knem2-dkms", "knem-dkms", "knem", "kmod-knem", "knem-modules"];
 
 /// The program that installs packages.
@@ -33,16 +34,16 @@ pub(crate) struct Entry {
     pub(crate) installed: bool,
 }
 
-/// What is installed of the driver.
+/// The installed driver.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Driver {
-    /// Our package.
+    /// This project's package.
     pub(crate) package: Option<Package>,
     /// Packages of another KNEM.
     pub(crate) vendors: Vec<Package>,
     /// The version whose source is in /usr/src.
     pub(crate) source: Option<String>,
-    /// What DKMS knows of it; `None`: DKMS is not there, or did not answer.
+    /// Its entries in DKMS; `None` if DKMS is not installed or did not answer.
     pub(crate) dkms: Option<Vec<Entry>>,
 }
 
@@ -93,7 +94,7 @@ impl Package {
 }
 
 impl Machine {
-    /// What installs packages here.
+    /// The program that installs packages here.
     pub(crate) fn manager(&self) -> Manager {
         // Debian may have a dnf, and Fedora an apt.
         let has = |program| self.find(program).is_some();
@@ -105,7 +106,7 @@ impl Machine {
         }
     }
 
-    /// The command that installs the driver's package again, with its deleted files.
+    /// Returns the command that installs the driver's package again, with its deleted files.
     pub(crate) fn reinstall(&self) -> String {
         match self.manager() {
             Manager::Apt => "apt reinstall knem2-dkms".to_owned(),
@@ -114,7 +115,7 @@ impl Machine {
         }
     }
 
-    /// The command that removes packages and nothing beside them.
+    /// Returns the command that removes packages and nothing else.
     pub(crate) fn removal(&self, packages: &[&str]) -> String {
         let list = packages.join(" ");
         match self.manager() {
@@ -124,7 +125,7 @@ impl Machine {
         }
     }
 
-    /// The package that a file belongs to.
+    /// Returns the package that owns a file.
     pub(crate) fn owner(&self, path: &str) -> Option<String> {
         let name = match self.manager() {
             Manager::Apt => {
@@ -136,7 +137,7 @@ impl Machine {
     }
 }
 
-/// Every installed package with a KNEM driver.
+/// Returns every installed package with a KNEM driver.
 fn packages(machine: &Machine) -> Vec<Package> {
     let asked = match machine.manager() {
         Manager::Apt => {
@@ -145,7 +146,7 @@ fn packages(machine: &Machine) -> Vec<Package> {
         }
         _ => machine.run("rpm", &[&["-q", "--qf", "%{NAME} %{VERSION} installed\\n"], &NAMES[..]].concat()),
     };
-    // Both fail where one of the packages is not there, and list the others.
+    // Both fail if one of the packages is not installed, and list the others.
     let Ran::Ended { output, .. } = asked else { return Vec::new() };
     let line = |line: &str| {
         let [name, version, "installed"] = line.split_whitespace().collect::<Vec<_>>()[..] else { return None };
@@ -154,7 +155,8 @@ fn packages(machine: &Machine) -> Vec<Package> {
     output.lines().filter_map(line).collect()
 }
 
-/// What DKMS lists: `knem/2.0.0, 6.12.1, x86_64: installed`, before DKMS 3 `knem, 2.0.0, ...`, and `knem/2.0.0: added`.
+/// Parses the output of `dkms status`: `knem/2.0.0, 6.12.1, x86_64: installed`, before DKMS 3 `knem, 2.0.0, ...`, and
+/// `knem/2.0.0: added`.
 fn entries(machine: &Machine) -> Option<Vec<Entry>> {
     let Ran::Ended { output, .. } = machine.run("dkms", &["status", "-m", "knem"]) else { return None };
     let line = |line: &str| {
@@ -166,7 +168,7 @@ fn entries(machine: &Machine) -> Option<Vec<Entry>> {
     Some(output.lines().filter_map(line).collect())
 }
 
-/// Whether a version is another one or newer.
+/// Whether a version is the same as another one or newer.
 pub(crate) fn is_from(version: &str, other: &str) -> bool {
     numbers(version).0 >= numbers(other).0
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! A machine for tests: files below a temporary root, and programs with set answers.
+//! A machine for tests: files below a temporary root, and programs with fixed output.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use crate::machine::{Caller, Commands, Machine, Ran};
 
-/// Makes machines. Its methods return it changed, with its files shared: make one for each machine that is to differ in files.
+/// Builds machines. Its methods return a changed copy that shares the files: machines with different files need one
+/// each.
 #[derive(Clone)]
 pub(crate) struct Fake {
     answers: Answers,
@@ -28,7 +29,7 @@ enum Opened {
     Denied(Obstacle),
 }
 
-/// The programs; the machine's files are there as long as they are.
+/// The programs and variables. They own the directory of the machine's files.
 #[derive(Clone)]
 struct Answers {
     root: Rc<TempDir>,
@@ -53,7 +54,7 @@ impl Commands for Answers {
 }
 
 impl Fake {
-    /// A machine without anything: no module, no node, no program.
+    /// An empty machine: no module, no node, no program.
     pub(crate) fn new() -> Self {
         Self {
             answers: Answers {
@@ -74,8 +75,8 @@ impl Fake {
         }
     }
 
-    /// A machine on which all is well: module built by DKMS, signed, loaded and used; node, group and rule as packaged; Open MPI and
-    /// UCX that use KNEM.
+    /// A machine on which everything is OK: module built by DKMS, signed, loaded and used; node, group and rule as
+    /// packaged; Open MPI and UCX that use KNEM.
     pub(crate) fn well() -> Self {
         let dkms = "/lib/modules/7.2.6/updates/dkms/knem.ko.xz";
         Self::new()
@@ -132,18 +133,18 @@ impl Fake {
 
     /// With a file.
     pub(crate) fn file(&self, path: &str, text: &str) -> Self {
-        let place = self.place(path);
-        if let Some(directory) = place.parent() {
+        let file = self.path(path);
+        if let Some(directory) = file.parent() {
             std::fs::create_dir_all(directory).expect("a directory");
         }
-        std::fs::write(place, text).expect("a file");
+        std::fs::write(file, text).expect("a file");
         self.clone()
     }
 
     /// Without a file or directory.
     pub(crate) fn without(&self, path: &str) -> Self {
-        let place = self.place(path);
-        let _ = if place.is_dir() { std::fs::remove_dir_all(place) } else { std::fs::remove_file(place) };
+        let file = self.path(path);
+        let _ = if file.is_dir() { std::fs::remove_dir_all(file) } else { std::fs::remove_file(file) };
         self.clone()
     }
 
@@ -258,7 +259,7 @@ impl Fake {
         }
     }
 
-    fn place(&self, path: &str) -> PathBuf {
+    fn path(&self, path: &str) -> PathBuf {
         self.answers.root.path().join(path.trim_start_matches('/'))
     }
 }

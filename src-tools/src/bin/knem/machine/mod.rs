@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
-//! The machine as `knem doctor` and `knem info` look at it: files, programs, the caller, the device.
+//! The machine that `knem doctor` and `knem info` inspect: files, programs, the caller, the device.
 //!
-//! Everything is read, nothing is changed. Files are looked for below a root and programs asked through a trait, so that tests
-//! show it any machine they like.
+//! Everything is read, nothing is changed. Files are looked for below a root and programs asked through a trait, so
+//! that tests show it any machine they like.
 
 mod caller;
 pub(crate) mod commands;
@@ -30,30 +30,30 @@ pub(crate) struct Machine {
     commands: Box<dyn Commands>,
     /// Release of the running kernel.
     pub(crate) kernel: String,
-    /// Who asks.
+    /// The caller.
     pub(crate) caller: Caller,
     /// The device's node.
     pub(crate) node: PathBuf,
-    /// What there is to know about the node; `None` if there is none.
+    /// Permissions of the node; `None` if it does not exist.
     pub(crate) facts: Option<NodeFacts>,
-    /// What came of opening it.
+    /// Result of opening it.
     pub(crate) opened: Result<Info, knem::Error>,
     driver: OnceCell<Driver>,
 }
 
-/// What came of reading a file.
+/// The result of reading a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Text {
     /// Its text.
     Read(String),
-    /// It is not there.
+    /// It does not exist.
     Missing,
-    /// It is there and cannot be read: the reason.
+    /// It exists, but cannot be read, for this reason.
     Unreadable(String),
 }
 
 impl Machine {
-    /// This machine, and the node at `path`.
+    /// Describes this machine, with the node at `path`.
     pub(crate) fn here(path: &Path) -> Self {
         Self {
             root: PathBuf::from("/"),
@@ -67,24 +67,24 @@ impl Machine {
         }
     }
 
-    /// What is installed of the driver; asked once.
+    /// Returns the installed driver; found out once.
     pub(crate) fn driver(&self) -> &Driver {
         self.driver.get_or_init(|| Driver::of(self))
     }
 
-    /// A place in the file system.
-    fn place(&self, path: &str) -> PathBuf {
+    /// Returns a path below the root.
+    fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// Whether something is there.
+    /// Whether a file exists.
     pub(crate) fn exists(&self, path: &str) -> bool {
-        self.place(path).symlink_metadata().is_ok()
+        self.path(path).symlink_metadata().is_ok()
     }
 
     /// Reads a file.
     pub(crate) fn read(&self, path: &str) -> Text {
-        match std::fs::read(self.place(path)) {
+        match std::fs::read(self.path(path)) {
             Ok(bytes) => Text::Read(String::from_utf8_lossy(&bytes).into_owned()),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 Text::Missing
@@ -93,7 +93,7 @@ impl Machine {
         }
     }
 
-    /// The text of a file, if it is there and can be read.
+    /// Reads the text of a file; `None` if it does not exist or cannot be read.
     pub(crate) fn text(&self, path: &str) -> Option<String> {
         match self.read(path) {
             Text::Read(text) => Some(text),
@@ -101,26 +101,26 @@ impl Machine {
         }
     }
 
-    /// The first word of a file: what files in /sys and /proc have to say, as a rule.
+    /// Reads the first word of a file, which is usually the value in files of /sys and /proc.
     pub(crate) fn word(&self, path: &str) -> Option<String> {
         self.text(path)?.split_whitespace().next().map(str::to_owned)
     }
 
-    /// The bytes of a file.
+    /// Reads the bytes of a file.
     pub(crate) fn bytes(&self, path: &str) -> Option<Vec<u8>> {
-        std::fs::read(self.place(path)).ok()
+        std::fs::read(self.path(path)).ok()
     }
 
-    /// The names in a directory, sorted; none if it cannot be read.
+    /// Lists the names in a directory, sorted; none if it cannot be read.
     pub(crate) fn names(&self, directory: &str) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.place(directory)) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(self.path(directory)) else { return Vec::new() };
         let mut names: Vec<String> =
             entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
     }
 
-    /// The files in a directory whose names end so, as paths.
+    /// Lists the paths of files in a directory whose names have this ending.
     pub(crate) fn files(&self, directory: &str, ending: &str) -> Vec<String> {
         let names = self.names(directory).into_iter().filter(|name| name.ends_with(ending));
         names.map(|name| format!("{directory}/{name}")).collect()
@@ -128,15 +128,15 @@ impl Machine {
 
     /// Whether it is a directory.
     pub(crate) fn is_directory(&self, path: &str) -> bool {
-        self.place(path).is_dir()
+        self.path(path).is_dir()
     }
 
     /// Whether it is a symbolic link.
     pub(crate) fn is_link(&self, path: &str) -> bool {
-        self.place(path).is_symlink()
+        self.path(path).is_symlink()
     }
 
-    /// Where a program is.
+    /// Finds a program.
     pub(crate) fn find(&self, program: &str) -> Option<String> {
         self.commands.find(program)
     }
@@ -146,7 +146,7 @@ impl Machine {
         self.commands.run(program, arguments)
     }
 
-    /// What a program writes, if it succeeds.
+    /// Returns the output of a program, if it succeeds.
     pub(crate) fn ask(&self, program: &str, arguments: &[&str]) -> Option<String> {
         match self.run(program, arguments) {
             Ran::Ended { success: true, output, .. } => Some(output),
@@ -154,18 +154,18 @@ impl Machine {
         }
     }
 
-    /// A variable of the environment, unless it is empty.
+    /// Reads an environment variable, unless it is empty.
     pub(crate) fn variable(&self, name: &str) -> Option<String> {
         self.commands.variable(name).filter(|value| !value.is_empty())
     }
 
-    /// The driver's finer statistics, a word a line as a rule.
+    /// Reads the driver's detailed statistics.
     pub(crate) fn statistics(&self) -> Option<String> {
         self.text("/proc/driver/knem/statistics")
     }
 }
 
-/// The number behind a key, in lines of keys and numbers.
+/// Returns the number of a key, in lines of keys and numbers.
 pub(crate) fn number(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }

@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: CECILL-B
-//! The module's files: which kernels have one, and what is written in it.
+//! The module's files: which kernels have one, and their modinfo.
 
 use crate::machine::Machine;
 
-/// How deep a kernel's modules are looked through.
+/// Depth of the search below a kernel's directory of modules.
 const DEPTH: usize = 12;
 
-/// A file with the module.
+/// A file of the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ModuleFile {
-    /// Where it is.
+    /// Its path.
     pub(crate) path: String,
-    /// It is the one that modprobe takes.
+    /// It is the one that modprobe loads.
     pub(crate) chosen: bool,
 }
 
-/// What is written in a file with the module.
+/// Modinfo of a file of the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Description {
     /// Version of the module.
     pub(crate) version: Option<String>,
-    /// Whose key it is signed with.
+    /// Owner of the key that signed it.
     pub(crate) signer: Option<String>,
-    /// It has a signature. `None`: it cannot be told.
+    /// It has a signature; `None` if that is not known.
     pub(crate) signed: Option<bool>,
 }
 
 impl Machine {
-    /// The kernels that have a directory of modules, oldest first.
+    /// Lists the kernels that have a directory of modules, oldest first.
     pub(crate) fn kernels(&self) -> Vec<String> {
         let is_kernel = |name: &String| {
             let directory = format!("/lib/modules/{name}");
@@ -38,7 +38,7 @@ impl Machine {
         kernels
     }
 
-    /// Version of the driver's source in /usr/src; the newest, if there are several.
+    /// Returns the version of the driver's source in /usr/src; the newest, if there are several.
     pub(super) fn source_version(&self) -> Option<String> {
         let trees = self.names("/usr/src").into_iter().filter_map(|name| name.strip_prefix("knem-").map(str::to_owned));
         trees
@@ -46,7 +46,7 @@ impl Machine {
             .max_by_key(|version| numbers(version))
     }
 
-    /// The files with the module that a kernel has, the chosen one first.
+    /// Lists a kernel's files of the module, the chosen one first.
     pub(crate) fn module_files(&self, kernel: &str) -> Vec<ModuleFile> {
         let directory = format!("/lib/modules/{kernel}");
         let mut files = Vec::new();
@@ -73,8 +73,8 @@ impl Machine {
         }
     }
 
-    /// How the Rust part of the module was built, and why so, as in `object: kernel built without CONFIG_RUST`: of the loaded
-    /// module, or else of the file that modprobe takes. `None` for another driver.
+    /// How the Rust part of the module was built, and why so, as in `object: kernel built without CONFIG_RUST`: of the
+    /// loaded module, or else of the file that modprobe takes. `None` for another driver.
     pub(crate) fn rust_part(&self) -> Option<String> {
         let loaded = self.text("/proc/driver/knem/info").unwrap_or_default();
         let shown = loaded.lines().find_map(|line| line.strip_prefix("rust ")).map(str::to_owned);
@@ -85,7 +85,8 @@ impl Machine {
             .filter(|text| !text.is_empty())
     }
 
-    /// What is written in a file: asked of modinfo, or read from the file where that is not there and it is not compressed.
+    /// Returns the modinfo of a file, by the program modinfo, or from the file itself if that is missing and the file
+    /// is not compressed.
     pub(crate) fn describe(&self, path: &str) -> Description {
         let field = |name| self.ask("modinfo", &["-F", name, path]).map(|text| text.trim().to_owned());
         if let Some(version) = field("version") {
@@ -101,7 +102,7 @@ impl Machine {
     }
 }
 
-/// Whether a file of this name holds the module.
+/// Whether this is a name of the module's file.
 fn is_module(name: &str) -> bool {
     matches!(name, "knem.ko" | "knem.ko.xz" | "knem.ko.gz" | "knem.ko.zst")
 }
@@ -111,7 +112,7 @@ pub(crate) fn is_original(version: &str) -> bool {
     version.starts_with("0.") || version.starts_with("1.")
 }
 
-/// The description in a file that is not compressed: strings of keys and values, and a mark at the end.
+/// Parses the modinfo of a file that is not compressed: strings of keys and values, and a marker at the end.
 fn described_by(bytes: &[u8]) -> Description {
     const SIGNED: &[u8] = b"~Module signature appended~\n";
     let version = bytes.split(|byte| *byte == 0).find_map(|string| string.strip_prefix(b"version="));
@@ -122,7 +123,7 @@ fn described_by(bytes: &[u8]) -> Description {
     }
 }
 
-/// The numbers in a kernel's release, to sort by: 7.10 comes after 7.9.
+/// Returns a sort key of a kernel's release: 7.10 sorts after 7.9.
 pub(crate) fn numbers(release: &str) -> (Vec<u64>, String) {
     let numbers = release.split(|character: char| !character.is_ascii_digit()).filter_map(|part| part.parse().ok());
     (numbers.collect(), release.to_owned())

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: CECILL-B
-//! What packages are called on this distribution, by the table that the module's scripts read.
+//! Names of packages on this distribution, by the table that the module's scripts read.
 
 use crate::machine::Machine;
 
-/// The one list there is; dkms/get.sh reads the same.
+/// The table, which dkms/get.sh reads too.
 const TABLE: &str = include_str!("../../../../../dkms/packages.txt");
 
-/// The cells of a line.
+/// Returns the cells of a line.
 fn row(thing: &str) -> Option<Vec<&'static str>> {
     let rows = TABLE.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     rows.into_iter().find(|cells| cells.first() == Some(&thing))
 }
 
-/// A column of the table, by a word of os-release.
+/// Returns the column of a word of os-release.
 fn column(word: &str) -> Option<usize> {
     Some(match word {
         "debian" => 1,
@@ -26,8 +26,8 @@ fn column(word: &str) -> Option<usize> {
 }
 
 impl Machine {
-    /// The command that installs what is missing: `apt install dkms`. Where the distribution is unknown, or has no package of it, the
-    /// things themselves.
+    /// The command that installs what is missing: `apt install dkms`. Where the distribution is unknown, or has no
+    /// package of it, the things themselves.
     pub(crate) fn get(&self, things: &[&str]) -> String {
         let names = |column: usize| {
             let name = |thing: &&str| row(thing)?.get(column).copied().filter(|name| *name != "-");
@@ -38,7 +38,7 @@ impl Machine {
         self.family().and_then(names).unwrap_or_else(|| format!("install {}", things.join(" ")))
     }
 
-    /// The column of this distribution: by what it calls itself, or what it is like, or the program that it has.
+    /// Returns the column of this distribution, by ID or ID_LIKE of os-release, or by its package manager.
     fn family(&self) -> Option<usize> {
         let text = self.text("/etc/os-release").or_else(|| self.text("/usr/lib/os-release")).unwrap_or_default();
         let field = |name: &str| {

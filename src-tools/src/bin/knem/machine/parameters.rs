@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The module's parameters: their defaults, their values, and who set them.
+//! The module's parameters: their defaults, values, and the files that set them.
 
 use crate::machine::Machine;
 
@@ -8,15 +8,15 @@ use crate::machine::Machine;
 pub(crate) struct Parameter {
     /// Its name.
     pub(crate) name: String,
-    /// Its default; `None` for one that this command does not know.
+    /// Its default; `None` if this command does not know the parameter.
     pub(crate) default: Option<&'static str>,
-    /// Its value; `None` if the module is not loaded, or does not have it.
+    /// Its value; `None` if the module is not loaded or does not have it.
     pub(crate) value: Option<String>,
-    /// The value that is set in a file of modprobe's, and the file.
+    /// The value that a modprobe.d file sets, and that file.
     pub(crate) set: Option<(String, String)>,
 }
 
-/// Names and defaults, as knem(4) has them. The default of `statslen` is the size of a page.
+/// Names and defaults, as in knem(4). The default of `statslen` is the size of a page.
 pub(crate) const DEFAULTS: [(&str, &str); 25] = [
     ("memlock", "2"),
     ("unpinned", "1"),
@@ -44,15 +44,15 @@ pub(crate) const DEFAULTS: [(&str, &str); 25] = [
     ("statslen", "4096"),
     ("statsverbose", "0"),
 ];
-/// The last one, which is no setting of the driver's work.
+/// The last one, which does not change the driver's operation.
 pub(crate) const DEBUG: (&str, &str) = ("debug", "0");
 
-/// Directories of modprobe's files: a file hides those of the same name in the directories after its own.
+/// Directories of modprobe.d: a file hides those of the same name in later directories.
 const MODPROBE_DIRECTORIES: [&str; 5] =
     ["/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"];
 
 impl Machine {
-    /// Every parameter.
+    /// Returns every parameter.
     pub(crate) fn parameters(&self) -> Vec<Parameter> {
         const VALUES: &str = "/sys/module/knem/parameters";
         let set = self.module_options();
@@ -65,7 +65,7 @@ impl Machine {
         }
         let parameter = |(name, default): (String, Option<&'static str>)| Parameter {
             value: self.word(&format!("{VALUES}/{name}")),
-            // The last one counts.
+            // The last one takes effect.
             set: set.iter().rev().find(|option| option.0 == name).map(|option| (option.1.clone(), option.2.clone())),
             name,
             default,
@@ -73,7 +73,7 @@ impl Machine {
         names.into_iter().map(parameter).collect()
     }
 
-    /// What modprobe's files set: name, value, file.
+    /// Returns the options that modprobe.d sets: name, value, file.
     pub(crate) fn module_options(&self) -> Vec<(String, String, String)> {
         let mut options = Vec::new();
         for (file, line) in self.modprobe_lines() {
@@ -88,8 +88,8 @@ impl Machine {
         options
     }
 
-    /// A line that keeps modprobe from loading the module, and its file: `blacklist` (the kernel's and udev's loading by alias) or
-    /// `install` with another command.
+    /// A line that keeps modprobe from loading the module, and its file: `blacklist` (the kernel's and udev's loading
+    /// by alias) or `install` with another command.
     pub(crate) fn module_barrier(&self) -> Option<(String, String)> {
         self.modprobe_lines().into_iter().find(|(_, line)| {
             let words: Vec<&str> = line.split_whitespace().collect();
@@ -97,7 +97,7 @@ impl Machine {
         })
     }
 
-    /// The lines of modprobe's files, with their files, without comments, in modprobe's order: by the files' names.
+    /// Returns the lines of modprobe.d with their files, without comments, in modprobe's order: by file name.
     fn modprobe_lines(&self) -> Vec<(String, String)> {
         let mut files: Vec<(String, String)> = Vec::new();
         for directory in MODPROBE_DIRECTORIES {
@@ -120,7 +120,8 @@ impl Machine {
 }
 
 impl Parameter {
-    /// Whether its value is another than the default. The module itself adds to the masks of flags, so those say nothing.
+    /// Whether its value differs from the default. The module itself adds to the masks of flags, so callers ignore
+    /// those.
     pub(crate) fn is_changed(&self) -> bool {
         match (&self.value, self.default) {
             (Some(value), Some(default)) => value != default,

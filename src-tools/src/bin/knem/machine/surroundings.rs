@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: CECILL-B
-//! What kind of machine it is: real or virtual, a container, Windows.
+//! The kind of machine: container, Windows, udev; and its memory limits.
 
 use crate::machine::Machine;
 
 impl Machine {
-    /// The kind of container this is, if it is one. Module, node and rules are its host's then.
+    /// Returns the kind of container, if this is one. Module, node and rules then belong to the host.
     pub(crate) fn container(&self) -> Option<String> {
         if let Some(kind) = self.word("/run/systemd/container") {
             return Some(kind);
@@ -24,12 +24,12 @@ impl Machine {
         self.kernel.to_lowercase().contains("microsoft")
     }
 
-    /// Whether udev makes the nodes here.
+    /// Whether udev is running.
     pub(crate) fn has_udev(&self) -> bool {
         self.exists("/run/udev/control")
     }
 
-    /// Most memory that may be pinned through the driver, in bytes: the parameter's, or half of the memory.
+    /// Returns the ceiling of memory pinned through the driver, in bytes: the parameter, or half of the memory.
     pub(crate) fn pinned_ceiling(&self) -> Option<u64> {
         let mebibytes: u64 = self.word("/sys/module/knem/parameters/max_pinned_mb")?.parse().ok()?;
         if mebibytes > 0 {
@@ -41,7 +41,8 @@ impl Machine {
         kibibytes.checked_mul(1024 / 2)
     }
 
-    /// How much a user may pin, in bytes, and whether the parameter for that says so; else it is four fifths of the machine's ceiling.
+    /// Returns a user's ceiling in bytes, and whether it is the parameter; else it is four fifths of the machine's
+    /// ceiling.
     pub(crate) fn user_pinned_ceiling(&self) -> Option<(u64, bool)> {
         let mebibytes: u64 = self.word("/sys/module/knem/parameters/max_user_pinned_mb")?.parse().ok()?;
         if mebibytes > 0 {

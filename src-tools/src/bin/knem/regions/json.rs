@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The lists for programs.
+//! The lists as JSON.
 
 use knem::listing::{Context, ListedRegion};
 use serde::Serialize;
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Owner;
 use crate::json::Document;
 
-/// What a program gets.
+/// The content of the document.
 #[derive(Serialize)]
 pub(super) struct Content<'a> {
     contexts: Vec<Row<'a>>,
@@ -22,7 +22,7 @@ struct Row<'a> {
     region_list: &'a [&'a ListedRegion],
 }
 
-/// The document of the lists.
+/// Returns the document of the lists.
 pub(super) fn document<'a>(owners: &'a [Owner<'_>]) -> Document<Content<'a>> {
     let row = |owner: &'a Owner<'_>| Row {
         context: owner.context,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! `knem regions`: open files and their regions, with the processes they belong to.
+//! `knem regions`: contexts and their regions, with the processes that own them.
 
 mod json;
 #[cfg(test)]
@@ -22,7 +22,7 @@ use crate::style;
 /// Runs the command.
 pub(crate) fn run(device: &Path, arguments: &RegionsArgs) -> Result<(), Failure> {
     let Some(listing) = listing::read(&arguments.proc)? else {
-        // Is there no driver at all, or one that has no lists?
+        // Either there is no driver, or it has no lists.
         return Err(statistics::read(device).err().unwrap_or(Error::NoProfile).into());
     };
     let choice = Choice { pid: arguments.pid, uid: arguments.user.as_deref().map(user_number).transpose()? };
@@ -38,7 +38,7 @@ pub(crate) fn run(device: &Path, arguments: &RegionsArgs) -> Result<(), Failure>
     Ok(style::output().write_all(text.as_bytes())?)
 }
 
-/// Which files are shown.
+/// Which contexts are shown.
 #[derive(Clone, Copy, Debug, Default)]
 struct Choice {
     pid: Option<u32>,
@@ -51,7 +51,7 @@ impl Choice {
     }
 }
 
-/// An open file, and what is known about it.
+/// A context, with the names of its process and user, and its regions.
 struct Owner<'a> {
     context: &'a Context,
     process: Option<String>,
@@ -73,7 +73,7 @@ fn owners<'a>(listing: &'a Listing, choice: Choice, names: &mut impl Names) -> V
 fn user_number(user: &str) -> Result<u32, Failure> {
     let unknown = || {
         Failure::Usage(format!(
-            "--user {user}: there is no such user; give a name that `getent passwd` knows, or a number"
+            "--user {user}: there is no such user; use a name that `getent passwd` lists, or a number"
         ))
     };
     match user.parse() {

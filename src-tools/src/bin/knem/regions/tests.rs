@@ -33,7 +33,7 @@ const PEOPLE: Numbers = Numbers { exact: false };
 const PROGRAMS: Numbers = Numbers { exact: true };
 
 #[test]
-fn regions_stand_below_their_context() {
+fn regions_are_below_their_context() {
     let listing = listing();
     let owners = owners(&listing, Choice::default(), &mut Fake);
     insta::assert_snapshot!(plain(&text::text(&owners, PEOPLE, true)));
@@ -55,7 +55,7 @@ fn programs_get_keys() {
 }
 
 #[test]
-fn files_can_be_chosen() {
+fn contexts_can_be_chosen() {
     let listing = listing();
     let count = |pid, uid| owners(&listing, Choice { pid, uid }, &mut Fake).len();
     assert_eq!((count(None, None), count(Some(4711), None), count(None, Some(1000))), (3, 1, 2));
@@ -63,7 +63,7 @@ fn files_can_be_chosen() {
 }
 
 #[test]
-fn nothing_is_said_in_words() {
+fn no_contexts_are_reported() {
     insta::assert_snapshot!(plain(&text::text(&[], PEOPLE, false)));
 }
 
@@ -71,7 +71,7 @@ fn nothing_is_said_in_words() {
 fn users_have_names_and_numbers() {
     assert_eq!(user_number("root").unwrap(), 0);
     assert_eq!(user_number("4711").unwrap(), 4711);
-    let failure = user_number("nobody-of-this-name").unwrap_err();
+    let failure = user_number("no-such-user").unwrap_err();
     assert_eq!(failure.status(), 2);
     assert!(failure.to_string().contains("--user"), "{failure}");
 }

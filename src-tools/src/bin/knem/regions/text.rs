@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The lists as text: each context with its regions below it; for programs a line for each region.
+//! The lists as text: each context with its regions below it, or one line per region for scripts.
 
 use knem::listing::ListedRegion;
 
@@ -9,11 +9,11 @@ use crate::style::{Styled, FAINT};
 use crate::table::{Column, Table, MISSING};
 use crate::units::float;
 
-/// The text for people.
+/// Returns the text for people.
 pub(super) fn text(owners: &[Owner<'_>], numbers: Numbers, all_users: bool) -> String {
     let mut text = String::new();
     if owners.is_empty() {
-        text += "There is no open file to show.\n";
+        text += "No contexts.\n";
     } else {
         let (contexts, regions) = (contexts(owners, numbers), regions(owners, numbers));
         text += &contexts.head();
@@ -30,12 +30,12 @@ pub(super) fn text(owners: &[Owner<'_>], numbers: Numbers, all_users: bool) -> S
         }
     }
     if !all_users {
-        text += &format!("{}\n", Styled(FAINT, "Files of other users are shown to root only."));
+        text += &format!("{}\n", Styled(FAINT, "Contexts of other users are shown to root only."));
     }
     text
 }
 
-/// The text for programs.
+/// Returns the text for scripts.
 pub(super) fn tabs(owners: &[Owner<'_>], numbers: Numbers) -> String {
     let mut table = Table::new(&[Column::left(""); 9]);
     for owner in owners {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Copies that the kernel's thread makes.
+//! Copies by the context's worker thread.
 
 use std::io::IoSlice;
 use std::thread::yield_now;
@@ -14,10 +14,10 @@ use super::{demand, Outcome, Subject};
 const SIZE: usize = 1 << 20;
 /// Requests in flight at the same time.
 const REQUESTS: u32 = 4;
-/// How long a copy may take before it counts as lost.
+/// Timeout of a copy.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The status array; or that the driver has none, as the fake one.
+/// Returns the status array, or that the driver has none, such as the fake one.
 fn array(device: &Device) -> Result<Result<StatusArray<'_>, Outcome>, Error> {
     match device.map_status(REQUESTS) {
         Ok(array) => Ok(Ok(array)),
@@ -28,7 +28,7 @@ fn array(device: &Device) -> Result<Result<StatusArray<'_>, Outcome>, Error> {
     }
 }
 
-/// Waits for the end of a request, but not for ever.
+/// Waits for the end of a request until the timeout.
 fn finish(request: Request<'_>) -> Result<bool, Error> {
     let start = Instant::now();
     while request.status() == Status::Pending {
@@ -77,17 +77,17 @@ pub(super) fn events(subject: &Subject<'_>) -> Result<Outcome, Error> {
     let submission = Submission { slot: REQUESTS - 1, worker: Worker::Thread, notify: true };
     let request = array.read(region.cookie(), &memory, 0..SIZE, CopyOptions::default(), submission)?;
     let Some(fd) = array.fd() else {
-        return Ok(Outcome::Skipped("this driver is no file".to_owned()));
+        return Ok(Outcome::Skipped("this driver has no file descriptor".to_owned()));
     };
     let mut polled = [PollFd::new(fd, PollFlags::POLLIN)];
     let timeout = PollTimeout::from(u16::try_from(PATIENCE.as_millis()).unwrap_or(u16::MAX));
     if poll(&mut polled, timeout) != Ok(1) {
-        return Ok(Outcome::Failed(format!("no event came within {} s", PATIENCE.as_secs())));
+        return Ok(Outcome::Failed(format!("no event within {} s", PATIENCE.as_secs())));
     }
     let mut slots = [u32::MAX];
     let count = array.read_events(&mut slots)?;
     if (count, slots[0]) != (1, REQUESTS - 1) {
-        return Ok(Outcome::Failed(format!("the event was of slot {}, not {}", slots[0], REQUESTS - 1)));
+        return Ok(Outcome::Failed(format!("the event is for slot {}, not {}", slots[0], REQUESTS - 1)));
     }
     // The slot was final before its event came.
     match demand(request.status() == Status::Success, "the slot was not final when its event came") {

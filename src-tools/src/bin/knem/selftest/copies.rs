@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Copies, in all ways, compared byte by byte.
+//! Copies of all kinds, compared byte by byte.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::num::NonZeroUsize;
@@ -10,41 +10,41 @@ use super::{demand, Outcome, Subject};
 
 /// Sizes around those of pages.
 const SIZES: [usize; 6] = [1, 4095, 4096, 4097, 65_536, 300_001];
-/// What is where nothing may be written.
+/// Contents of memory that must not be written.
 const UNTOUCHED: u8 = 0xa5;
-/// A size that is not small.
+/// A large size.
 const LARGE: usize = 32 << 20;
 
-/// Bytes that differ from place to place, and by `salt`; never [`UNTOUCHED`].
+/// Returns bytes that depend on their position and on `salt`; never [`UNTOUCHED`].
 pub(super) fn contents(size: usize, salt: u8) -> Vec<u8> {
-    let byte = |place: usize| {
-        let mixed = (place as u64 ^ u64::from(salt) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let byte = |position: usize| {
+        let mixed = (position as u64 ^ u64::from(salt) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         (mixed % 0xa5) as u8
     };
     (0..size).map(byte).collect()
 }
 
-/// The first place where they differ, as a sentence.
+/// Compares bytes and reports the first difference.
 pub(super) fn compare(found: &[u8], expected: &[u8]) -> Outcome {
     match found.iter().zip(expected).position(|(found, expected)| found != expected) {
-        Some(place) => Outcome::Failed(format!(
-            "WRONG DATA: byte {place} of {} is {:#04x} and must be {:#04x}",
+        Some(position) => Outcome::Failed(format!(
+            "WRONG DATA: byte {position} of {} is {:#04x} and must be {:#04x}",
             expected.len(),
-            found[place],
-            expected[place]
+            found[position],
+            expected[position]
         )),
         None => demand(found.len() == expected.len(), "the lengths differ"),
     }
 }
 
-/// New memory with these bytes.
+/// Allocates memory with these bytes.
 pub(super) fn memory_of(bytes: &[u8]) -> Result<Memory, Error> {
     let memory = Memory::new(NonZeroUsize::new(bytes.len()).unwrap_or(NonZeroUsize::MIN))?;
     memory.write_at(0, bytes);
     Ok(memory)
 }
 
-/// All bytes of some memory.
+/// Returns all bytes of a memory.
 pub(super) fn bytes_of(memory: &Memory) -> Vec<u8> {
     let mut bytes = vec![0; memory.size()];
     memory.read_at(0, &mut bytes);
@@ -52,7 +52,7 @@ pub(super) fn bytes_of(memory: &Memory) -> Vec<u8> {
 }
 
 pub(super) fn opens(subject: &Subject<'_>) -> Result<Outcome, Error> {
-    // Another version of the interface is an error here.
+    // Opening fails for another version of the interface.
     subject.open().map(|_| Outcome::Passed)
 }
 
@@ -102,7 +102,7 @@ pub(super) fn write(subject: &Subject<'_>) -> Result<Outcome, Error> {
 }
 
 pub(super) fn region_to_region(subject: &Subject<'_>) -> Result<Outcome, Error> {
-    // Two files, as two processes have them.
+    // Two contexts, as two processes have them.
     let (one, other) = (subject.open()?, subject.open()?);
     let data = contents(100_000, 3);
     let memory = memory_of(&[UNTOUCHED; 100_100])?;
@@ -117,7 +117,7 @@ pub(super) fn bounds(subject: &Subject<'_>) -> Result<Outcome, Error> {
     let device = subject.open()?;
     let data = contents(10_000, 4);
     let region = device.share(&[IoSlice::new(&data)], RegionFlags::NONE)?;
-    // Where to begin, how many bytes at most, and how many there will be.
+    // Offset, bound, and the expected length.
     for (offset, bound, length) in [
         (0, Some(1), 1),
         (4000, Some(200), 200),

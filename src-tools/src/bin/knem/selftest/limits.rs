@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What must be refused.
+//! Requests that must be refused.
 
 use std::io::IoSlice;
 
@@ -31,13 +31,13 @@ pub(super) fn withdrawn(subject: &Subject<'_>) -> Result<Outcome, Error> {
     region.destroy()?;
     let mut copy = *b"...";
     let outcome = refused(device.read(cookie, &mut copy, CopyOptions::default()), no_such_region, "its use");
-    Ok(if &copy == b"..." { outcome } else { Outcome::Failed("its bytes came nevertheless".to_owned()) })
+    Ok(if &copy == b"..." { outcome } else { Outcome::Failed("its bytes were copied nevertheless".to_owned()) })
 }
 
 pub(super) fn unknown(subject: &Subject<'_>) -> Result<Outcome, Error> {
     let device = subject.open()?;
     let region = device.share(&[IoSlice::new(b"abc")], RegionFlags::NONE)?;
-    // One bit of a real one is wrong.
+    // One bit of a valid cookie is wrong.
     let cookie = Cookie::from_raw(region.cookie().as_raw() ^ 1 << 40);
     Ok(refused(device.read(cookie, &mut [0; 3], CopyOptions::default()), no_such_region, "its use"))
 }
@@ -49,14 +49,14 @@ pub(super) fn protection(subject: &Subject<'_>) -> Result<Outcome, Error> {
     {
         let region = device.share_memory(&memory, 0..3, Access::Read, RegionFlags::NONE)?;
         let written = device.write(region.cookie(), b"xyz", CopyOptions::default());
-        let outcome = refused(written, protected, "writing into a region that may be read only");
+        let outcome = refused(written, protected, "writing into a region that may only be read");
         if outcome != Outcome::Passed {
             return Ok(outcome);
         }
     }
     let region = device.share_memory(&memory, 0..3, Access::Write, RegionFlags::NONE)?;
     let read = device.read(region.cookie(), &mut [0; 3], CopyOptions::default());
-    let outcome = refused(read, protected, "reading a region that may be written only");
+    let outcome = refused(read, protected, "reading a region that may only be written");
     if outcome != Outcome::Passed {
         return Ok(outcome);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! `knem selftest`: does the driver that is installed here do what it must?
+//! `knem selftest`: tests the installed driver.
 
 mod asynchronous;
 mod copies;
@@ -21,28 +21,28 @@ use crate::style;
 
 pub(crate) use self::other_user::be_other_user;
 
-/// What became of a check.
+/// The outcome of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is as it must be.
+    /// The driver is right.
     Passed,
-    /// It could not be tried here, for this reason.
+    /// The check cannot run here, for this reason.
     Skipped(String),
-    /// It is not as it must be.
+    /// The driver is wrong, as described.
     Failed(String),
 }
 
-/// What checks work with.
+/// The driver under test.
 pub(crate) struct Subject<'a> {
-    /// Opens the driver once more.
+    /// Opens the driver again.
     open: &'a dyn Fn() -> Result<Device, Error>,
     /// The node, unless the driver is a fake one.
     path: Option<&'a Path>,
-    /// What was there at the beginning.
+    /// State before the first check.
     before: surroundings::Before,
 }
 
-/// A check: its name for programs, what it looks at, and how. An error is a failure, with its sentence.
+/// A check: its id, its subject, and its function. An error counts as a failure.
 struct Check {
     id: &'static str,
     about: &'static str,
@@ -50,33 +50,33 @@ struct Check {
 }
 
 const CHECKS: [Check; 19] = [
-    Check { id: "open", about: "the device opens and speaks this interface", run: copies::opens },
-    Check { id: "read", about: "copies from a region have every byte, and no more", run: copies::read },
-    Check { id: "write", about: "copies into a region have every byte, and no more", run: copies::write },
+    Check { id: "open", about: "the device opens and has this version of the interface", run: copies::opens },
+    Check { id: "read", about: "copies from a region are complete and write nothing else", run: copies::read },
+    Check { id: "write", about: "copies into a region are complete and write nothing else", run: copies::write },
     Check { id: "region", about: "copies from region to region", run: copies::region_to_region },
     Check { id: "pinned", about: "copies with the local memory pinned", run: copies::pinned },
-    Check { id: "bounds", about: "offset and bound choose a part of a region", run: copies::bounds },
-    Check { id: "vectors", about: "memory in pieces is one stream of bytes", run: copies::vectors },
+    Check { id: "bounds", about: "offset and bound select a part of a region", run: copies::bounds },
+    Check { id: "vectors", about: "several segments are one stream of bytes", run: copies::vectors },
     Check { id: "large", about: "a region of 32 MiB", run: copies::large },
-    Check { id: "processes", about: "copies between two processes, both ways", run: surroundings::processes },
-    Check { id: "async", about: "the kernel's thread copies, and its status says so", run: asynchronous::status },
-    Check { id: "events", about: "completions can be polled for and read", run: asynchronous::events },
-    Check { id: "single-use", about: "a single-use region can be used once", run: limits::single_use },
-    Check { id: "withdrawn", about: "a region that was destroyed is gone", run: limits::withdrawn },
-    Check { id: "unknown", about: "a cookie that nobody made is refused", run: limits::unknown },
-    Check { id: "protection", about: "a region's protection is respected", run: limits::protection },
-    Check { id: "other-user", about: "another user may not use a region", run: other_user::foreign_cookie },
-    Check { id: "memlock", about: "the limit of locked memory is kept, and told", run: other_user::limit },
-    Check { id: "counted", about: "the statistics have counted all of this", run: surroundings::counted },
+    Check { id: "processes", about: "copies between two processes in both directions", run: surroundings::processes },
+    Check { id: "async", about: "the worker thread copies and sets the status", run: asynchronous::status },
+    Check { id: "events", about: "completion events can be polled and read", run: asynchronous::events },
+    Check { id: "single-use", about: "a single-use region can be used only once", run: limits::single_use },
+    Check { id: "withdrawn", about: "a destroyed region cannot be used", run: limits::withdrawn },
+    Check { id: "unknown", about: "an unknown cookie is refused", run: limits::unknown },
+    Check { id: "protection", about: "the protection of a region is enforced", run: limits::protection },
+    Check { id: "other-user", about: "another user cannot use a region", run: other_user::foreign_cookie },
+    Check { id: "memlock", about: "the limit of locked memory is enforced and reported", run: other_user::limit },
+    Check { id: "counted", about: "the statistics count the requests", run: surroundings::counted },
     Check { id: "nothing-left", about: "nothing is left pinned", run: surroundings::nothing_left },
 ];
 
 /// Runs the command.
 pub(crate) fn run(path: &Path, arguments: &SelftestArgs) -> Result<(), Failure> {
-    // A driver that cannot be used is no failed test: it has an exit status of its own.
+    // A driver that cannot be opened is not a failed test: it has its own exit status.
     drop(Device::open_at(path)?);
     let open = || Device::open_at(path);
-    let report = check_all(&Subject { open: &open, path: Some(path), before: surroundings::Before::look(path) });
+    let report = check_all(&Subject { open: &open, path: Some(path), before: surroundings::Before::read(path) });
     if arguments.json {
         Document::new("knem-selftest", 1, &report).print()?;
     } else {
@@ -98,17 +98,17 @@ fn check_all(subject: &Subject<'_>) -> Report {
     report
 }
 
-/// An error is a failure; but that the caller may lock too little memory is not the driver's fault.
+/// Converts an error to a failure, or to a skipped check if the caller's limit of locked memory is too low.
 fn outcome_of(error: &Error) -> Outcome {
     match error {
         Error::PinRefused { bytes, limit: Some(limit) } if !fits(*bytes, *limit) => Outcome::Skipped(format!(
-            "it takes {bytes} bytes of locked memory, and the limit is {limit} (ulimit -l; see knem doctor --check limits)"
+            "it needs {bytes} bytes of locked memory, the limit is {limit} (ulimit -l; see knem doctor --check limits)"
         )),
         _ => Outcome::Failed(error.to_string()),
     }
 }
 
-/// Whether the pages of so many bytes, wherever they begin, are within a limit.
+/// Whether the pages of `bytes` bytes at any alignment are within a limit.
 fn fits(bytes: u64, limit: u64) -> bool {
     const PAGES_AT_THE_ENDS: u64 = 2 * 4096;
     bytes.saturating_add(PAGES_AT_THE_ENDS) <= limit
@@ -120,7 +120,7 @@ impl Subject<'_> {
     }
 }
 
-/// Passed, if it is so; else failed, with this sentence.
+/// Passes if the condition holds, else fails with this message.
 fn demand(so: bool, otherwise: &str) -> Outcome {
     if so {
         Outcome::Passed
@@ -129,7 +129,7 @@ fn demand(so: bool, otherwise: &str) -> Outcome {
     }
 }
 
-/// Passed if it was refused for this reason; failed for any other, or if it was not refused.
+/// Passes if the request was refused for the right reason; fails for any other reason, or if it was not refused.
 fn refused<T>(outcome: Result<T, Error>, rightly: impl Fn(&Error) -> bool, what: &str) -> Outcome {
     match outcome {
         Err(error) if rightly(&error) => Outcome::Passed,
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_told_apart() {
+    fn refusals_are_distinguished() {
         let is = |error: &Error| matches!(error, Error::Protection);
         assert_eq!(refused::<()>(Err(Error::Protection), is, "x"), Outcome::Passed);
         assert!(matches!(refused::<()>(Err(Error::OtherUser), is, "x"), Outcome::Failed(_)));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
-//! What another user may not do, and what a user without privileges may not: tried by a process of its own.
+//! What another user, and a user without privileges, must not be able to do: tried by a separate process.
 //!
-//! That process gets an open file of the device, because its user may not be allowed to open the node.
+//! That process inherits a file descriptor of the device, because its user may not be allowed to open the node.
 
 use std::fs::File;
 use std::io::{stdin, stdout, IoSlice, Write};
@@ -19,15 +19,15 @@ use super::{Outcome, Subject};
 use crate::bench::own_program;
 use crate::exit::Failure;
 
-/// User and group "nobody", everywhere.
-const NOBODY: u32 = 65_534;
-/// How the cookie gets to the process: not in its arguments, which everybody can read.
+/// User and group id of "nobody".
+const NOBODY_ID: u32 = 65_534;
+/// Environment variable that passes the cookie to the process: its arguments could be read by every user.
 const COOKIE: &str = "KNEM_SELFTEST_COOKIE";
 /// A limit of locked memory that a region exceeds.
 const LIMIT: u64 = 64 << 10;
 const REGION: usize = 1 << 20;
 
-/// Words of that process.
+/// Output of that process if the request was refused rightly.
 const REFUSED: &str = "refused";
 
 pub(super) fn foreign_cookie(subject: &Subject<'_>) -> Result<Outcome, Error> {
@@ -35,7 +35,7 @@ pub(super) fn foreign_cookie(subject: &Subject<'_>) -> Result<Outcome, Error> {
         return Ok(Outcome::Skipped("this driver knows one user".to_owned()));
     };
     if !geteuid().is_root() {
-        return Ok(Outcome::Skipped("only root can become another user to try it".to_owned()));
+        return Ok(Outcome::Skipped("only root can run a process as another user".to_owned()));
     }
     let device = subject.open()?;
     let region = device.share(&[IoSlice::new(b"abc")], RegionFlags::NONE)?;
@@ -47,14 +47,14 @@ pub(super) fn limit(subject: &Subject<'_>) -> Result<Outcome, Error> {
         return Ok(Outcome::Skipped("this driver pins nothing".to_owned()));
     };
     if geteuid().is_root() {
-        // Root is above the limit.
+        // The limit does not apply to root.
         return Ok(as_nobody(path, None));
     }
     let device = subject.open()?;
     let before = getrlimit(Resource::RLIMIT_MEMLOCK);
     let outcome = exceed_limit(&device);
     if let Ok((soft, hard)) = before {
-        // It was this process's own before.
+        // Restoring the previous limit cannot fail.
         let _ = setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard);
     }
     Ok(match outcome {
@@ -63,7 +63,7 @@ pub(super) fn limit(subject: &Subject<'_>) -> Result<Outcome, Error> {
     })
 }
 
-/// A limit that is not kept is one that the administrator has lifted, or a failure.
+/// Converts a limit that is not enforced: skipped if the administrator has disabled it, else failed.
 fn judged(sentence: &str) -> Outcome {
     let lifted = std::fs::read_to_string("/sys/module/knem/parameters/memlock").is_ok_and(|value| value.trim() == "0");
     if lifted {
@@ -73,7 +73,7 @@ fn judged(sentence: &str) -> Outcome {
     }
 }
 
-/// Starts the process, and understands what it says.
+/// Runs the process and converts its output.
 fn as_nobody(path: &Path, cookie: Option<Cookie>) -> Outcome {
     let skipped = |error: std::io::Error| Outcome::Skipped(format!("cannot run as another user: {error}"));
     let file = match File::options().read(true).write(true).open(path) {
@@ -81,7 +81,7 @@ fn as_nobody(path: &Path, cookie: Option<Cookie>) -> Outcome {
         Err(error) => return skipped(error),
     };
     let mut command = own_program();
-    command.arg("__selftest-other").uid(NOBODY).gid(NOBODY).stdin(Stdio::from(file)).current_dir("/");
+    command.arg("__selftest-other").uid(NOBODY_ID).gid(NOBODY_ID).stdin(Stdio::from(file)).current_dir("/");
     if let Some(cookie) = cookie {
         command.env(COOKIE, cookie.to_string());
     }
@@ -90,7 +90,7 @@ fn as_nobody(path: &Path, cookie: Option<Cookie>) -> Outcome {
         Ok(output) => match String::from_utf8_lossy(&output.stdout).trim() {
             REFUSED => Outcome::Passed,
             "" => {
-                Outcome::Failed(format!("the process of another user said nothing, and ended with {}", output.status))
+                Outcome::Failed(format!("the process of another user wrote nothing and ended with {}", output.status))
             }
             sentence if cookie.is_none() => judged(sentence),
             sentence => Outcome::Failed(sentence.to_owned()),
@@ -98,7 +98,7 @@ fn as_nobody(path: &Path, cookie: Option<Cookie>) -> Outcome {
     }
 }
 
-/// Is the process of another user: tries what it was started for, and writes what came of it.
+/// Runs as the process of another user: tries the request and writes the outcome.
 pub(crate) fn be_other_user() -> Result<(), Failure> {
     let outcome = try_as_other_user().unwrap_or_else(|error| Err(error.to_string()));
     let said = match outcome {
@@ -124,13 +124,13 @@ fn try_as_other_user() -> Result<Result<(), String>, Failure> {
     })
 }
 
-/// Lowers the limit and creates a region that is larger: it must be refused with the limit, or copied unpinned.
+/// Lowers the limit and creates a larger region: it must be refused with the limit, or be unpinned.
 fn exceed_limit(device: &Device) -> Result<(), String> {
     let (_, hard) = getrlimit(Resource::RLIMIT_MEMLOCK).map_err(|errno| errno.desc().to_owned())?;
     setrlimit(Resource::RLIMIT_MEMLOCK, LIMIT.min(hard), hard).map_err(|errno| errno.desc().to_owned())?;
     let length = NonZeroUsize::MIN.saturating_add(REGION - 1);
     let memory = Memory::new(length).map_err(|error| error.to_string())?;
-    // Another user may have opened the file, and only then may this one use the region.
+    // The file may have been opened by another user: this user may use the region only with the flag.
     let region = device.share_memory(&memory, 0..REGION, Access::Read, RegionFlags::ANY_USER_ACCESS);
     match region {
         Err(Error::PinRefused { limit: Some(limit), .. }) if limit <= LIMIT => Ok(()),
@@ -139,7 +139,7 @@ fn exceed_limit(device: &Device) -> Result<(), String> {
     }
 }
 
-/// A region beyond the limit can be read, and is not pinned.
+/// Checks that a region beyond the limit can be read and is not pinned.
 fn unpinned(device: &Device, region: &knem::Region<'_>) -> Result<(), String> {
     let mut copy = vec![1; REGION];
     device

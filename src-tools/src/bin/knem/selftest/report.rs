@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What a self-test found, for people and for programs.
+//! The report of a self-test, as text and as JSON.
 
 use std::fmt::Write;
 
@@ -12,30 +12,30 @@ use crate::table::{Column, Table};
 /// All checks.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
-    /// How many are as they must be.
+    /// Number of checks that passed.
     pub(super) passed: usize,
-    /// How many could not be tried.
+    /// Number of checks that were skipped.
     pub(super) skipped: usize,
-    /// How many are not as they must be.
+    /// Number of checks that failed.
     pub(super) failed: usize,
-    /// Each of them.
+    /// The checks.
     pub(super) checks: Vec<Line>,
 }
 
 /// One check.
 #[derive(Debug, Serialize)]
 pub(super) struct Line {
-    /// Its name.
+    /// Its id.
     pub(super) id: &'static str,
     about: &'static str,
     /// "passed", "skipped" or "failed".
     pub(super) state: &'static str,
-    /// Why.
+    /// Reason, unless it passed.
     reason: Option<String>,
 }
 
 impl Report {
-    /// One more.
+    /// Adds a check.
     pub(super) fn add(&mut self, id: &'static str, about: &'static str, outcome: &Outcome) {
         let (count, state, reason) = match outcome {
             Outcome::Passed => (&mut self.passed, "passed", None),
@@ -46,7 +46,7 @@ impl Report {
         self.checks.push(Line { id, about, state, reason });
     }
 
-    /// A line for each check, reasons below them, and the sum.
+    /// Returns a line for each check, then the reasons and the totals.
     pub(super) fn text(&self) -> String {
         let mut table = Table::new(&[Column::left("STATE"), Column::left("TEST"), Column::left("WHAT")]);
         for check in &self.checks {

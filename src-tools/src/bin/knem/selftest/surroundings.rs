@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What the machine says about the driver, and copies between processes.
+//! The driver's statistics and pinned memory, and copies between processes.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use super::{demand, Outcome, Subject};
 use crate::bench;
 use crate::exit::Failure;
 
-/// Where the driver lists open files, with their process and what they have pinned.
+/// The driver's list of contexts.
 const CONTEXTS: &str = "/proc/driver/knem/contexts";
 
-/// What was there before the first check.
+/// State before the first check.
 #[derive(Debug, Default)]
 pub(crate) struct Before {
     processed: Option<i64>,
@@ -21,20 +21,20 @@ pub(crate) struct Before {
 }
 
 impl Before {
-    /// Looks.
-    pub(super) fn look(path: &Path) -> Self {
+    /// Reads it.
+    pub(super) fn read(path: &Path) -> Self {
         Self { processed: processed(path).ok().flatten(), pinned: pinned() }
     }
 }
 
-/// Requests that the driver has processed since it was loaded.
+/// Returns the number of requests that the driver has processed since it was loaded.
 fn processed(path: &Path) -> Result<Option<i64>, Error> {
     let statistics = statistics::read(path)?;
     let mut counters = statistics.counters.iter();
     Ok(counters.find(|counter| counter.key == "processed_total").map(|counter| counter.value))
 }
 
-/// What the kernel says this process has pinned.
+/// Returns the pinned memory of this process, as the kernel reports it.
 fn pinned() -> Option<String> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmPin:")).map(|value| value.trim().to_owned())
@@ -42,12 +42,12 @@ fn pinned() -> Option<String> {
 
 pub(super) fn processes(subject: &Subject<'_>) -> Result<Outcome, Error> {
     let Some(path) = subject.path else {
-        return Ok(Outcome::Skipped("this driver is inside of one process".to_owned()));
+        return Ok(Outcome::Skipped("this driver works within one process".to_owned()));
     };
     match bench::exchange(path) {
         Ok(()) => Ok(Outcome::Passed),
         Err(Failure::Knem(error)) => Err(error),
-        // The second process has the same limits as this one, and only a sentence to tell of them.
+        // The second process has the same limits as this one, but reports only a message.
         Err(failure) if failure.to_string().contains("cannot pin") => {
             let limit = getrlimit(Resource::RLIMIT_MEMLOCK).ok().map(|(soft, _)| soft);
             Err(Error::PinRefused { bytes: bench::EXCHANGED, limit })
@@ -61,7 +61,7 @@ pub(super) fn counted(subject: &Subject<'_>) -> Result<Outcome, Error> {
         return Ok(Outcome::Skipped("this driver has no statistics".to_owned()));
     };
     let after = processed(path)?.unwrap_or_default();
-    // If somebody clears the statistics meanwhile, the sum is less than before.
+    // The number decreases if the statistics are cleared meanwhile.
     Ok(demand(after != before, "the number of processed requests has not changed"))
 }
 
@@ -73,16 +73,16 @@ pub(super) fn nothing_left(subject: &Subject<'_>) -> Result<Outcome, Error> {
     if after != subject.before.pinned {
         let text = |amount: Option<String>| amount.unwrap_or_else(|| "nothing".to_owned());
         let before = text(subject.before.pinned.clone());
-        return Ok(Outcome::Failed(format!("this process has {} pinned, and had {before}", text(after))));
+        return Ok(Outcome::Failed(format!("this process has {} pinned, before the test {before}", text(after))));
     }
     Ok(match std::fs::read_to_string(CONTEXTS) {
-        Ok(contexts) => demand(!mine(&contexts, std::process::id()), "a closed file is listed still"),
+        Ok(contexts) => demand(!mine(&contexts, std::process::id()), "a closed context is still listed"),
         // Drivers before 2.0 have no list.
         Err(_) => Outcome::Passed,
     })
 }
 
-/// Whether the list has a file of this process.
+/// Whether the list has a context of this process.
 fn mine(contexts: &str, process: u32) -> bool {
     let pid = |line: &str| line.split_whitespace().nth(2).and_then(|word| word.parse().ok());
     contexts.lines().filter(|line| !line.starts_with('#')).filter_map(pid).any(|pid: u32| pid == process)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Histograms in text: a line for each power of two, with the copies by each path, and a bar for all of them.
+//! Histograms as text: a line for each power of two, with the copies by path and a bar for their sum.
 
 use knem::profile::{Copies, Profile};
 use knem::{Bucket, Histogram};
@@ -8,10 +8,10 @@ use super::numbers::Numbers;
 use crate::table::{Column, Table};
 use crate::units::float;
 
-/// Characters of the longest bar.
+/// Length of the longest bar.
 const BAR: usize = 24;
 
-/// What is counted.
+/// Which histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Distribution {
     /// Copies by their size.
@@ -21,7 +21,7 @@ pub(crate) enum Distribution {
 }
 
 impl Distribution {
-    /// The table; with bars for people.
+    /// Returns the table, with bars for people.
     pub(crate) fn table(self, profile: &Profile, numbers: Numbers, bars: bool) -> Table {
         let (head, all) = match self {
             Self::Sizes => ("SIZE FROM", profile.sizes()),
@@ -54,7 +54,7 @@ impl Distribution {
     }
 }
 
-/// The buckets from the first that has something to the last.
+/// Returns the buckets from the first to the last that is not empty.
 fn between_ends(histogram: &Histogram) -> Vec<Bucket> {
     let ends: Vec<u64> = histogram.buckets().map(|bucket| bucket.least).collect();
     match (ends.first(), ends.last()) {
@@ -69,7 +69,7 @@ fn at(histogram: &Histogram, least: u64) -> u64 {
     histogram.all().find(|bucket| bucket.least == least).map_or(0, |bucket| bucket.count)
 }
 
-/// As long as the share of the most. What is there is seen.
+/// Returns a bar of proportional length, at least one character if the count is not 0.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
 fn bar(count: u64, most: u64) -> String {
     let length = (float(count) / float(most) * BAR as f64).round() as usize;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! A report for programs.
+//! A report as JSON.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,11 @@ use serde::Serialize;
 use super::report::{Report, Since};
 use crate::json::Document;
 
-/// The layout's version.
+/// Version of the schema.
 const VERSION: u32 = 1;
 
-/// What a program gets. Where the driver, or the permission to open the device, is missing for something, it is null.
+/// The content of the document. Values that the driver does not have, or that need permission to open the device, are
+/// null.
 #[derive(Serialize)]
 pub(crate) struct Content<'a> {
     module_version: Option<&'a str>,
@@ -70,7 +71,7 @@ struct Reason<'a> {
     remedy: &'static str,
 }
 
-/// The document of a report.
+/// Returns the document of a report.
 pub(crate) fn document(report: &Report) -> Document<Content<'_>> {
     Document::new("knem-stat", VERSION, Content::from(report))
 }
@@ -88,13 +89,13 @@ impl<'a> From<&'a Report> for Content<'a> {
             times_ns: &copies.times,
         });
         let refused = profile.map_or(&[][..], |profile| &profile.refused).iter().map(|refused| {
-            let told = explain::refused(&refused.call, &refused.errno);
+            let explained = explain::refused(&refused.call, &refused.errno);
             let (call, errno, count) = (&refused.call, &refused.errno, refused.count);
-            Refused { call, errno, count, meaning: told.meaning, remedy: told.remedy }
+            Refused { call, errno, count, meaning: explained.meaning, remedy: explained.remedy }
         });
         let reasons = profile.map_or(&[][..], |profile| &profile.reasons).iter().map(|reason| {
-            let told = explain::reason(&reason.name);
-            Reason { name: &reason.name, count: reason.count, meaning: told.meaning, remedy: told.remedy }
+            let explained = explain::reason(&reason.name);
+            Reason { name: &reason.name, count: reason.count, meaning: explained.meaning, remedy: explained.remedy }
         });
         Self {
             module_version: report.module_version.as_deref(),

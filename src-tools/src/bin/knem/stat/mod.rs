@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
-//! `knem stat`: what the driver has counted, once or every few seconds.
+//! `knem stat`: the driver's statistics, once or at an interval.
 //!
-//! `sample` asks the driver; `report` computes; the others write.
+//! `sample` reads them, `report` computes, the other modules format.
 
 mod distribution;
 mod json;
@@ -84,7 +84,7 @@ fn repeat(
         if left == Some(0) {
             return Ok(());
         }
-        // By the clock rather than after a pause, so that reports do not drift.
+        // Deadlines by the clock instead of pauses, so that reports do not drift.
         next = (next + interval).max(Instant::now());
         if signals.within(next.saturating_duration_since(Instant::now())) {
             return Ok(());
@@ -95,7 +95,7 @@ fn repeat(
     }
 }
 
-/// What of a report is shown, and how.
+/// Which parts of a report are shown, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
     paths: bool,
@@ -107,14 +107,14 @@ pub(crate) struct View {
     width: usize,
 }
 
-/// When heads are due.
+/// Decides when headers are printed.
 pub(crate) struct Heads {
     on_each_screen: bool,
     written: usize,
 }
 
 impl Heads {
-    /// Whether they are, before another line is written.
+    /// Whether headers are due before the next line.
     fn due(&mut self) -> bool {
         let screen = match screen_lines() {
             Some(lines) if self.on_each_screen => lines.saturating_sub(2).max(1),
@@ -126,7 +126,7 @@ impl Heads {
     }
 }
 
-/// Lines of the terminal, if the output is one.
+/// Returns the lines of the terminal, if the output is one.
 fn screen_lines() -> Option<usize> {
     if !std::io::stdout().is_terminal() {
         return None;
@@ -147,12 +147,12 @@ impl View {
         }
     }
 
-    /// Whether it shows what a driver without finer statistics does not have.
+    /// Whether it needs the detailed statistics.
     fn needs_profile(self) -> bool {
         self.paths || self.sizes || self.latency || self.refused
     }
 
-    /// The text of a report by itself.
+    /// Returns the text of a single report.
     pub(crate) fn once(self, report: &Report) -> String {
         match (self.needs_profile(), self.scripted) {
             (true, _) => self.parts(report),
@@ -161,11 +161,11 @@ impl View {
         }
     }
 
-    /// The text of one of many reports.
+    /// Returns the text of one report of a sequence.
     pub(crate) fn again(self, report: &Report, heads: &mut Heads) -> String {
         let mut text = String::new();
         if report.restarted && !self.scripted {
-            text += "(the counters began anew: cleared, or another driver; the next line is about all since then)\n";
+            text += "(the counters restarted: cleared, or the module was reloaded; the next line covers the time since then)\n";
         }
         if self.needs_profile() {
             text += &self.parts(report);
@@ -184,7 +184,8 @@ impl View {
         text + &table.body()
     }
 
-    /// The parts that were asked for, a blank line between them. In scripts each line begins with the name of its part.
+    /// Returns the requested parts, separated by blank lines. In scripted mode each line begins with the name of its
+    /// part.
     fn parts(self, report: &Report) -> String {
         let Some(profile) = &report.profile else { return String::new() };
         let bars = !self.scripted;

@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: CECILL-B
-//! Numbers as they were asked for: with units for people, or in full.
+//! Number format: with units for people, or exact.
 
 use crate::table::MISSING;
 use crate::units;
 
-/// How numbers are written.
+/// Number format.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Numbers {
-    /// In full.
+    /// Exact, without units.
     pub(crate) exact: bool,
 }
 
 impl Numbers {
-    /// Bytes.
+    /// Formats a number of bytes.
     pub(crate) fn bytes(self, value: impl Into<Option<f64>>) -> String {
         self.write(value.into(), units::bytes)
     }
 
-    /// Things.
+    /// Formats a count.
     pub(crate) fn count(self, value: impl Into<Option<f64>>) -> String {
         self.write(value.into(), units::count)
     }
 
-    /// A time in nanoseconds.
+    /// Formats a time in nanoseconds.
     pub(crate) fn time(self, value: impl Into<Option<f64>>) -> String {
         self.write(value.into(), units::nanoseconds)
     }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: CECILL-B
-//! Copies by how they were made.
+//! Copies by path.
 
 use super::numbers::Numbers;
 use super::report::{mean, Report};
 use crate::table::{Column, Table};
 use crate::units::float;
 
-/// A line for each path, and times: what half, 90 and 99 of 100 copies took less than.
+/// Returns a line for each path, with the 50th, 90th and 99th percentile of the times.
 pub(crate) fn table(report: &Report, numbers: Numbers) -> Table {
     let mut table = Table::new(&[
         Column::left("PATH"),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
-//! The text that Prometheus collects, by way of the node exporter's directory for text files.
+//! Prometheus text format, for the node exporter's textfile collector.
 //!
-//! Histograms are cumulative: `le` is the greatest value of a bucket, so that a copy of 4096 bytes is in that of 8191. The
-//! buckets that are written are always the same ones; what is smaller than the first is in the first.
+//! Histograms are cumulative: `le` is the greatest value of a bucket, so a copy of 4096 bytes is in the bucket of 8191.
+//! The set of buckets is constant; smaller values are in the first one.
 
 use std::fmt::{Result, Write};
 
@@ -16,10 +16,10 @@ const SIZES: std::ops::RangeInclusive<u32> = 6..=30;
 /// The same for times: from 128 ns to 17 s.
 const TIMES: std::ops::RangeInclusive<u32> = 7..=34;
 
-/// Times: with the labels of a histogram's buckets, so that `histogram_quantile()` takes them.
+/// Family of the times. It has the labels of a histogram's buckets, so that `histogram_quantile()` accepts it.
 const DURATIONS: &str = "knem_copy_duration_seconds_cumulative_total";
 
-/// The whole text.
+/// Returns the whole text.
 pub(crate) fn text(report: &Report) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
@@ -50,7 +50,7 @@ fn write_counters(out: &mut String, report: &Report) -> Result {
             "knem_requests_processed_pinned_total",
             "Accepted requests that pinned the caller's pages.",
         ),
-        ("dma_cleanup_timeout", "knem_dma_timeouts_total", "Times that a timer looked after a DMA engine."),
+        ("dma_cleanup_timeout", "knem_dma_timeouts_total", "Times that a timer had to clean up after a DMA engine."),
         ("unknown_flags", "knem_commands_unknown_flags_total", "Commands with flags that the driver ignores."),
     ] {
         if let Some(counter) = report.counters.iter().find(|counter| counter.key == key) {
@@ -59,8 +59,8 @@ fn write_counters(out: &mut String, report: &Report) -> Result {
         }
     }
     for (prefix, name, help) in [
-        ("rejected_", "knem_requests_rejected_total", "Requests that were refused, by the cause."),
-        ("failed_", "knem_requests_failed_total", "Requests that failed while they were copied, by the cause."),
+        ("rejected_", "knem_requests_rejected_total", "Requests that were refused, by cause."),
+        ("failed_", "knem_requests_failed_total", "Requests that failed during the copy, by cause."),
     ] {
         let counters = report.counters.iter().filter_map(|counter| Some((counter.key.strip_prefix(prefix)?, counter)));
         family(out, name, "counter", help)?;
@@ -73,9 +73,9 @@ fn write_counters(out: &mut String, report: &Report) -> Result {
 
 fn write_profile(out: &mut String, profile: &Profile) -> Result {
     for (name, help, value) in [
-        ("knem_pinned_bytes", "Memory that is pinned.", profile.pinned_bytes),
-        ("knem_pinned_peak_bytes", "The most memory that was seen pinned.", profile.pinned_bytes_peak),
-        ("knem_contexts", "Files of the device that are open for writing.", profile.contexts),
+        ("knem_pinned_bytes", "Memory that is pinned now.", profile.pinned_bytes),
+        ("knem_pinned_peak_bytes", "Peak of the pinned memory.", profile.pinned_bytes_peak),
+        ("knem_contexts", "Contexts: opens of the device for writing.", profile.contexts),
         ("knem_regions", "Regions that have memory.", profile.regions),
         ("knem_regions_unpinned", "Regions that are pinned only while they are copied.", profile.regions_unpinned),
     ] {
@@ -100,17 +100,17 @@ fn write_profile(out: &mut String, profile: &Profile) -> Result {
         writeln!(out, "knem_copy_size_bytes_sum{{path=\"{}\"}} {}", copies.path, copies.bytes)?;
         writeln!(out, "knem_copy_size_bytes_count{{path=\"{}\"}} {}", copies.path, copies.sizes.count())?;
     }
-    // Without a sum it is no histogram to Prometheus: the node exporter would add a sum of 0.
-    family(out, DURATIONS, "counter", "Copies that took at most so many seconds.")?;
+    // Not a histogram for Prometheus, since it has no sum: the node exporter would add a sum of 0.
+    family(out, DURATIONS, "counter", "Copies that took at most le seconds.")?;
     for copies in &profile.paths {
         buckets(out, DURATIONS, copies.path, &copies.times, TIMES, seconds)?;
     }
-    family(out, "knem_calls_refused_total", "counter", "Calls that ended with an error.")?;
+    family(out, "knem_calls_refused_total", "counter", "Calls that returned an error.")?;
     for refused in &profile.refused {
         let (call, errno) = (escaped(&refused.call), escaped(&refused.errno));
         writeln!(out, "knem_calls_refused_total{{call=\"{call}\",errno=\"{errno}\"}} {}", refused.count)?;
     }
-    family(out, "knem_refusals_total", "counter", "Reasons for which the driver refused something.")?;
+    family(out, "knem_refusals_total", "counter", "Refusals by reason.")?;
     for reason in &profile.reasons {
         writeln!(out, "knem_refusals_total{{reason=\"{}\"}} {}", escaped(&reason.name), reason.count)?;
     }
@@ -121,7 +121,7 @@ fn family(out: &mut String, name: &str, kind: &str, help: &str) -> Result {
     writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
 }
 
-/// The buckets of a histogram, each with all that are smaller.
+/// Writes the buckets of a histogram, cumulative.
 fn buckets(
     out: &mut String,
     name: &str,
@@ -137,14 +137,14 @@ fn buckets(
     writeln!(out, "{name}{{path=\"{path}\",le=\"+Inf\"}} {}", histogram.count())
 }
 
-/// Nanoseconds in seconds, exactly.
+/// Converts nanoseconds to seconds, exactly.
 fn seconds(nanoseconds: u64) -> String {
     let (whole, fraction) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
     let text = format!("{whole}.{fraction:09}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// The value of a label.
+/// Escapes the value of a label.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

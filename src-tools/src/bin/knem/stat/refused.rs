@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What was refused, what it means, and what mends it.
+//! Refused calls and reasons, with their meaning and remedy.
 
 use knem::explain::{self, Explanation};
 use knem::profile::Profile;
@@ -9,7 +9,7 @@ use crate::table::{Column, Table};
 
 const INDENT: &str = "    ";
 
-/// The text for people, no wider than this where words allow.
+/// Returns the text for people, wrapped at `width`.
 pub(crate) fn text(profile: &Profile, width: usize) -> String {
     if profile.refused.is_empty() && profile.reasons.is_empty() {
         return "Nothing was refused.\n".to_owned();
@@ -19,14 +19,14 @@ pub(crate) fn text(profile: &Profile, width: usize) -> String {
         let name = format!("{} {}", refused.call, refused.errno);
         (name, refused.count, explain::refused(&refused.call, &refused.errno))
     });
-    part(&mut text, "Calls that ended with an error", calls, width);
+    part(&mut text, "Calls that returned an error", calls, width);
     let reasons =
         profile.reasons.iter().map(|reason| (reason.name.clone(), reason.count, explain::reason(&reason.name)));
-    part(&mut text, "Reasons of the driver", reasons, width);
+    part(&mut text, "Reasons", reasons, width);
     text
 }
 
-/// The same for programs: what, name, error, count.
+/// Returns the table for scripts: kind, name, errno, count.
 pub(crate) fn table(profile: &Profile) -> Table {
     let columns = ["WHAT", "NAME", "ERROR"].map(Column::left);
     let mut table = Table::new(&[columns[0], columns[1], columns[2], Column::right("COUNT")]);
@@ -44,7 +44,7 @@ fn part(text: &mut String, title: &str, rows: impl Iterator<Item = (String, u64,
     if rows.is_empty() {
         return;
     }
-    // The most frequent first; what is as frequent stays in the driver's order.
+    // The most frequent first; the sort is stable, so others stay in the driver's order.
     rows.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
     if !text.is_empty() {
         text.push('\n');
@@ -58,7 +58,7 @@ fn part(text: &mut String, title: &str, rows: impl Iterator<Item = (String, u64,
     }
 }
 
-/// Words in lines.
+/// Wraps words into indented lines.
 fn wrapped(words: &str, width: usize) -> String {
     let mut lines = String::new();
     let mut line = INDENT.to_owned();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What is told: all that was counted since the driver was loaded, or what happened between two samples.
+//! A report: totals since the driver was loaded, or the difference of two samples.
 
 use knem::profile::Profile;
 use knem::statistics::{self, Counter, Statistics};
@@ -8,37 +8,37 @@ use serde::Serialize;
 use super::sample::Sample;
 use crate::units::float;
 
-/// The time that a report is about.
+/// The period that a report covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Since {
-    /// Since the module was loaded, or its counters cleared.
+    /// Since the module was loaded or its counters were cleared.
     Load,
-    /// Since the report before.
+    /// Since the previous report.
     PreviousReport,
 }
 
 /// A report.
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
-    /// The time it is about.
+    /// The period it covers.
     pub(crate) since: Since,
-    /// The counters began anew since the report before, so that this one is about all of them.
+    /// The counters restarted since the previous report, so this one has their totals.
     pub(crate) restarted: bool,
-    /// How long that time is, if it is known.
+    /// Length of the period, if it is known.
     pub(crate) period_ns: Option<u64>,
     /// Version of the module.
     pub(crate) module_version: Option<String>,
-    /// The device's text at the end of that time.
+    /// The device's text at the end of the period.
     pub(crate) statistics: Option<Statistics>,
     /// The compatible counters.
     pub(crate) counters: Vec<Counter>,
-    /// The finer statistics.
+    /// The detailed statistics.
     pub(crate) profile: Option<Profile>,
 }
 
 impl Report {
-    /// About all that was counted.
+    /// Returns the totals.
     pub(crate) fn since_load(now: &Sample) -> Self {
         Self {
             since: Since::Load,
@@ -51,7 +51,7 @@ impl Report {
         }
     }
 
-    /// About what happened since an earlier sample. If the counters began anew in between, about all they have.
+    /// Returns the difference to an earlier sample, or the totals if the counters restarted in between.
     pub(crate) fn between(before: &Sample, now: &Sample) -> Self {
         let total = Self::since_load(now);
         let restarted = Self { restarted: true, ..total.clone() };
@@ -79,24 +79,24 @@ impl Report {
         Self { since: Since::PreviousReport, period_ns, counters, profile, ..total }
     }
 
-    /// How often something happened in a second, if the time is known.
+    /// Returns the rate per second of a count, if the period is known.
     pub(crate) fn rate(&self, happened: u64) -> Option<f64> {
         let seconds = float(self.period_ns.filter(|period| *period != 0)?) / 1e9;
         Some(float(happened) / seconds)
     }
 
-    /// A compatible counter.
+    /// Returns a compatible counter, or 0.
     pub(crate) fn counter(&self, key: &str) -> u64 {
         let value = self.counters.iter().find(|counter| counter.key == key).map_or(0, |counter| counter.value);
         u64::try_from(value).unwrap_or(0)
     }
 
-    /// Requests that were made.
+    /// Requests that were submitted.
     pub(crate) fn requests(&self) -> u64 {
         self.counter("requests_submitted")
     }
 
-    /// Requests that were accepted, and not carried out to the end.
+    /// Requests that were accepted and then failed.
     pub(crate) fn failed(&self) -> u64 {
         match &self.profile {
             Some(profile) => profile.failed(),
@@ -104,7 +104,7 @@ impl Report {
         }
     }
 
-    /// Calls that were refused. An older driver tells about requests only.
+    /// Calls that were refused. Older drivers count requests only.
     pub(crate) fn refused(&self) -> u64 {
         match &self.profile {
             Some(profile) => profile.refusals(),
@@ -122,13 +122,13 @@ impl Report {
         mean(profile.bytes(), profile.copies().saturating_sub(profile.failed()))
     }
 
-    /// The time that half of the copies took less than.
+    /// Median time of a copy.
     pub(crate) fn median_time_ns(&self) -> Option<f64> {
         self.profile.as_ref()?.times().quantile(0.5)
     }
 }
 
-/// A sum by its number of parts.
+/// Divides a sum by the number of its parts.
 pub(crate) fn mean(sum: u64, parts: u64) -> Option<f64> {
     (parts != 0).then(|| float(sum) / float(parts))
 }

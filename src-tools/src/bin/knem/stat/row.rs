@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: CECILL-B
-//! A report as a line of a table that goes on.
+//! A report as a line of a continuing table.
 
 use super::numbers::Numbers;
 use super::report::Report;
 use crate::table::{Column, Table};
 use crate::units::float;
 
-/// The line, below heads that may be left out. All of it fits into 80 columns as long as numbers have units.
+/// Returns a table of one line, whose headers can be omitted. It fits into 80 columns if numbers have units.
 pub(crate) fn row(report: &Report, numbers: Numbers) -> Table {
     let width = |people: usize, programs: usize| if numbers.exact { programs } else { people };
     let mut table = Table::new(&[

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: CECILL-B
-//! A report by itself: the answer at a glance, then the counters that every driver has.
+//! A single report: a summary, then the counters that every driver has.
 
 use super::numbers::Numbers;
 use super::report::Report;
 use crate::table::{Column, Table, MISSING};
 use crate::units::{age, float};
 
-/// The text for people.
+/// Returns the text for people.
 pub(crate) fn text(report: &Report, numbers: Numbers) -> String {
     let mut text = glance(report, numbers);
     if !text.is_empty() {
@@ -24,7 +24,7 @@ pub(crate) fn text(report: &Report, numbers: Numbers) -> String {
     text
 }
 
-/// The same for programs: a name and a number on each line.
+/// Returns the text for scripts: a name and a number on each line.
 pub(crate) fn tabs(report: &Report) -> String {
     let exact = Numbers { exact: true };
     let mut table = Table::new(&[Column::left(""), Column::right("")]);
@@ -51,7 +51,7 @@ pub(crate) fn tabs(report: &Report) -> String {
     table.tabs()
 }
 
-/// What is asked first. Nothing for a driver that cannot tell.
+/// Returns the summary; empty for a driver without detailed statistics.
 fn glance(report: &Report, numbers: Numbers) -> String {
     let Some(profile) = &report.profile else { return String::new() };
     let version = report.module_version.as_deref().unwrap_or("of unknown version");
@@ -61,14 +61,14 @@ fn glance(report: &Report, numbers: Numbers) -> String {
     let copied = match profile.copies() {
         0 => "nothing yet".to_owned(),
         copies => format!(
-            "{} in {}, {} of them failed",
+            "{} in {}, {} failed",
             numbers.bytes(float(profile.bytes())),
             things(copies, "copy", "copies"),
             numbers.count(float(profile.failed()))
         ),
     };
     let pinned = format!(
-        "{} now, {} at most seen",
+        "{} now, {} peak",
         numbers.bytes(float(profile.pinned_bytes)),
         numbers.bytes(float(profile.pinned_bytes_peak))
     );
@@ -78,11 +78,11 @@ fn glance(report: &Report, numbers: Numbers) -> String {
         things(profile.regions, "region", "regions")
     );
     if profile.regions_unpinned != 0 {
-        open.push_str(&format!(", {} of them not pinned", profile.regions_unpinned));
+        open.push_str(&format!(", {} not pinned", profile.regions_unpinned));
     }
     let refused = match profile.refusals() {
         0 => "no calls".to_owned(),
-        calls => format!("{}; `knem stat --refused` tells why", things(calls, "call", "calls")),
+        calls => format!("{}; `knem stat --refused` shows why", things(calls, "call", "calls")),
     };
     let typical = format!(
         "{} (mean size), {} (median time)",

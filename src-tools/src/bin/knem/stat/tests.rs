@@ -250,14 +250,14 @@ fn who_may_not_open_the_device_has_the_finer_statistics() {
 }
 
 #[test]
-fn counters_that_began_anew_are_told() {
+fn restarted_counters_are_reported() {
     let now = Instant::now();
     let (before, after) = (sample(Some(TEXT), Some(LATER), now), sample(Some(TEXT), Some(PROFILE), now));
     let report = Report::between(&before, &after);
     assert!(report.restarted);
     assert_eq!(report.requests(), 1200);
     let text = VIEW.again(&report, &mut heads());
-    assert!(text.starts_with("(the counters began anew"), "{text}");
+    assert!(text.starts_with("(the counters restarted"), "{text}");
     assert!(!VIEW.again(&report, &mut heads()).contains("-1"));
     // An old driver's as well.
     let before = sample(Some(TEXT), None, now);
@@ -266,7 +266,7 @@ fn counters_that_began_anew_are_told() {
 }
 
 #[test]
-fn colours_are_taken_out_where_nobody_sees_them() {
+fn colours_are_removed_from_scripted_output() {
     assert!(VIEW.again(&total(), &mut heads()).contains('\u{1b}'));
     assert!(!SCRIPT.once(&total()).contains('\u{1b}'));
 }

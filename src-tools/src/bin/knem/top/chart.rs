@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! Bars on a screen: a past, the latest at the right, and histograms with their scale below.
+//! Bar charts on a screen: the history of a rate, with the latest value at the right, and histograms with a scale
+//! below.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -13,20 +14,20 @@ use ratatui::Frame;
 
 use crate::units::float;
 
-/// Levels that a character can show.
+/// Levels that one character can show.
 const LEVELS: f64 = 8.0;
 
-/// A past, as high as its highest point.
+/// Draws the history of a rate, scaled to its maximum.
 pub(super) fn past(frame: &mut Frame<'_>, area: Rect, values: &VecDeque<f64>, style: Style) {
     let width = usize::from(area.width);
     let shown: Vec<f64> = values.iter().skip(values.len().saturating_sub(width)).copied().collect();
     let most = shown.iter().copied().fold(0.0, f64::max);
     let blank = std::iter::repeat_n(0.0, width.saturating_sub(shown.len()));
-    // The highest stays an eighth below the line above.
+    // The highest bar stays an eighth below the line above.
     bars(frame, area, blank.chain(shown.iter().copied()), most, style, LEVELS * f64::from(area.height) - 1.0);
 }
 
-/// A histogram between two powers of two; what is outside of them is in the bars at the ends.
+/// Draws a histogram between two powers of two; values outside are in the bars at the ends.
 pub(super) fn histogram(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -51,15 +52,15 @@ pub(super) fn histogram(
     bars(frame, plot, values, float(most), style, LEVELS * f64::from(plot.height));
     for (n, power) in powers.enumerate().step_by(EACH) {
         let Ok(x) = u16::try_from(n * wide) else { continue };
-        let room = area.width.saturating_sub(x).min(u16::try_from(EACH * wide).unwrap_or(u16::MAX));
-        if room >= 4 {
-            let place = Rect { x: area.x + x, y: scale, width: room, height: 1 };
-            Line::from(label(float(1u64 << power))).render(place, frame.buffer_mut());
+        let left = area.width.saturating_sub(x).min(u16::try_from(EACH * wide).unwrap_or(u16::MAX));
+        if left >= 4 {
+            let cell = Rect { x: area.x + x, y: scale, width: left, height: 1 };
+            Line::from(label(float(1u64 << power))).render(cell, frame.buffer_mut());
         }
     }
 }
 
-/// Bars as high as their share of the most, which is as many levels high. What is there is seen.
+/// Draws bars proportional to `most`, which is `top` levels high. A value above 0 has at least one level.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn bars(frame: &mut Frame<'_>, area: Rect, values: impl Iterator<Item = f64>, most: f64, style: Style, top: f64) {
     let level = |value: f64| if most > 0.0 { (value / most * top).ceil() as u64 } else { 0 };

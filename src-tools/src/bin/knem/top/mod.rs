@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: CECILL-B
-//! `knem top`: the driver at work, on a live screen.
+//! `knem top`: rates, sizes, times and the busiest processes, on a live screen.
 //!
-//! `state` has what is shown and computes it, `screen` draws it, `terminal` takes the terminal and gives it back.
+//! `state` computes what is shown, `screen` draws it, `terminal` sets up and restores the terminal.
 
 mod chart;
 mod screen;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use knem::{listing, Error};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use self::state::{Look, State};
+use self::state::{Snapshot, State};
 use self::terminal::{Input, Live};
 use crate::cli::{StatArgs, TopArgs};
 use crate::exit::Failure;
@@ -43,7 +43,7 @@ pub(crate) fn run(device: &Path, arguments: &TopArgs) -> Result<(), Failure> {
     end
 }
 
-/// The same without a terminal.
+/// Returns the equivalent options of `knem stat`, for output that is not a terminal.
 fn plain(arguments: &TopArgs) -> StatArgs {
     StatArgs {
         interval: Some(arguments.interval),
@@ -54,7 +54,7 @@ fn plain(arguments: &TopArgs) -> StatArgs {
     }
 }
 
-/// What a key asks for.
+/// The action of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     End,
@@ -75,7 +75,7 @@ fn watch(device: &Path, arguments: &TopArgs, live: &mut Live, input: &Receiver<I
             }
             left = left.map(|left| left.saturating_sub(1));
             if !state.paused {
-                state.take(look(device, &arguments.proc)?, &mut names);
+                state.take(snapshot(device, &arguments.proc)?, &mut names);
             }
             due = Instant::now() + state.interval;
         }
@@ -96,12 +96,12 @@ fn watch(device: &Path, arguments: &TopArgs, live: &mut Live, input: &Receiver<I
     }
 }
 
-fn look(device: &Path, directory: &Path) -> Result<Look, Error> {
+fn snapshot(device: &Path, directory: &Path) -> Result<Snapshot, Error> {
     let contexts = listing::read_contexts(directory)?.unwrap_or_default();
-    Ok(Look { sample: Sample::take(device, directory)?, contexts })
+    Ok(Snapshot { sample: Sample::take(device, directory)?, contexts })
 }
 
-/// Does what a key is for.
+/// Handles a key.
 fn act(state: &mut State, key: KeyEvent) -> Action {
     const SHORTEST: Duration = Duration::from_millis(125);
     const LONGEST: Duration = Duration::from_secs(64);

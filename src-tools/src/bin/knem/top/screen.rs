@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The screen: as much of it as there is room for. The busiest files are the last thing to go.
+//! The screen: as many parts as fit. The busiest contexts are the last part to be omitted.
 
 use ratatui::layout::{Alignment, Constraint, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -14,17 +14,17 @@ use crate::table::MISSING;
 use crate::units::{age, float};
 
 const NUMBERS: Numbers = Numbers { exact: false };
-/// Columns of the names of rates, and of their values.
+/// Widths of the names of rates, and of their values.
 const NAME: u16 = 12;
 const VALUE: u16 = 7;
-/// The least height with rates by path, and with histograms.
+/// Minimum heights for rates by path, and for histograms.
 const WITH_PATHS: u16 = 16;
 const WITH_HISTOGRAMS: u16 = 22;
-/// The least width with all columns of the open files.
+/// Minimum width for all columns of the contexts.
 const WITH_ALL_COLUMNS: u16 = 72;
 
-/// How the parts look.
-struct Look {
+/// Styles of the parts.
+struct Styles {
     head: Style,
     bars: Style,
     path_bars: Style,
@@ -32,7 +32,7 @@ struct Look {
     faint: Style,
 }
 
-impl Look {
+impl Styles {
     fn of(state: &State) -> Self {
         let colour = |colour: Color| if state.colours { Style::new().fg(colour) } else { Style::new() };
         Self {
@@ -45,34 +45,34 @@ impl Look {
     }
 }
 
-/// Draws all of it.
+/// Draws the screen.
 pub(super) fn draw(frame: &mut Frame<'_>, state: &State) {
-    let look = Look::of(state);
+    let styles = Styles::of(state);
     let mut rest = frame.area();
-    title(frame, take(&mut rest, 1), state, &look);
-    rate(frame, take(&mut rest, 1), "requests/s", &state.requests, NUMBERS.count(state.requests.now), look.bars);
-    rate(frame, take(&mut rest, 1), "bytes/s", &state.bytes, NUMBERS.bytes(state.bytes.now), look.bars);
+    title(frame, take(&mut rest, 1), state, &styles);
+    rate(frame, take(&mut rest, 1), "requests/s", &state.requests, NUMBERS.count(state.requests.now), styles.bars);
+    rate(frame, take(&mut rest, 1), "bytes/s", &state.bytes, NUMBERS.bytes(state.bytes.now), styles.bars);
     if frame.area().height >= WITH_PATHS {
         for (name, path) in &state.paths {
             let value = NUMBERS.bytes(path.now);
-            rate(frame, take(&mut rest, 1), &format!("  {name}"), path, value, look.path_bars);
+            rate(frame, take(&mut rest, 1), &format!("  {name}"), path, value, styles.path_bars);
         }
     }
-    totals(frame, take(&mut rest, 1), state, &look);
+    totals(frame, take(&mut rest, 1), state, &styles);
     if frame.area().height >= WITH_HISTOGRAMS {
         let height = (frame.area().height / 4).clamp(6, 10);
-        histograms(frame, take(&mut rest, height), state, &look);
+        histograms(frame, take(&mut rest, height), state, &styles);
     }
     let keys = Rect { y: rest.bottom().saturating_sub(1), height: rest.height.min(1), ..rest };
     rest.height = rest.height.saturating_sub(1);
-    files(frame, rest, state, &look);
-    footer(frame, keys, &look);
+    files(frame, rest, state, &styles);
+    footer(frame, keys, &styles);
     if state.help {
-        help(frame, state, &look);
+        help(frame, state, &styles);
     }
 }
 
-/// Lines from the top of what is left.
+/// Takes lines from the top of the remaining area.
 fn take(rest: &mut Rect, height: u16) -> Rect {
     let height = height.min(rest.height);
     let taken = Rect { height, ..*rest };
@@ -80,8 +80,8 @@ fn take(rest: &mut Rect, height: u16) -> Rect {
     taken
 }
 
-fn title(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
-    let mut words = vec![Span::styled("knem", look.head)];
+fn title(frame: &mut Frame<'_>, area: Rect, state: &State, styles: &Styles) {
+    let mut words = vec![Span::styled("knem", styles.head)];
     if let Some(total) = &state.total {
         let version = total.module_version.as_deref().unwrap_or("of unknown version");
         words.push(Span::raw(format!(" {version}")));
@@ -91,7 +91,7 @@ fn title(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
     }
     words.push(Span::raw(format!(", every {}s", state.interval.as_secs_f64())));
     if state.paused {
-        words.push(Span::styled("  PAUSED", look.wrong));
+        words.push(Span::styled("  PAUSED", styles.wrong));
     }
     frame.render_widget(Line::from(words), area);
 }
@@ -104,9 +104,9 @@ fn rate(frame: &mut Frame<'_>, area: Rect, name: &str, rate: &Rate, value: Strin
     chart::past(frame, bars, &rate.past, style);
 }
 
-fn totals(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
+fn totals(frame: &mut Frame<'_>, area: Rect, state: &State, styles: &Styles) {
     let wrong = |count: Option<u64>| match count {
-        Some(count) if count != 0 => look.wrong,
+        Some(count) if count != 0 => styles.wrong,
         _ => Style::new(),
     };
     let last = state.last.as_ref();
@@ -128,7 +128,7 @@ fn totals(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
     frame.render_widget(Line::from(words), area);
 }
 
-fn histograms(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
+fn histograms(frame: &mut Frame<'_>, area: Rect, state: &State, styles: &Styles) {
     let Some((sizes, times)) = state.histograms() else { return };
     // A blank line above; below is the scale.
     let area = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
@@ -137,15 +137,15 @@ fn histograms(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
     let right = Rect { x: area.x + half, width: area.width - half, ..area };
     let when = if state.recent { "last interval" } else { "all time" };
     for (area, name) in [(left, "copies by size"), (right, "copies by time")] {
-        let title = Line::from(format!("{name}, {when}")).style(look.head);
+        let title = Line::from(format!("{name}, {when}")).style(styles.head);
         frame.render_widget(title, Rect { height: 1, ..area });
     }
     let below = |area: Rect| Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-    chart::histogram(frame, below(left), &sizes, 6..=30, short_bytes, look.bars);
-    chart::histogram(frame, below(right), &times, 5..=34, short_time, look.bars);
+    chart::histogram(frame, below(left), &sizes, 6..=30, short_bytes, styles.bars);
+    chart::histogram(frame, below(right), &times, 5..=34, short_time, styles.bars);
 }
 
-/// A power of two in few characters.
+/// Formats a power of two in few characters.
 fn short_bytes(value: f64) -> String {
     let text = crate::units::bytes(value);
     text.replace(".00", "").replace(".0", "")
@@ -162,7 +162,7 @@ fn short_time(value: f64) -> String {
     format!("{value:.0}s")
 }
 
-fn files(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
+fn files(frame: &mut Frame<'_>, area: Rect, state: &State, styles: &Styles) {
     let all = area.width >= WITH_ALL_COLUMNS;
     let mark = |sort: Sort, head: &str| if state.sort == sort { format!("{head}*") } else { head.to_owned() };
     let mut heads = vec![mark(Sort::Process, "PID"), "PROCESS".to_owned()];
@@ -195,30 +195,30 @@ fn files(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
         words.extend([NUMBERS.count(row.requests_per_second), NUMBERS.bytes(row.bytes_per_second)]);
         cells(words)
     };
-    let room = usize::from(area.height.saturating_sub(1));
-    let hidden = state.rows.len().saturating_sub(room);
-    // The last line says what there is no room for.
-    let shown = if hidden == 0 { room } else { room.saturating_sub(1) };
+    let lines = usize::from(area.height.saturating_sub(1));
+    let hidden = state.rows.len().saturating_sub(lines);
+    // The last line counts the contexts that do not fit.
+    let shown = if hidden == 0 { lines } else { lines.saturating_sub(1) };
     let mut rows: Vec<Cells<'_>> = state.rows.iter().take(shown).map(row).collect();
     if hidden != 0 {
         let more = format!("and {} more", state.rows.len() - shown);
-        rows.push(Cells::new(vec![Line::default(), Line::from(more)]).style(look.faint));
+        rows.push(Cells::new(vec![Line::default(), Line::from(more)]).style(styles.faint));
     }
-    let table = Table::new(rows, widths).column_spacing(1).header(cells(heads).style(look.head));
+    let table = Table::new(rows, widths).column_spacing(1).header(cells(heads).style(styles.head));
     frame.render_widget(table, area);
     if state.rows.is_empty() && area.height > 1 {
-        let place = Rect { y: area.y + 1, height: 1, ..area };
-        frame.render_widget(Line::from("No file of the device that you may see is open.").style(look.faint), place);
+        let line = Rect { y: area.y + 1, height: 1, ..area };
+        frame.render_widget(Line::from("No contexts.").style(styles.faint), line);
     }
 }
 
-fn footer(frame: &mut Frame<'_>, area: Rect, look: &Look) {
-    let long = "q end  s sort  h histograms  p pause  +/- interval  ? help";
-    let text = if usize::from(area.width) >= long.len() { long } else { "q end  s sort  p pause  ? help" };
-    frame.render_widget(Line::from(text).style(look.faint), area);
+fn footer(frame: &mut Frame<'_>, area: Rect, styles: &Styles) {
+    let long = "q quit  s sort  h histograms  p pause  +/- interval  ? help";
+    let text = if usize::from(area.width) >= long.len() { long } else { "q quit  s sort  p pause  ? help" };
+    frame.render_widget(Line::from(text).style(styles.faint), area);
 }
 
-fn help(frame: &mut Frame<'_>, state: &State, look: &Look) {
+fn help(frame: &mut Frame<'_>, state: &State, styles: &Styles) {
     let sort = match state.sort {
         Sort::Bytes => "bytes/s",
         Sort::Requests => "requests/s",
@@ -227,12 +227,12 @@ fn help(frame: &mut Frame<'_>, state: &State, look: &Look) {
         Sort::Process => "pid",
     };
     let lines = [
-        "q, Esc, Ctrl-C  end".to_owned(),
+        "q, Esc, Ctrl-C  quit".to_owned(),
         format!("s  sort by the next column (now {sort})"),
-        "h  histograms: last interval, or all time".to_owned(),
-        "p, blank  pause, and go on".to_owned(),
-        "+ -  longer or shorter interval".to_owned(),
-        "Ctrl-Z  stop, fg goes on".to_owned(),
+        "h  histograms of the last interval, or of all time".to_owned(),
+        "p, space  pause or continue".to_owned(),
+        "+ -  double or halve the interval".to_owned(),
+        "Ctrl-Z  suspend, fg continues".to_owned(),
         "any key  close this".to_owned(),
     ];
     let screen = frame.area();
@@ -241,5 +241,5 @@ fn help(frame: &mut Frame<'_>, state: &State, look: &Look) {
     let area = Rect { x: (screen.width - width) / 2, y: (screen.height - height) / 2, width, height };
     frame.render_widget(Clear, area);
     let text: Vec<Line<'_>> = lines.into_iter().map(Line::from).collect();
-    frame.render_widget(Paragraph::new(text).block(Block::bordered().title(" keys ").title_style(look.head)), area);
+    frame.render_widget(Paragraph::new(text).block(Block::bordered().title(" keys ").title_style(styles.head)), area);
 }

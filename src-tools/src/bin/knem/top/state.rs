@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What `knem top` shows: the last interval, its past, and the open files.
+//! State of `knem top`: the last interval, the history of rates, and the contexts.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -13,23 +13,23 @@ use crate::stat::report::Report;
 use crate::stat::sample::Sample;
 use crate::units::float;
 
-/// Points of the past that are kept: as many as a wide terminal shows.
+/// Points of the history that are kept: as many as a wide terminal shows.
 const PAST: usize = 400;
 
-/// What was seen at one moment.
-pub(super) struct Look {
-    /// The driver's numbers.
+/// A snapshot of the driver.
+pub(super) struct Snapshot {
+    /// The driver's statistics.
     pub(super) sample: Sample,
-    /// The open files.
+    /// The contexts.
     pub(super) contexts: Vec<Context>,
 }
 
-/// A rate, and what it was before.
+/// A rate and its history.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rate {
-    /// The latest, if there was an interval already.
+    /// The latest value; `None` before the first interval has ended.
     pub(super) now: Option<f64>,
-    /// The past, the latest last.
+    /// The history, the latest last.
     pub(super) past: VecDeque<f64>,
 }
 
@@ -45,7 +45,7 @@ impl Rate {
     }
 }
 
-/// The columns that open files can be sorted by.
+/// The columns that contexts can be sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sort {
     Bytes,
@@ -55,38 +55,38 @@ pub(super) enum Sort {
     Process,
 }
 
-/// An open file.
+/// A context, as the screen shows it.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
-    /// What the driver says.
+    /// The driver's numbers.
     pub(super) context: Context,
-    /// The process's name.
+    /// Name of the process.
     pub(super) process: Option<String>,
-    /// The user's name.
+    /// Name of the user.
     pub(super) user: String,
-    /// Requests in a second, of the last interval.
+    /// Requests per second in the last interval.
     pub(super) requests_per_second: Option<f64>,
-    /// Bytes in a second, of the last interval.
+    /// Bytes per second in the last interval.
     pub(super) bytes_per_second: Option<f64>,
 }
 
-/// Everything that is shown.
+/// State of the screen.
 pub(super) struct State {
-    /// Time between looks.
+    /// Time between refreshes.
     pub(super) interval: Duration,
-    /// Whether there are colours.
+    /// Colours are on.
     pub(super) colours: bool,
-    /// No looks for now.
+    /// Refreshing is paused.
     pub(super) paused: bool,
-    /// The keys are explained.
+    /// The help is shown.
     pub(super) help: bool,
-    /// Histograms are about the last interval, rather than all time.
+    /// Histograms cover the last interval instead of all time.
     pub(super) recent: bool,
-    /// What the open files are sorted by.
+    /// The column that contexts are sorted by.
     pub(super) sort: Sort,
-    /// All that was counted.
+    /// Totals.
     pub(super) total: Option<Report>,
-    /// What was counted in the last interval.
+    /// Differences in the last interval.
     pub(super) last: Option<Report>,
     /// Requests.
     pub(super) requests: Rate,
@@ -94,13 +94,13 @@ pub(super) struct State {
     pub(super) bytes: Rate,
     /// Bytes by path, in the driver's order.
     pub(super) paths: Vec<(&'static str, Rate)>,
-    /// The open files, sorted.
+    /// The contexts, sorted.
     pub(super) rows: Vec<Row>,
-    before: Option<Look>,
+    before: Option<Snapshot>,
 }
 
 impl State {
-    /// Before the first look.
+    /// Creates the state before the first snapshot.
     pub(super) fn new(interval: Duration, colours: bool) -> Self {
         Self {
             interval,
@@ -119,15 +119,16 @@ impl State {
         }
     }
 
-    /// Takes in what was seen.
-    pub(super) fn take(&mut self, look: Look, names: &mut impl Names) {
+    /// Adds a snapshot.
+    pub(super) fn take(&mut self, snapshot: Snapshot, names: &mut impl Names) {
         let before = self.before.as_ref();
-        // After counters began anew there is no interval: its rates would be those of all time.
-        let last = before.map(|before| Report::between(&before.sample, &look.sample)).filter(|last| !last.restarted);
+        // Without an interval after a restart of the counters: its rates would be those of all time.
+        let last =
+            before.map(|before| Report::between(&before.sample, &snapshot.sample)).filter(|last| !last.restarted);
         let bytes = |copied: fn(&Report) -> Option<u64>| last.as_ref().and_then(|last| last.rate(copied(last)?));
         self.requests.push(bytes(|last| Some(last.requests())));
         self.bytes.push(bytes(|last| Some(last.profile.as_ref()?.bytes())));
-        if let Some(profile) = &look.sample.profile {
+        if let Some(profile) = &snapshot.sample.profile {
             if self.paths.is_empty() {
                 self.paths = profile.paths.iter().map(|copies| (copies.path, Rate::default())).collect();
             }
@@ -137,10 +138,10 @@ impl State {
             let bytes = copied.and_then(|profile| profile.paths.get(n)).map(|copies| copies.bytes);
             rate.push(bytes.and_then(|bytes| last.as_ref()?.rate(bytes)));
         }
-        self.rows = look.contexts.iter().map(|context| row(context, before, &look, names)).collect();
-        self.total = Some(Report::since_load(&look.sample));
+        self.rows = snapshot.contexts.iter().map(|context| row(context, before, &snapshot, names)).collect();
+        self.total = Some(Report::since_load(&snapshot.sample));
         self.last = last;
-        self.before = Some(look);
+        self.before = Some(snapshot);
         self.sort();
     }
 
@@ -158,7 +159,7 @@ impl State {
 
     fn sort(&mut self) {
         let descending = |value: Option<f64>| Reverse(value.map_or(0, |value| value.max(0.0).to_bits()));
-        // First by number, so that equal ones do not jump about.
+        // First by number, so that the order of equal rows is stable.
         self.rows.sort_by_key(|row| row.context.context);
         match self.sort {
             Sort::Bytes => self.rows.sort_by_key(|row| descending(row.bytes_per_second)),
@@ -169,7 +170,7 @@ impl State {
         }
     }
 
-    /// The copies by size and by time that are shown.
+    /// Returns the histograms of sizes and times that are shown.
     pub(super) fn histograms(&self) -> Option<(Histogram, Histogram)> {
         let report = if self.recent { self.last.as_ref() } else { self.total.as_ref() };
         let profile = report?.profile.as_ref()?;
@@ -177,11 +178,11 @@ impl State {
     }
 }
 
-fn row(context: &Context, before: Option<&Look>, now: &Look, names: &mut impl Names) -> Row {
+fn row(context: &Context, before: Option<&Snapshot>, now: &Snapshot, names: &mut impl Names) -> Row {
     let rate = |value: fn(&Context) -> u64| {
         let before = before?;
         let seconds = now.sample.taken.saturating_duration_since(before.sample.taken).as_secs_f64();
-        // A file that was opened since then began at 0.
+        // A context that was opened since then started at 0.
         let earlier = before.contexts.iter().find(|earlier| earlier.context == context.context).map_or(0, value);
         (seconds > 0.0).then(|| float(value(context).saturating_sub(earlier)) / seconds)
     };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: CECILL-B
-//! The terminal: taken for a screen, and given back in whatever way the command ends.
+//! The terminal: set up for a screen, and restored however the command ends.
 //!
-//! It is given back when [`Live`] goes: at the end, after an error, and after a signal, which is a message like a key. A panic gives
-//! it back before it writes its own message (that hook is ratatui's).
+//! Dropping [`Live`] restores it: at the end, after an error, and after a signal, which is a message like a key. After
+//! a panic, ratatui's hook restores it before the message is written.
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -15,17 +15,17 @@ use ratatui::{DefaultTerminal, Frame};
 use crate::exit::Failure;
 use crate::signals;
 
-/// What comes from outside.
+/// An input event.
 pub(super) enum Input {
     /// A key was pressed.
     Key(KeyEvent),
-    /// The terminal has another size, or came back.
+    /// The terminal was resized or resumed.
     Resize,
-    /// A signal asks for the end, or the terminal is gone.
+    /// A signal requested the end, or the terminal is gone.
     End,
 }
 
-/// Whether there is a terminal to show a screen on, and keys to end it with.
+/// Whether there is a terminal for the screen and the keys.
 pub(super) fn is_there() -> bool {
     io::stdout().is_terminal() && (io::stdin().is_terminal() || File::open("/dev/tty").is_ok())
 }
@@ -34,9 +34,9 @@ pub(super) fn is_there() -> bool {
 pub(super) struct Live(DefaultTerminal);
 
 impl Live {
-    /// Takes the terminal, and has keys and signals sent.
+    /// Sets up the terminal, and sends keys and signals to `sender`.
     pub(super) fn enter(sender: Sender<Input>) -> Result<Self, Failure> {
-        signals::tell(sender.clone(), || Input::End)?;
+        signals::forward(sender.clone(), || Input::End)?;
         let live = Self::take()?;
         thread::spawn(move || read(&sender));
         Ok(live)
@@ -58,7 +58,8 @@ impl Live {
         Ok(())
     }
 
-    /// Gives the terminal back, stops as the shell expects it of Ctrl-Z, and takes the terminal again when it goes on.
+    /// Restores the terminal, stops the process as the shell expects for Ctrl-Z, and sets the terminal up again when it
+    /// continues.
     pub(super) fn suspend(&mut self) -> Result<(), Failure> {
         ratatui::restore();
         signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGTSTP)?;
@@ -74,7 +75,7 @@ impl Drop for Live {
     }
 }
 
-/// Passes on what the terminal has to say.
+/// Forwards the events of the terminal.
 fn read(sender: &Sender<Input>) {
     loop {
         let input = match event::read() {

@@ -15,7 +15,7 @@ use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 
-use super::state::{Look, Sort, State};
+use super::state::{Snapshot, Sort, State};
 use super::{act, screen, Action};
 use crate::processes::tests::Fake;
 use crate::stat::tests::sample;
@@ -24,7 +24,7 @@ use crate::stat::tests::sample;
 const WAVE: [u64; 37] =
     [4, 5, 5, 6, 7, 8, 8, 9, 9, 9, 8, 8, 7, 7, 6, 4, 2, 1, 1, 2, 3, 5, 6, 6, 7, 7, 8, 9, 9, 8, 6, 5, 4, 4, 3, 3, 4];
 
-/// Numbers of a busy second, and a past that has its ups and downs.
+/// Statistics of a busy second, with a history that rises and falls.
 fn profile(second: u64) -> String {
     let wave = |n: u64| {
         (0..=second).map(|s| n * (WAVE[(s % 37) as usize] + WAVE[(s * 7 % 37) as usize] / 3) / 12).sum::<u64>()
@@ -82,11 +82,11 @@ fn state(seconds: u64) -> State {
     let mut state = State::new(Duration::from_secs(1), true);
     for second in 0..=seconds {
         let taken = start + Duration::from_secs(second);
-        let look = Look {
+        let snapshot = Snapshot {
             sample: sample(None, Some(&profile(second)), taken),
             contexts: parse_contexts(&contexts(second)).unwrap(),
         };
-        state.take(look, &mut Fake);
+        state.take(snapshot, &mut Fake);
     }
     state
 }
@@ -132,9 +132,9 @@ fn no_size_is_too_small() {
 }
 
 #[test]
-fn the_first_look_has_no_rates() {
+fn the_first_snapshot_has_no_rates() {
     insta::assert_snapshot!(text(&state(0), 80, 24));
-    insta::assert_snapshot!("before_the_first_look", text(&State::new(Duration::from_secs(1), false), 80, 24));
+    insta::assert_snapshot!("before_the_first_snapshot", text(&State::new(Duration::from_secs(1), false), 80, 24));
 }
 
 #[test]
@@ -159,13 +159,13 @@ fn without_colours_there_are_none() {
 }
 
 #[test]
-fn counters_that_began_anew_are_no_rate() {
+fn restarted_counters_are_no_rate() {
     let mut state = state(20);
-    let look = Look { sample: sample(None, Some(&profile(2)), Instant::now()), contexts: Vec::new() };
-    state.take(look, &mut Fake);
+    let snapshot = Snapshot { sample: sample(None, Some(&profile(2)), Instant::now()), contexts: Vec::new() };
+    state.take(snapshot, &mut Fake);
     assert_eq!(state.requests.now, None);
     assert!(state.last.is_none() && state.rows.is_empty());
-    assert!(text(&state, 80, 24).contains("No file of the device"));
+    assert!(text(&state, 80, 24).contains("No contexts."));
 }
 
 fn press(state: &mut State, code: KeyCode) -> Action {

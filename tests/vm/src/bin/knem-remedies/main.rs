@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: CECILL-B
-//! Carries out the remedies that `knem doctor` prints, each in the state that it is printed for; as root, in a virtual machine with the
-//! packages and what builds modules.
+//! Executes the remedies that `knem doctor` prints, each in the state for which it is printed; as root, in a virtual
+//! machine with the packages and the tools to build modules.
 //!
-//! A state is made, `knem doctor` has to find it, its first remedy is run as it is printed, and the finding has to be gone. What a remedy
-//! asks of a person is done in the person's place. The table of docs/drills.md names the states of each remedy; a row without one that was
-//! carried out is a failure.
+//! A state is created, `knem doctor` must find it, its first remedy is run as printed, and the finding must be gone.
+//! Steps that a remedy leaves to a person are done here. The table of docs/drills.md lists the states of each remedy; a
+//! row without a state that was executed is a failure.
 
 #[path = "../../../../../src-tools/src/bin/knem/doctor/carried_out.rs"]
 mod carried_out;
@@ -16,13 +16,13 @@ use std::process::{Command, ExitCode, Output};
 use carried_out::{rows, Row};
 use states::{State, STATES};
 
-/// A finding may take more than one remedy: removing what is in the way shows what was behind it.
+/// A finding may need more than one remedy: removing an obstacle reveals the next one.
 const ROUNDS: usize = 3;
 
-/// What all commands know: the kernel, the driver's version and the module's file.
+/// Variables of all commands: the kernel, the driver's version and the module's file.
 const VARIABLES: &str = "K=$(uname -r); V=$(knem --version | sed 's/.* //'); M=/lib/modules/$K/updates/dkms; B=/var/cache/knem/build; P=/sys/module/knem/parameters;";
 
-/// Puts everything right again.
+/// Restores the machine.
 const REPAIR: &str = include_str!("repair.sh");
 
 fn main() -> ExitCode {
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     for state in &chosen {
-        // A state that was carried out has been repaired.
+        // A state whose remedies were executed is already repaired.
         let result = carry_out(state, &mut done).map_err(|why| match shell(REPAIR) {
             Ok(_) => why,
             Err(repair) => format!("{why}; and the repair: {repair}"),
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Makes the state and removes it by what `knem doctor` prints, for each of its findings.
+/// Creates the state and removes it with the remedies that `knem doctor` prints for each of its findings.
 fn carry_out(state: &State, done: &mut BTreeSet<(&'static str, &'static str)>) -> Result<(), String> {
     for id in state.findings {
         shell(state.make)?;
@@ -89,7 +89,7 @@ fn carry_out(state: &State, done: &mut BTreeSet<(&'static str, &'static str)>) -
     Ok(())
 }
 
-/// The row of a remedy. In a later round it may be a remedy of another state.
+/// Returns the row of a remedy. In a later round it may be a remedy of another state.
 fn row(id: &str, remedy: &str, state: &str) -> Result<Option<Row>, String> {
     let matching: Vec<Row> = rows().into_iter().filter(|row| row.is(id, remedy)).collect();
     if matching.is_empty() {
@@ -98,13 +98,13 @@ fn row(id: &str, remedy: &str, state: &str) -> Result<Option<Row>, String> {
     Ok(matching.into_iter().find(|row| row.states().contains(&state)))
 }
 
-/// The remedy of a finding that is this state's, or else the first, unless the finding is OK or not there.
+/// Returns the remedy of a finding: this state's, or else the first; none if the finding is OK or absent.
 fn remedy(state: &State, id: &str, tried: Option<&str>) -> Result<Option<String>, String> {
     let line = format!("knem doctor --json --check {id}");
     let output = match tried {
         None => session(state, &line)?,
         Some(remedy) if state.in_session => session(state, &format!("{}; {line}", command(remedy)))?,
-        // The groups of a batch system stay.
+        // The groups of a batch system's session do not change.
         Some(_) if state.by_hand.is_none() && state.groups.is_some() => session(state, &line)?,
         Some(_) => login(state.user, &line)?,
     };
@@ -122,7 +122,7 @@ fn remedy(state: &State, id: &str, tried: Option<&str>) -> Result<Option<String>
     }
 }
 
-/// The command in a remedy: what it says to the person around it is left out.
+/// Returns the command in a remedy, without the text for the person around it.
 fn command(remedy: &str) -> &str {
     let starts = ["as root: ", "on the host: ", "or: ", "or for one shell: "];
     let command = starts.iter().find_map(|start| remedy.strip_prefix(start)).unwrap_or(remedy);
@@ -134,7 +134,7 @@ fn command(remedy: &str) -> &str {
 fn run(state: &State, remedy: &str) -> Result<(), String> {
     let command = command(remedy);
     match state.by_hand {
-        // The words are done by hand, the command after them is run.
+        // The text is done by hand, and the command after it is run.
         Some(hand) => {
             shell(hand)?;
             let words = [", then: ", "; then: "];
@@ -155,7 +155,7 @@ fn session(state: &State, line: &str) -> Result<Output, String> {
     command.output().map_err(|error| format!("{line}: {error}"))
 }
 
-/// Runs a shell in a new login of a user, with what PAM gives it.
+/// Runs a shell in a new login of a user, with the limits and groups that PAM sets.
 fn login(user: &str, line: &str) -> Result<Output, String> {
     Command::new("su").args(["-s", "/bin/sh", user, "-c", line]).output().map_err(|error| format!("{line}: {error}"))
 }

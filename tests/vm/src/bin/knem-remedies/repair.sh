@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: CECILL-B
-# After each state: as it was before, whatever was done. Programs that take an emulator seconds run only where they are needed.
+# Run after each state: restores the machine, whatever was done. Programs that take an emulator seconds run only if they
+# are needed.
 is_installed() { [ -e "/var/lib/dpkg/info/$1.list" ] && [ -e "/var/lib/dpkg/info/$1.md5sums" ]; }
 same() { cmp -s "$1" "$2" || cp -a "$1" "$2"; }
 pkill -x sleep || true
@@ -14,7 +15,7 @@ rm -rf /usr/local/lib/knem-mpi /usr/local/sbin/ucx_info
 rm -rf "/lib/modules/$K/updates/knem" "/lib/modules/$K/misc" "/lib/modules/$K/extra"
 [ ! -e /var/lib/dpkg/info/knem.list ] || dpkg --purge knem
 [ ! -e /var/lib/dpkg/info/kmod-other.list ] || dpkg --purge kmod-other
-# Without building, which takes minutes: the module and what DKMS knows of it come from the copies.
+# Without a build, which takes minutes: the module and DKMS's records of it are copied back.
 touch /etc/dkms/no-autoinstall
 is_installed dkms || apt-get -q install dkms
 [ -e "/usr/src/knem-$V/way.sh" ] || apt-get -q install --reinstall knem2-dkms

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: CECILL-B
-# Once: a user, a program that holds the device, apt that asks nothing and has packages without a network.
+# Run once: creates a user and a program that holds the device, and configures apt to ask nothing and to have packages
+# without a network.
 useradd --user-group alice
 echo 'APT::Get::Assume-Yes "true";' > /etc/apt/apt.conf.d/90-remedies
 mkdir -p /root/off
@@ -10,7 +11,7 @@ for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
     esac
 done
 apt-get -q update
-# What a repair copies back: building takes an emulator minutes.
+# What a repair copies back, since a build takes an emulator minutes.
 cp -a "$B" /root/build
 cp -a "$M" /root/module
 cp -a /var/lib/dkms/knem /root/dkms
@@ -20,7 +21,7 @@ cp -a /etc/security/limits.d/20-knem.conf /root/limits.conf
 mkdir /root/modules
 cp -a "/lib/modules/$K"/modules.* /root/modules/
 ! command -v xz > /dev/null || xz -dkc /root/module/knem.ko.xz > /root/knem.ko
-# The same length: the modules of another version, and of the original driver.
+# Modules of the same length: of another version, and of the original driver.
 sed "s/version=$V/version=9.9.9/" /root/knem.ko > /root/other.ko
 if cmp -s /root/knem.ko /root/other.ko; then exit 1; fi
 sed "s/version=$V/version=1.1.4/" /root/knem.ko > /root/original.ko

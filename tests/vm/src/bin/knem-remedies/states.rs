@@ -4,19 +4,19 @@
 /// A state of the machine.
 pub(crate) struct State {
     pub(crate) name: &'static str,
-    /// Findings that it gives.
+    /// Findings that it causes.
     pub(crate) findings: &'static [&'static str],
-    /// Commands that make it.
+    /// Commands that create it.
     pub(crate) make: &'static str,
-    /// Who runs `knem doctor`.
+    /// The user that runs `knem doctor`.
     pub(crate) user: &'static str,
-    /// Groups of the session instead of those that the user database has.
+    /// Groups of the session, if they differ from the user database.
     pub(crate) groups: Option<&'static str>,
     /// Soft and hard limit of locked memory of the session, in bytes.
     pub(crate) memlock: &'static str,
-    /// What the person does where the remedy, or its first part, is no command.
+    /// What the person does if the remedy, or its first part, is no command.
     pub(crate) by_hand: Option<&'static str>,
-    /// The remedy is for the session: its shell runs it.
+    /// Whether the remedy is for the session, whose shell runs it.
     pub(crate) in_session: bool,
 }
 
@@ -34,7 +34,7 @@ const fn state(name: &'static str, findings: &'static [&'static str], make: &'st
 }
 
 impl State {
-    /// The part of the drill that it belongs to: what building takes lasts longer.
+    /// The part of the drill to which it belongs: states that need a build take longer.
     pub(crate) fn part(&self) -> &'static str {
         let is_building =
             |id: &&str| ["building", "module.present", "module.vendor"].iter().any(|start| id.starts_with(start));
@@ -174,7 +174,7 @@ pub(crate) const STATES: &[State] = &[
     state("stranger", &["device.access"], "").of_alice(),
     state("stranger-without-module", &["device.member"], "rmmod knem").of_alice(),
     State { groups: Some("rdma"), ..state("borrowed-group", &["device.member"], "").of_alice() },
-    // The login is that of the next look.
+    // The next run of `knem doctor` is in a new login.
     State { groups: Some("nogroup"), ..state("old-login", &["device.access"], "usermod -aG rdma alice").of_alice() }
         .by_hand(""),
     State {
@@ -213,7 +213,7 @@ pub(crate) const STATES: &[State] = &[
     state("plugin-outdated", &["mpi.plugins"], UCX_WITH_OLD_PLUGIN),
 ];
 
-/// A stand-in for UCX, and what knem-mpi-plugins installs for it.
+/// A stand-in for UCX, and the files that knem-mpi-plugins installs for it.
 const UCX_WITH_PLUGIN: &str = r##"mkdir -p /usr/local/lib/knem-mpi/ucx
     printf '#!/bin/sh\necho "# Library version: 1.18.1"\n' > /usr/local/sbin/ucx_info; chmod 755 /usr/local/sbin/ucx_info
     printf '# UCX 1.18.1: x\nLD_PRELOAD=/usr/local/lib/knem-mpi/ucx/libuct_knem.so.0\nexport LD_PRELOAD\n' > /usr/local/lib/knem-mpi/ucx/environment.sh"##;
@@ -224,5 +224,5 @@ const UCX_WITH_OLD_PLUGIN: &str = r##"mkdir -p /usr/local/lib/knem-mpi/ucx
 
 /// A program keeps the device open; its node is removed.
 const HOLD_AND_REMOVE: &str = "sleep 3600 3<>/dev/knem > /dev/null 2>&1 & sleep 1; rm /dev/knem";
-/// The same, and a file is in the place of the node.
+/// The same, with a regular file instead of the node.
 const HOLD_AND_REPLACE: &str = "sleep 3600 3<>/dev/knem > /dev/null 2>&1 & sleep 1; rm /dev/knem; echo > /dev/knem";

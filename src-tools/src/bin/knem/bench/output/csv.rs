@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: CECILL-B
-//! A benchmark for spreadsheets and plotting programs: a line for each method and size.
+//! Output as CSV: a line for each method and size.
 
 use std::fmt::Write;
 
 use super::json::direction;
 use crate::bench::results::Results;
 
-/// The text. No field needs quotes: they are names of methods, words and integers. What is not known is empty.
+/// Returns the text. Fields are names, words and integers, which need no quotes; unknown values are empty.
 pub(crate) fn text(results: &Results) -> String {
     let mut text =
         "method,direction,size_bytes,iterations,best_ns,p10_ns,median_ns,p90_ns,median_low_ns,median_high_ns,\

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: CECILL-B
-//! A benchmark for programs. The keys are a contract, documented in docs/command.md.
+//! Output as JSON. The keys are stable and documented in docs/command.md.
 
 use serde::Serialize;
 
+use super::table::into;
 use crate::bench::environment::Environment;
+use crate::bench::overlap::Overlap;
 use crate::bench::results::{Compared, LeftOut, RegionCost, Results};
 use crate::json::Document;
 
-/// Version of the layout. In version 1 a result had no method, and held the cost of a region.
+/// Version of the schema. In version 1 a result had no method, and included the cost of a region.
 const VERSION: u32 = 2;
 
-/// The document.
+/// Returns the document.
 pub(crate) fn document(results: &Results) -> Document<impl Serialize + '_> {
     Document::new(
         "knem-bench",
@@ -25,7 +27,8 @@ pub(crate) fn document(results: &Results) -> Document<impl Serialize + '_> {
                 .collect(),
             skipped_sizes: results.left_out.iter().flat_map(SkippedSize::all).collect(),
             results: results.rows.iter().map(Copies::from).collect(),
-            regions: results.regions.iter().map(Region::from).collect(),
+            regions: results.beside.regions.iter().map(Region::from).collect(),
+            overlaps: results.beside.overlaps.iter().map(Overlapped::from).collect(),
         },
     )
 }
@@ -38,6 +41,7 @@ struct Content<'a> {
     skipped_sizes: Vec<SkippedSize<'a>>,
     results: Vec<Copies>,
     regions: Vec<Region>,
+    overlaps: Vec<Overlapped>,
 }
 
 #[derive(Serialize)]
@@ -70,6 +74,7 @@ struct Copies {
     p90_ns: u64,
     median_low_ns: Option<u64>,
     median_high_ns: Option<u64>,
+    round_median_ns: Vec<Option<u64>>,
     best_bytes_per_second: u64,
     median_bytes_per_second: u64,
     of_memcpy_permille: Option<u64>,
@@ -91,6 +96,9 @@ impl From<&Compared> for Copies {
             p90_ns: times.p90_ns,
             median_low_ns: times.median_between_ns.map(|(low, _)| low),
             median_high_ns: times.median_between_ns.map(|(_, high)| high),
+            round_median_ns: (0..=row.rounds.keys().next_back().copied().unwrap_or(0))
+                .map(|round| row.rounds.get(&round).copied())
+                .collect(),
             best_bytes_per_second: compared.best_bandwidth,
             median_bytes_per_second: compared.bandwidth,
             of_memcpy_permille: compared.of_memcpy_permille,
@@ -100,7 +108,7 @@ impl From<&Compared> for Copies {
     }
 }
 
-/// Word for a direction: what the first process does.
+/// Returns the word for a direction: what the first process does.
 pub(crate) fn direction(into_peer: bool) -> &'static str {
     if into_peer {
         "write"
@@ -132,6 +140,31 @@ impl From<&RegionCost> for Region {
     }
 }
 
+#[derive(Serialize)]
+struct Overlapped {
+    size_bytes: usize,
+    into: &'static str,
+    iterations: usize,
+    submit_median_ns: u64,
+    copy_median_ns: u64,
+    together_median_ns: u64,
+    hidden_permille: u64,
+}
+
+impl From<&Overlap> for Overlapped {
+    fn from(overlap: &Overlap) -> Self {
+        Self {
+            size_bytes: overlap.size,
+            into: into(overlap),
+            iterations: overlap.copy.count,
+            submit_median_ns: overlap.submit.median_ns,
+            copy_median_ns: overlap.copy.median_ns,
+            together_median_ns: overlap.together.median_ns,
+            hidden_permille: overlap.hidden_permille,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,7 +173,7 @@ mod tests {
 
     #[test]
     fn keys_are_a_contract() {
-        let results = samples::results(&[Method::KnemWrite, Method::VmRead], &[4096]);
+        let results = samples::results(&[Method::KnemAsync, Method::KnemWrite, Method::VmRead], &[4096]);
         let mut results = results;
         let text = document(&results).text().unwrap();
         insta::assert_snapshot!("bench_json", text);

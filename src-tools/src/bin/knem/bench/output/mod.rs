@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Outputs of a benchmark, a file each: they format results, and compute nothing.
+//! Output formats of a benchmark, one file each. They format results and compute nothing.
 
 pub(crate) mod csv;
 pub(crate) mod json;

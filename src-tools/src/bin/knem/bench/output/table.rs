@@ -1,26 +1,32 @@
 // SPDX-License-Identifier: CECILL-B
-//! A benchmark as a table for people.
+//! Output as a table for people.
 
 use std::fmt::Write;
 
-use crate::bench::results::{Compared, LeftOut, RegionCost, Results};
+use crate::bench::overlap::Overlap;
+use crate::bench::results::{Beside, Compared, LeftOut, RegionCost, Results};
 use crate::sizes::format_size;
 use crate::style::{Styled, FAINT, GOOD, NOTE};
 use crate::table::{Column, Table, MISSING};
 use crate::units::{float, nanoseconds};
 
-/// Everything: where it was measured, what was left out, the copies, and what regions cost.
+/// Returns the whole text: environment, skipped methods and sizes, copies, and the cost of regions.
 pub(crate) fn text(results: &Results) -> String {
     let mut text = head(results);
     text += &left_out(results);
     let _ = write!(text, "\n{}", copies(&results.rows));
-    if !results.regions.is_empty() {
-        let _ = write!(text, "\nCost of a region, median:\n{}", regions(&results.regions));
+    let Beside { regions, overlaps } = &results.beside;
+    if !regions.is_empty() {
+        let _ = write!(text, "\nCost of a region, median:\n{}", costs(regions));
+    }
+    if !overlaps.is_empty() {
+        let _ =
+            write!(text, "\nCopies by the worker thread beside work of the process, median:\n{}", overlap(overlaps));
     }
     text
 }
 
-/// What was not measured, and why: a line for each method, and one for the sizes.
+/// Returns the skipped methods, one per line, and the skipped sizes, with the reasons.
 pub(crate) fn left_out(results: &Results) -> String {
     let mut text = String::new();
     for skipped in &results.skipped {
@@ -41,12 +47,12 @@ fn head(results: &Results) -> String {
     let rounds = if of.rounds == 1 { "1 round".to_owned() } else { format!("{} rounds", of.rounds) };
     let _ = writeln!(text, "Caches {}, {rounds}, --seed {}, {}", of.caches(), of.seed, of.started);
     if of.virtual_machine {
-        let _ = writeln!(text, "This is a virtual machine: its speeds are not those of the hardware below it.");
+        let _ = writeln!(text, "This is a virtual machine: the results are not those of the hardware.");
     }
     text
 }
 
-/// A line for each method and size. The last word of it says whether bytes were compared.
+/// Returns a line for each method and size. The last word shows whether the bytes were compared.
 fn copies(rows: &[Compared]) -> String {
     let mut table = Table::new(&[
         Column::right("SIZE"),
@@ -85,7 +91,7 @@ fn copies(rows: &[Compared]) -> String {
     table.text()
 }
 
-fn regions(regions: &[RegionCost]) -> String {
+fn costs(regions: &[RegionCost]) -> String {
     let mut table = Table::new(&[Column::right("REGION"), Column::right("CREATE"), Column::right("DESTROY")]);
     for cost in regions {
         table.row([
@@ -95,6 +101,37 @@ fn regions(regions: &[RegionCost]) -> String {
         ]);
     }
     table.text()
+}
+
+fn overlap(overlaps: &[Overlap]) -> String {
+    let mut table = Table::new(&[
+        Column::right("SIZE"),
+        Column::left("INTO"),
+        Column::right("SUBMIT"),
+        Column::right("COPY"),
+        Column::right("BOTH"),
+        Column::right("HIDDEN"),
+    ]);
+    for overlap in overlaps {
+        table.row([
+            format_size(overlap.size),
+            into(overlap).to_owned(),
+            nanoseconds(float(overlap.submit.median_ns)),
+            nanoseconds(float(overlap.copy.median_ns)),
+            nanoseconds(float(overlap.together.median_ns)),
+            format!("{:.0}%", float(overlap.hidden_permille) / 10.0),
+        ]);
+    }
+    table.text()
+}
+
+/// Word for where a copy goes.
+pub(crate) fn into(overlap: &Overlap) -> &'static str {
+    if overlap.regions {
+        "region"
+    } else {
+        "memory"
+    }
 }
 
 #[cfg(test)]

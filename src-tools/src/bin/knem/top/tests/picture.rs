@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! A screen as a picture: `docs/images/top.svg`. To make it anew after a change:
+//! A screen as a picture: `docs/images/top.svg`. To draw it again after a change:
 //! `KNEM_PICTURES=1 cargo test -p knem-tools --bin knem picture`.
 
 use std::fmt::Write;
@@ -12,7 +12,7 @@ const WIDTH: u16 = 8;
 const HEIGHT: u16 = 17;
 const MARGIN: u16 = 12;
 
-/// Compares a screen with its picture, or makes it.
+/// Compares a screen with its picture, or draws it.
 pub(crate) fn check(name: &str, screen: &Buffer) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     let picture = svg(screen);
@@ -21,19 +21,22 @@ pub(crate) fn check(name: &str, screen: &Buffer) {
         std::fs::write(&path, &picture).unwrap();
     }
     let there = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(there == picture, "{name} is not this screen: make it anew with KNEM_PICTURES=1");
+    assert!(there == picture, "{name} is not this screen: draw it again with KNEM_PICTURES=1");
 }
 
-/// Bars as rectangles, for fonts have them in all shapes; the rest as text, each run at its place and of its length.
+/// Draws bars as rectangles, since fonts differ in their shapes, and the rest as text, each run at its position and of
+/// its length.
 fn svg(screen: &Buffer) -> String {
     let area = screen.area;
     let (width, height) = (area.width * WIDTH + 2 * MARGIN, area.height * HEIGHT + 2 * MARGIN);
+    // REUSE-IgnoreStart
     let mut svg = format!(
         "<!-- SPDX-License-Identifier: CECILL-B -->\n\
          <svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">\n\
          <title>knem top</title>\n<rect width=\"{width}\" height=\"{height}\" rx=\"6\" fill=\"#16181d\"/>\n\
          <g font-family=\"DejaVu Sans Mono, Liberation Mono, monospace\" font-size=\"13\" xml:space=\"preserve\">\n"
     );
+    // REUSE-IgnoreEnd
     for y in 0..area.height {
         let mut x = 0;
         while x < area.width {
@@ -63,7 +66,7 @@ fn svg(screen: &Buffer) -> String {
     svg + "</g>\n</svg>\n"
 }
 
-/// The words of a run, each at its place.
+/// Draws the words of a run, each at its position.
 fn words(svg: &mut String, run: &str, start: u16, y: u16, cell: &Cell) {
     let weight = if cell.modifier.contains(Modifier::BOLD) { " font-weight=\"bold\"" } else { "" };
     let mut x = start;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! Logarithmic axes: a place is the power of two of a value, and labels stand at whole powers.
+//! Logarithmic axes: positions are exponents of two, with labels at integers.
 
 use std::ops::Range;
 
@@ -7,20 +7,21 @@ use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 
 use crate::sizes::format_size;
 
-/// Room between the outermost values and the ends of an axis, as a power of two: marks are not cut.
-const ROOM: f64 = 0.3;
+/// Margin between the outermost values and the ends of an axis, as an exponent of two, so that markers are not cut.
+const MARGIN: f64 = 0.3;
 
 /// An axis: from one power of two to another.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Axis {
-    /// Powers at its ends.
+    /// Exponents at its ends.
     pub(super) range: Range<f64>,
-    /// Powers that have labels.
+    /// Exponents that have labels.
     pub(super) labels: Vec<f64>,
 }
 
 impl Axis {
-    /// An axis for these values with so many labels at most; whole powers at its ends, or some room around the values.
+    /// Creates an axis for these values with at most so many labels; it ends at `whole` exponents, or with a margin
+    /// around the values.
     pub(super) fn of(values: impl Iterator<Item = f64>, most_labels: i32, whole: bool) -> Self {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for power in values.filter(|value| *value > 0.0).map(f64::log2) {
@@ -29,7 +30,7 @@ impl Axis {
         if low > high {
             (low, high) = (0.0, 1.0);
         }
-        (low, high) = if whole { (low.floor(), high.ceil()) } else { (low - ROOM, high + ROOM) };
+        (low, high) = if whole { (low.floor(), high.ceil()) } else { (low - MARGIN, high + MARGIN) };
         if high - low < 1.0 {
             (low, high) = ((low - 0.5).floor(), (high + 0.5).ceil());
         }
@@ -47,9 +48,9 @@ impl Ranged for Axis {
 
     fn map(&self, power: &f64, (first, last): (i32, i32)) -> i32 {
         let part = (power - self.range.start) / (self.range.end - self.range.start);
-        #[allow(clippy::cast_possible_truncation)] // A place in the picture.
-        let place = (f64::from(first) + part * f64::from(last - first)).round() as i32;
-        place
+        #[allow(clippy::cast_possible_truncation)] // A position in the picture.
+        let position = (f64::from(first) + part * f64::from(last - first)).round() as i32;
+        position
     }
 
     fn key_points<Hint: KeyPointHint>(&self, _hint: Hint) -> Vec<f64> {
@@ -61,14 +62,14 @@ impl Ranged for Axis {
     }
 }
 
-/// A number of bytes.
+/// Formats a number of bytes.
 pub(super) fn size_label(power: f64) -> String {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A power of two that is a size.
     let size = power.exp2().round() as usize;
     format_size(size)
 }
 
-/// Bytes per second.
+/// Formats a number of bytes per second.
 pub(super) fn bandwidth_label(power: f64) -> String {
     let units = ["B/s", "KiB/s", "MiB/s", "GiB/s", "TiB/s"];
     let (mut power, mut unit) = (power, 0);
@@ -79,7 +80,7 @@ pub(super) fn bandwidth_label(power: f64) -> String {
     format!("{} {}", number(power.exp2()), units[unit])
 }
 
-/// Microseconds, whose name is beside the axis.
+/// Formats microseconds, without the unit, which the axis shows.
 pub(super) fn time_label(power: f64) -> String {
     number(power.exp2())
 }
@@ -99,8 +100,8 @@ mod tests {
     #[test]
     fn labels_are_powers_of_two() {
         let axis = Axis::of([4096.0, 65536.0].into_iter(), 10, false);
-        let room = 12.0 - ROOM..16.0 + ROOM;
-        assert_eq!(axis, Axis { range: room, labels: vec![12.0, 13.0, 14.0, 15.0, 16.0] });
+        let range = 12.0 - MARGIN..16.0 + MARGIN;
+        assert_eq!(axis, Axis { range, labels: vec![12.0, 13.0, 14.0, 15.0, 16.0] });
         assert_eq!(axis.labels.iter().map(|power| size_label(*power)).next_back(), Some("64 KiB".to_owned()));
     }
 
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn one_value_has_room_around() {
+    fn one_value_has_a_margin() {
         let axis = Axis::of([5000.0].into_iter(), 8, true);
         assert_eq!(axis.range, 12.0..13.0);
         let axis = Axis::of([4096.0].into_iter(), 8, false);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! The picture, on whatever it is drawn: a title, two panels with an axis of sizes, and the names of the lines.
+//! The drawing, on any backend: a title, two panels over size, and a legend.
 
 use plotters::coord::Shift;
 use plotters::element::{Circle, DashedPathElement, EmptyElement, PathElement, Polygon};
@@ -11,31 +11,31 @@ use plotters::style::{register_font, FontStyle, RGBColor};
 
 use super::axes::{bandwidth_label, size_label, time_label, Axis};
 use super::cannot;
-use super::looks::{looks, Looks, Mark};
+use super::line_style::{line_style, LineStyle, Mark};
 use crate::bench::methods::Method;
 use crate::bench::results::{Compared, Results};
 use crate::exit::Failure;
 use crate::units::float;
 
-/// Width in units of the picture.
+/// Width of the picture in units.
 pub(super) const WIDTH: u32 = 1280;
-/// Height in units of the picture.
+/// Height of the picture in units.
 pub(super) const HEIGHT: u32 = 620;
 
-/// The family: what an SVG asks its viewer for. In a PNG it is the font inside of this program.
+/// Font family: an SVG names it for the viewer; a PNG uses the font in this program.
 const FAMILY: &str = "sans-serif";
 const TITLE_HEIGHT: u32 = 70;
 const LEGEND_WIDTH: u32 = 150;
 const GREY: RGBColor = RGBColor(90, 90, 90);
 const FAINT: RGBColor = RGBColor(225, 225, 225);
 
-/// What a panel shows.
+/// A panel.
 struct Panel {
     title: &'static str,
-    /// Beside the axis.
+    /// Label of the axis.
     unit: &'static str,
     label: fn(f64) -> String,
-    /// The median, and the ends of the spread.
+    /// Median, 10th and 90th percentile.
     values: fn(&Compared) -> [f64; 3],
 }
 
@@ -61,13 +61,13 @@ const PANELS: [Panel; 2] = [
     },
 ];
 
-/// Draws everything, in so many pixels for each unit.
+/// Draws everything with `scale` pixels per unit.
 pub(super) fn draw<DB: DrawingBackend>(
     area: &DrawingArea<DB, Shift>,
     results: &Results,
     scale: u32,
 ) -> Result<(), Failure> {
-    // It fails for other bytes than a font's; and a second time it replaces the first.
+    // It fails only for bytes that are not a font; registering it again replaces it.
     let _ = register_font(FAMILY, FontStyle::Normal, ttf_noto_sans::REGULAR);
     let pen = Pen { results, scale };
     area.fill(&WHITE).map_err(|error| cannot(&error))?;
@@ -90,7 +90,7 @@ impl Pen<'_> {
         units * self.scale
     }
 
-    fn place(&self, units: i32) -> i32 {
+    fn units(&self, units: i32) -> i32 {
         units * i32::try_from(self.scale).unwrap_or(1)
     }
 
@@ -114,9 +114,9 @@ impl Pen<'_> {
             of.started,
             of.seed
         );
-        let left = self.place(16);
-        area.draw_text(&title, &self.font(24, BLACK), (left, self.place(10))).map_err(|error| cannot(&error))?;
-        area.draw_text(&details, &self.font(14, GREY), (left, self.place(42))).map_err(|error| cannot(&error))
+        let left = self.units(16);
+        area.draw_text(&title, &self.font(24, BLACK), (left, self.units(10))).map_err(|error| cannot(&error))?;
+        area.draw_text(&details, &self.font(14, GREY), (left, self.units(42))).map_err(|error| cannot(&error))
     }
 
     fn panel<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>, panel: &Panel) -> Result<(), Failure> {
@@ -148,7 +148,7 @@ impl Pen<'_> {
             .draw()
             .map_err(|error| cannot(&error))?;
         for method in self.methods() {
-            let looks = looks(method);
+            let style = line_style(method);
             let of_method = || rows.iter().filter(move |compared| compared.row.method == method);
             let points = |which: usize| {
                 let point = move |compared: &Compared| {
@@ -162,28 +162,28 @@ impl Pen<'_> {
             band.extend(points(2).into_iter().rev());
             chart
                 .plotting_area()
-                .draw(&Polygon::new(band, looks.colour.mix(0.15).filled()))
+                .draw(&Polygon::new(band, style.colour.mix(0.15).filled()))
                 .map_err(|error| cannot(&error))?;
-            self.line(chart.plotting_area(), points(0), &looks)?;
+            self.line(chart.plotting_area(), points(0), &style)?;
         }
         Ok(())
     }
 
-    /// Names of the lines.
+    /// Draws the legend.
     fn legend<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Result<(), Failure> {
         let text = self.font(16, BLACK).pos(Pos::new(HPos::Left, VPos::Center));
         for (number, method) in self.methods().into_iter().enumerate() {
-            let y = self.place(60 + 24 * i32::try_from(number).unwrap_or(0));
-            let points = [8, 22, 36].map(|x| (self.place(x), y));
-            let looks = looks(method);
-            self.stroke_line(area, vec![points[0], points[2]], &looks)?;
-            self.mark(area, points[1], &looks)?;
-            area.draw_text(method.name(), &text, (self.place(44), y)).map_err(|error| cannot(&error))?;
+            let y = self.units(60 + 24 * i32::try_from(number).unwrap_or(0));
+            let points = [8, 22, 36].map(|x| (self.units(x), y));
+            let style = line_style(method);
+            self.stroke_line(area, vec![points[0], points[2]], &style)?;
+            self.mark(area, points[1], &style)?;
+            area.draw_text(method.name(), &text, (self.units(44), y)).map_err(|error| cannot(&error))?;
         }
         Ok(())
     }
 
-    /// The methods that have rows, in the order of reports.
+    /// Returns the methods that have rows, in the order of reports.
     fn methods(&self) -> Vec<Method> {
         let measured = |method: &Method| self.results.rows.iter().any(|compared| compared.row.method == *method);
         Method::ALL.into_iter().filter(measured).collect()
@@ -197,15 +197,15 @@ impl Pen<'_> {
         &self,
         area: &DrawingArea<DB, C>,
         points: Vec<C::From>,
-        looks: &Looks,
+        style: &LineStyle,
     ) -> Result<(), Failure>
     where
         C: plotters::coord::CoordTranslate,
         C::From: Clone + 'static,
     {
-        self.stroke_line(area, points.clone(), looks)?;
+        self.stroke_line(area, points.clone(), style)?;
         for point in points {
-            self.mark(area, point, looks)?;
+            self.mark(area, point, style)?;
         }
         Ok(())
     }
@@ -214,35 +214,40 @@ impl Pen<'_> {
         &self,
         area: &DrawingArea<DB, C>,
         points: Vec<C::From>,
-        looks: &Looks,
+        style: &LineStyle,
     ) -> Result<(), Failure>
     where
         C: plotters::coord::CoordTranslate,
         C::From: Clone + 'static,
     {
-        let style = self.stroke(looks.colour, 2);
-        let drawn = if looks.dashed {
-            area.draw(&DashedPathElement::new(points, self.place(6), self.place(4), style))
+        let stroke = self.stroke(style.colour, 2);
+        let drawn = if style.dashed {
+            area.draw(&DashedPathElement::new(points, self.units(6), self.units(4), stroke))
         } else {
-            area.draw(&PathElement::new(points, style))
+            area.draw(&PathElement::new(points, stroke))
         };
         drawn.map_err(|error| cannot(&error))
     }
 
-    fn mark<DB: DrawingBackend, C>(&self, area: &DrawingArea<DB, C>, at: C::From, looks: &Looks) -> Result<(), Failure>
+    fn mark<DB: DrawingBackend, C>(
+        &self,
+        area: &DrawingArea<DB, C>,
+        at: C::From,
+        style: &LineStyle,
+    ) -> Result<(), Failure>
     where
         C: plotters::coord::CoordTranslate,
         C::From: Clone + 'static,
     {
-        let filled = looks.colour.filled();
+        let filled = style.colour.filled();
         let corners =
-            |corners: &[(i32, i32)]| corners.iter().map(|(x, y)| (self.place(*x), self.place(*y))).collect::<Vec<_>>();
+            |corners: &[(i32, i32)]| corners.iter().map(|(x, y)| (self.units(*x), self.units(*y))).collect::<Vec<_>>();
         let polygon = |points: &[(i32, i32)]| EmptyElement::at(at.clone()) + Polygon::new(corners(points), filled);
-        let drawn = match looks.mark {
-            Mark::Disc => area.draw(&Circle::new(at.clone(), self.place(4), filled)),
+        let drawn = match style.mark {
+            Mark::Disc => area.draw(&Circle::new(at.clone(), self.units(4), filled)),
             Mark::Ring => area
-                .draw(&Circle::new(at.clone(), self.place(4), WHITE.filled()))
-                .and_then(|()| area.draw(&Circle::new(at.clone(), self.place(4), self.stroke(looks.colour, 2)))),
+                .draw(&Circle::new(at.clone(), self.units(4), WHITE.filled()))
+                .and_then(|()| area.draw(&Circle::new(at.clone(), self.units(4), self.stroke(style.colour, 2)))),
             Mark::Square => area.draw(&polygon(&[(-4, -4), (4, -4), (4, 4), (-4, 4)])),
             Mark::Triangle => area.draw(&polygon(&[(-5, 4), (5, 4), (0, -5)])),
             Mark::Tip => area.draw(&polygon(&[(-5, -4), (5, -4), (0, 5)])),

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: CECILL-B
-//! A benchmark as a picture: bandwidth and time over size, as SVG or PNG by the file's name.
+//! Output as a plot: bandwidth and time over size, as SVG or PNG depending on the file name.
 //!
-//! Both are drawn by the same lines. A PNG is drawn three times as large and made smaller, which smooths what the drawing
-//! library does not; its letters come from a font inside of this program, so that no font has to be installed.
+//! Both use the same drawing code. A PNG is drawn at three times the size and scaled down, which smooths the lines that
+//! the drawing library does not. Its font is part of this program, so that no font has to be installed.
 
 mod axes;
 mod drawing;
-mod looks;
+mod line_style;
 mod png;
 
 use std::path::Path;
@@ -27,21 +27,18 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The one that a file's name asks for.
+    /// Returns the format of a file name.
     pub(crate) fn of(file: &Path) -> Result<Self, Failure> {
         let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         match extension.as_str() {
             "svg" => Ok(Self::Svg),
             "png" => Ok(Self::Png),
-            _ => Err(Failure::Usage(format!(
-                "--plot: {} does not say what to draw: use a name that ends in .svg or .png",
-                file.display()
-            ))),
+            _ => Err(Failure::Usage(format!("--plot: {} has no known extension: use .svg or .png", file.display()))),
         }
     }
 }
 
-/// Draws into a file.
+/// Draws to a file.
 pub(crate) fn write(results: &Results, file: &Path) -> Result<(), Failure> {
     let bytes = match Format::of(file)? {
         Format::Svg => svg(results)?.into_bytes(),
@@ -50,7 +47,7 @@ pub(crate) fn write(results: &Results, file: &Path) -> Result<(), Failure> {
     std::fs::write(file, bytes).map_err(|error| Failure::Other(format!("cannot write {}: {error}", file.display())))
 }
 
-/// The picture as SVG.
+/// Returns the picture as SVG.
 fn svg(results: &Results) -> Result<String, Failure> {
     let mut text = String::new();
     {
@@ -61,7 +58,7 @@ fn svg(results: &Results) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// A picture that could not be drawn.
+/// Creates the failure of drawing.
 fn cannot(error: &dyn std::fmt::Display) -> Failure {
     Failure::Other(format!("--plot: cannot draw: {error}"))
 }

@@ -8,11 +8,11 @@ use super::drawing::{draw, HEIGHT, WIDTH};
 use crate::bench::results::Results;
 use crate::exit::Failure;
 
-/// Pixels of the drawing for each unit of the picture, in each direction.
+/// Pixels of the drawing per unit of the picture, in each direction.
 const SCALE: u32 = 3;
 const CHANNELS: usize = 3;
 
-/// Draws, makes it smaller, and encodes.
+/// Draws, scales down and encodes.
 pub(super) fn draw_png(results: &Results) -> Result<Vec<u8>, Failure> {
     let (wide, high) = (WIDTH * SCALE, HEIGHT * SCALE);
     let mut pixels = vec![0; wide as usize * high as usize * CHANNELS];
@@ -24,7 +24,7 @@ pub(super) fn draw_png(results: &Results) -> Result<Vec<u8>, Failure> {
     encode(&smaller(&pixels, wide as usize, SCALE as usize))
 }
 
-/// Each pixel is the mean of a square of pixels.
+/// Scales down: each pixel is the mean of a square of pixels.
 fn smaller(pixels: &[u8], wide: usize, square: usize) -> Vec<u8> {
     let line = wide * CHANNELS;
     let mut result = Vec::with_capacity(pixels.len() / (square * square));
