@@ -177,8 +177,8 @@ impl Context {
             binding.settled = true;
             binding.cpus.clone()
         };
-        self.mark_used();
         let offload = self.offload_for(chosen, area).inspect_err(|_| self.binding.lock().settled = false)?;
+        self.mark_used();
         // `settled` excludes all other callers from here on.
         self.offload.populate(offload);
         // Until now poll() has reported that there is no status array.

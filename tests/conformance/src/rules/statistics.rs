@@ -30,6 +30,7 @@ crate::trials![
     "8" contexts_count_their_regions,
     "8.5 R44" strangers_cannot_clear,
     "8.5 R44" files_in_use_cannot_clear,
+    "8.5 R44" refused_mapping_is_no_use,
     "8.5 R44" privileged_writers_clear,
 ];
 
@@ -162,6 +163,14 @@ fn files_in_use_cannot_clear() {
     let knem = Knem::open();
     knem.create(&[], READ, 0).expect("created");
     assert_eq!(write(knem.fd(), b"1"), Err(Errno::EBUSY));
+}
+
+fn refused_mapping_is_no_use() {
+    crate::machine::need_root();
+    let knem = Knem::open();
+    let most: usize = crate::parameters::get("max_slots").and_then(|most| most.parse().ok()).unwrap_or(1 << 24);
+    assert_eq!(crate::slots::Slots::map(&knem, most + 1).map(drop), Err(Errno::ENOMEM));
+    assert_eq!(write(knem.fd(), b"1"), Ok(1));
 }
 
 fn privileged_writers_clear() {
