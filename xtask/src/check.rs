@@ -253,6 +253,10 @@ fn on_the_host(workspace: &Workspace, steps: &mut Steps) {
         host::need(&["reuse"])?;
         run::run(host::command("reuse").args(["lint", "--quiet"]).current_dir(&workspace.root))
     });
+    steps.run("documentation of the crates", || {
+        let mut command = self::cargo(workspace);
+        run::run(command.args(["doc", "--quiet", "--no-deps", "--workspace"]).env("RUSTDOCFLAGS", "-D warnings"))
+    });
     steps.run("tests on the host", || {
         // The header is tried in C and in C++, manual pages with mandoc, statistics with Prometheus' library.
         host::need(&["cc", "c++", "mandoc", host::PROMETHEUS_CLIENT])?;

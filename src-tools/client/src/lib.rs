@@ -41,8 +41,8 @@
 //! - Memory that other processes may change, or that the kernel uses after a call, is a [`Memory`], to whose bytes
 //!   there are no references.
 //! - Forgetting a region, request or transfer, or dropping it early, is safe.
-//! - Numbers and structures are those of the driver's own source, `knem_core::uapi`. The trait [`Backend`] abstracts the
-//!   driver.
+//! - Numbers and structures are those of the driver's own source, `knem_core::uapi`. The trait [`Backend`] abstracts
+//!   the driver.
 
 #![warn(clippy::missing_errors_doc)]
 
