@@ -10,7 +10,7 @@ use anyhow::{bail, Result};
 use clap::Args;
 
 use crate::uml::{Bench, DEFAULT_KERNEL};
-use crate::{arm64, budget, programs};
+use crate::{arm64, budget, programs, words};
 use knem_lab::cache::elapsed;
 use knem_lab::kernels::{compare, Kernel};
 use knem_lab::lab::{words, Lab};
@@ -245,6 +245,7 @@ fn on_the_host(workspace: &Workspace, steps: &mut Steps) {
         // The kernel's root is no target of cargo's; rustfmt follows its modules.
         run::run(Command::new("rustfmt").args(["--check", "src-kmod/knem_main.rs"]).current_dir(&workspace.root))
     });
+    steps.run("words and columns", || words::demand_none(workspace));
     steps.run("lints", || {
         host::need(&["cargo-clippy"])?;
         cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
