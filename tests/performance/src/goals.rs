@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What the driver is to reach, and whether it does.
+//! The performance goals of the driver, and whether it reaches them.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::record::Record;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// A ratio of speeds that must be at least so large, for these sizes.
+/// A ratio of speeds that must be at least this large, for these sizes.
 struct Ratio(&'static str, &'static str, &'static str, f64, &'static [u64]);
 
-/// Of both kinds of runs.
+/// Ratios for both kinds of runs.
 const RATIOS: &[Ratio] = &[
     Ratio("region to region / memcpy", "knem-region", "memcpy", 0.90, &[MIB]),
     Ratio("region to region / memcpy", "knem-region", "memcpy", 1.0, &[4 * MIB, 16 * MIB, 64 * MIB]),
@@ -36,10 +36,10 @@ const RATIOS: &[Ratio] = &[
     Ratio("inline read / two copies", "knem-cached", "shm", 1.15, &[4 * MIB, 16 * MIB]),
 ];
 
-/// Thousandths of a copy that work must hide.
+/// Thousandths of a copy that concurrent work must hide.
 const OVERLAPS: &[(u64, f64)] = &[(MIB, 850.0), (4 * MIB, 950.0)];
 
-/// Instructions of a call over those of another one, at most so many: names of tests/budget/budget.txt.
+/// Most instructions of a call relative to those of another one: names of tests/budget/budget.txt.
 const INSTRUCTIONS: &[(&str, &str, &str, f64)] = &[
     ("8 B", "inline read, 8 bytes", "process_vm_readv, 8 bytes", 0.55),
     ("8 B", "inline write, 8 bytes", "process_vm_readv, 8 bytes", 0.7),
@@ -48,7 +48,7 @@ const INSTRUCTIONS: &[(&str, &str, &str, f64)] = &[
     ("256 KiB", "one-shot, 262144 bytes", "process_vm_readv, 262144 bytes", 1.0),
 ];
 
-/// One line of the table.
+/// A line of the table.
 #[derive(Debug, PartialEq)]
 struct Line {
     what: String,
@@ -58,10 +58,10 @@ struct Line {
     reached: bool,
 }
 
-/// The table of all goals, those that are missed as well.
+/// Returns the table of all goals, missed ones included.
 ///
 /// # Errors
-/// When something was not measured.
+/// If something was not measured.
 pub fn table(rewritten: &Record, kept: &Record, budget: &str) -> Result<String> {
     let mut lines = instructions(budget)?;
     for (kind, record) in [("rewritten", rewritten), ("kept", kept)] {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
 //! `make bench`: measures the driver with `knem bench` in User Mode Linux, and writes docs/performance.md, its plot,
-//! and which goals are reached.
+//! and the goals that are reached.
 
 use std::fs;
 use std::process::ExitCode;
@@ -23,7 +23,7 @@ use knem_performance::{goals, tables};
 const SERIES: &str = "7.2";
 /// Memory in MiB.
 const MEMORY: u32 = 2560;
-/// What is measured: all methods, in rounds that a machine's changes of speed fall between.
+/// The measurement: all methods, in rounds that are short compared with changes of the machine's speed.
 const COMMAND: &str = "knem bench --json --sizes 8,4K..64M --rounds 20";
 
 /// Measure copies by KNEM, by process_vm_readv and through shared memory in User Mode Linux, and write
@@ -65,7 +65,7 @@ fn run(cli: &Cli) -> Result<()> {
     page::replace(&lab.workspace.file("docs/performance.md"), "bench", &text)
 }
 
-/// Runs with sources that are rewritten before each copy, and with those that are not, in turns.
+/// Runs with sources that are rewritten before each copy, and with sources that are not, in turns.
 fn measure(lab: &Lab, runs: u8) -> Result<(Record, Record)> {
     let kernel = UmlKernel::of(lab, lab.kernel(Some(SERIES))?, Flavour::Plain)?;
     let root = lab.userlands().with_tools(&apt_repository(&lab.workspace)?)?;
@@ -87,7 +87,7 @@ fn measure(lab: &Lab, runs: u8) -> Result<(Record, Record)> {
     Ok((rewritten, kept))
 }
 
-/// The part of docs/performance.md.
+/// Returns the generated part of docs/performance.md.
 fn document(rewritten: &Record, kept: &Record, goals: &str) -> Result<String> {
     let environment = rewritten.environment.as_ref().context("nothing was measured")?;
     Ok(format!(

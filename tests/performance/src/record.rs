@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What `knem bench --json` measured in several runs, round by round.
+//! The results of `knem bench --json` in several runs, round by round.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use anyhow::{ensure, Context, Result};
 use knem_report::ratio::Quartiles;
 use serde::Deserialize;
 
-/// The part of a document of `knem bench` that is read here; docs/command.md has all keys.
+/// The part of a document of `knem bench` that is used here; docs/command.md has all keys.
 #[derive(Debug, Deserialize)]
 struct Document {
     environment: Environment,
@@ -16,7 +16,7 @@ struct Document {
     overlaps: Vec<Overlap>,
 }
 
-/// Where and how it was measured.
+/// The environment of the measurement.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Environment {
     /// The CPU.
@@ -25,7 +25,7 @@ pub struct Environment {
     pub kernel: String,
     /// The clock.
     pub clock: String,
-    /// Time of a request that does nothing, in ns.
+    /// Time of an empty request, in ns.
     pub null_call_ns: u64,
 }
 
@@ -44,25 +44,25 @@ struct Region {
     destroy_median_ns: f64,
 }
 
-/// Copies beside work, in ns.
+/// Copies concurrent with work, in ns.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Overlap {
-    /// Bytes.
+    /// Size in bytes.
     pub size_bytes: u64,
     /// `memory` or `region`.
     pub into: String,
-    /// Until the request is accepted.
+    /// Time until the request is accepted.
     pub submit_median_ns: f64,
-    /// The copy alone.
+    /// Time of the copy alone.
     pub copy_median_ns: f64,
-    /// Thousandths that are hidden.
+    /// Thousandths of the copy that are hidden.
     pub hidden_permille: f64,
 }
 
 /// Runs of one kind, one after the other.
 #[derive(Debug, Default)]
 pub struct Record {
-    /// Of the first run; the null call is the median of all.
+    /// Environment of the first run; the null call is the median of all.
     pub environment: Option<Environment>,
     null_calls: Vec<f64>,
     /// Median of each round, by method and size, in ns.
@@ -75,7 +75,7 @@ impl Record {
     /// Adds a run.
     ///
     /// # Errors
-    /// When it is no document of `knem bench`.
+    /// If it is no document of `knem bench`.
     pub fn add(&mut self, json: &str) -> Result<()> {
         let document: Document = serde_json::from_str(json).context("no document of knem bench")?;
         self.null_calls.push(document.environment.null_call_ns as f64);
@@ -97,7 +97,7 @@ impl Record {
         Ok(())
     }
 
-    /// Sizes, ascending.
+    /// Returns the sizes, ascending.
     pub fn sizes(&self) -> Vec<u64> {
         let mut sizes: Vec<u64> = self.times.keys().map(|(_, size)| *size).collect();
         sizes.sort_unstable();
@@ -105,29 +105,29 @@ impl Record {
         sizes
     }
 
-    /// Time of a request that does nothing, in ns.
+    /// Returns the time of an empty request, in ns.
     pub fn null_call(&self) -> f64 {
         median(&self.null_calls).unwrap_or_default()
     }
 
-    /// Times of the rounds in ns; of a system call, what a call that does nothing takes is taken off.
+    /// Returns the times of the rounds in ns, for a system call without the time of an empty one.
     fn rounds(&self, method: &str, size: u64) -> Option<Vec<f64>> {
         let all = self.times.get(&(method.to_owned(), size))?;
         let is_call = method.starts_with("knem-") || method.starts_with("vm");
         let off = if is_call { self.null_call() } else { 0.0 };
-        // `max` would make a number of a round without a time.
+        // `max` would turn a round without a time into a number.
         let without = |time: &f64| if time - off < 1.0 { 1.0 } else { time - off };
         Some(all.iter().map(without).collect())
     }
 
-    /// Median time in ns, the call included.
+    /// Returns the median time in ns, the call included.
     pub fn time(&self, method: &str, size: u64) -> Option<f64> {
         let known: Vec<f64> =
             self.times.get(&(method.to_owned(), size))?.iter().copied().filter(|time| !time.is_nan()).collect();
         median(&known)
     }
 
-    /// How many times as fast as `peer` a method is: quartiles of the ratios of each round.
+    /// Returns how many times as fast as `peer` a method is: quartiles of the ratios of each round.
     pub fn ratio(&self, method: &str, peer: &str, size: u64) -> Option<Quartiles> {
         let (below, above) = (self.rounds(method, size)?, self.rounds(peer, size)?);
         let (above, below): (Vec<f64>, Vec<f64>) =
@@ -135,13 +135,13 @@ impl Record {
         Quartiles::of_ratios(&above, &below)
     }
 
-    /// Cost of a region in ns: to create and to destroy it.
+    /// Returns the cost of a region in ns: to create and to destroy it.
     pub fn region(&self, size: u64) -> Option<(f64, f64)> {
         let (create, destroy) = self.regions.get(&size)?;
         Some((median(create)?, median(destroy)?))
     }
 
-    /// Copies beside work: the run in the middle.
+    /// Returns the copies concurrent with work: the median run.
     pub fn overlap(&self, size: u64, into: &str) -> Option<Overlap> {
         let mut runs = self.overlaps.get(&(size, into.to_owned()))?.clone();
         runs.sort_by(|a, b| a.hidden_permille.total_cmp(&b.hidden_permille));
@@ -157,7 +157,7 @@ fn median(values: &[f64]) -> Option<f64> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A run whose machine is `factor` times as slow in its second round.
+    /// Returns a run whose machine is `factor` times as slow in its second round.
     pub(crate) fn run(factor: u32) -> String {
         let copies = |method: &str, time: u32| {
             format!(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: CECILL-B
-//! What was measured, as tables and a plot.
+//! The measurements as tables and a plot.
 
 use anyhow::{Context, Result};
 use knem_report::plot::{bandwidth, size as size_text, Line};
@@ -7,7 +7,7 @@ use knem_report::ratio::Quartiles;
 
 use crate::record::Record;
 
-/// Columns of ratios: heading, method, and what it is compared with.
+/// Columns of ratios: heading, method, and the method it is compared with.
 const RATIOS: [(&str, &str, &str); 7] = [
     ("inline read / CMA", "knem-cached", "vmread"),
     ("inline write / CMA", "knem-write", "vmwrite"),
@@ -21,10 +21,10 @@ const RATIOS: [(&str, &str, &str); 7] = [
 /// Lines of the plot.
 const LINES: [(&str, &str); 3] = [("KNEM", "knem-cached"), ("CMA", "vmread"), ("two copies", "shm")];
 
-/// Ratios of speeds, a line for each size.
+/// Returns the ratios of speeds, a line for each size.
 ///
 /// # Errors
-/// When something was not measured.
+/// If something was not measured.
 pub fn ratios(record: &Record) -> Result<String> {
     let mut text = "| Size | inline read | ".to_owned();
     text.push_str(&RATIOS.map(|(heading, _, _)| heading).join(" | "));
@@ -44,10 +44,10 @@ pub fn ratios(record: &Record) -> Result<String> {
     Ok(text)
 }
 
-/// Copies beside work, and what regions cost.
+/// Returns the copies concurrent with work, and the costs of regions.
 ///
 /// # Errors
-/// When something was not measured.
+/// If something was not measured.
 pub fn others(record: &Record) -> Result<String> {
     let mut text = "| Size | into | submit | copy alone | hidden |\n|---|---|---|---|---|\n".to_owned();
     for size in record.sizes() {
@@ -76,10 +76,10 @@ pub fn others(record: &Record) -> Result<String> {
     Ok(text)
 }
 
-/// Bandwidth over size as SVG.
+/// Returns a plot of bandwidth over size as SVG.
 ///
 /// # Errors
-/// When something was not measured.
+/// If something was not measured.
 pub fn plot(record: &Record) -> Result<String> {
     let mut lines = Vec::new();
     for (name, method) in LINES {
