@@ -18,6 +18,7 @@
 #   make check-all        runs them with every kernel in both ways and every flavour
 #   make drills           tests the packages over their life: installed, upgraded, interrupted, removed
 #   make clients          tests Debian's Open MPI, MPICH, UCX and NetPIPE over /dev/knem, every byte compared
+#   make soak             attacks the driver for an hour, or HOURS=n, and writes the counts to docs/reliability.md
 #   make bench            measures the driver in User Mode Linux, and writes docs/performance.md
 #   make clean            removes the build output; the cache stays (~/.cache/knem, or $KNEM_CACHE)
 
@@ -45,7 +46,7 @@ blank := $() $()
 flags := $(or $(CARGO_ENCODED_RUSTFLAGS),$(subst $(blank),$(unit),$(strip $(RUSTFLAGS))))
 
 .PHONY: all build module install uninstall local-install local-uninstall demo check check-all packages repo dist drills \
-        clients bench clean distclean checkout linker
+        clients soak bench clean distclean checkout linker
 .DELETE_ON_ERROR:
 
 all: build module
@@ -96,6 +97,9 @@ drills: | checkout linker
 clients: | checkout linker
 	$(CARGO) run -p knem-clients -- --large
 
+soak: | checkout linker
+	$(CARGO) run -p knem-soak -- $(if $(HOURS),--hours $(call q,$(HOURS)))
+
 bench: | checkout linker
 	$(CARGO) run -p knem-performance
 	$(CARGO) run -p knem-clients -- --times
@@ -112,5 +116,5 @@ checkout:
 
 # Requirements of cargo. Only these three commands, and CI, install them.
 linker:
-	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter check check-all demo packages repo dist drills clients bench,$(MAKECMDGOALS)),xtask) \
+	@CARGO=$(call q,$(CARGO)) sh install/toolchain.sh $(if $(filter check check-all demo packages repo dist drills clients soak bench,$(MAKECMDGOALS)),xtask) \
 	    $(if $(filter demo check check-all,$(MAKECMDGOALS)),install)

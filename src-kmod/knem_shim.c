@@ -4,6 +4,7 @@
  * per-CPU counters. Rust makes the decisions. See knem_shim.h for the purpose of each.
  */
 #include <linux/cred.h>
+#include <linux/fault-inject-usercopy.h>
 #include <linux/freezer.h>
 #include <linux/fs.h>
 #include <linux/ktime.h>
@@ -151,10 +152,13 @@ unsigned long knem_shim_to_user_nofault(void __user *to, const void *from, unsig
 	return n;
 }
 
-/* Not _copy_from_user(), which zeroes what it cannot copy: the rest of the region must not change. */
+/*
+ * Not _copy_from_user(), which zeroes what it cannot copy: the rest of the region must not change. Here and below, debug
+ * kernels inject failures (CONFIG_FAULT_INJECTION_USERCOPY), as in copy_*_user(); elsewhere the condition is a constant.
+ */
 unsigned long knem_shim_from_user_nofault(void *to, const void __user *from, unsigned long n)
 {
-	if (!access_ok(from, n))
+	if (should_fail_usercopy() || !access_ok(from, n))
 		return n;
 	barrier_nospec();
 	pagefault_disable();
@@ -169,7 +173,7 @@ bool knem_shim_read_words(u64 *to, unsigned long address, unsigned long words)
 	const u64 __user *from = (const u64 __user *)address;
 
 	might_fault();
-	if (!compat_user_read_begin(&from, words * sizeof(u64)))
+	if (should_fail_usercopy() || !compat_user_read_begin(&from, words * sizeof(u64)))
 		return false;
 	switch (words) {
 	case 8:
@@ -208,12 +212,12 @@ fault:
 
 bool knem_shim_write_u32(unsigned long address, u32 value)
 {
-	return !put_user(value, (u32 __user *)address);
+	return !should_fail_usercopy() && !put_user(value, (u32 __user *)address);
 }
 
 bool knem_shim_write_u64(unsigned long address, u64 value)
 {
-	return !put_user(value, (u64 __user *)address);
+	return !should_fail_usercopy() && !put_user(value, (u64 __user *)address);
 }
 
 bool knem_shim_fault_in(unsigned long address, unsigned long n, bool write)

@@ -83,6 +83,7 @@ const LIFE: &str = "knem-vm-tests";
 const INSTRUCTIONS: &str = "instructions of the driver's calls";
 const CLIENTS: &str = "MPI libraries over the driver, the short form";
 const DEBUG: &str = "driver on the debug kernel";
+const RELIABILITY: &str = "failures and storms on the debug kernel, the short form";
 
 /// The suite as a batch system runs a job: an ordinary member, in a control group with cpuset, cpu.max, pids.max and
 /// memory.max. It leaves out what takes root.
@@ -317,6 +318,11 @@ fn on_the_kernels(lab: &Lab, packages: &Packages, scope: &Scope, steps: &mut Ste
     if scope.names(DEBUG) {
         steps.run(DEBUG, || debug_kernel(lab, &programs));
     }
+    if scope.names(RELIABILITY) {
+        steps.run(RELIABILITY, || {
+            run::run(cargo(&lab.workspace).args(["run", "--quiet", "-p", "knem-soak", "--", "--short"]))
+        });
+    }
 }
 
 impl Scope {
@@ -474,7 +480,7 @@ mod tests {
             .map(|word| word.trim_matches('"'))
             .collect();
         let lanes = LANES.iter().filter(|lane| !lane.extra).map(Lane::name);
-        let others = [INSTRUCTIONS, CLIENTS, DEBUG].map(str::to_owned);
+        let others = [INSTRUCTIONS, CLIENTS, DEBUG, RELIABILITY].map(str::to_owned);
         for name in lanes.chain(others) {
             let jobs = words.iter().filter(|word| name.contains(**word)).count();
             assert_eq!(jobs, 1, "{name} is in {jobs} of the workflow's jobs: {words:?}");

@@ -13,8 +13,9 @@ use knem_lab::workspace::Workspace;
 use knem_lab::{host, run};
 
 /// Programs in Rust: the interface against any device, the driver's life, random sequences against a model, one member
-/// of the group against another, and instructions of calls.
-const RUST: &[&str] = &["knem-conformance", "knem-vm-tests", "knem-model", "knem-limits", "knem-budget"];
+/// of the group against another, instructions of calls, and failing memory and storms.
+const RUST: &[&str] =
+    &["knem-conformance", "knem-vm-tests", "knem-model", "knem-limits", "knem-budget", "knem-reliability"];
 
 /// The command, for machines in which its package cannot be installed.
 const COMMAND: &str = "knem";

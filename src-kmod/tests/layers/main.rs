@@ -6,6 +6,7 @@
 //! rule cannot stop working unnoticed.
 
 mod bites;
+mod ceiling;
 mod expressions;
 mod layer;
 mod lines;

@@ -6,11 +6,12 @@
 //! definite command of the same type (`Model::resolve`), which is executed.
 
 use knem_core::uapi;
+use serde::{Deserialize, Serialize};
 
 use crate::memory::Segment;
 
 /// How a file is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// `O_RDWR`: everything.
     ReadWrite,
@@ -21,7 +22,7 @@ pub enum Mode {
 }
 
 /// The structure that a command's argument points to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Argument {
     /// An ordinary structure.
     Good,
@@ -32,7 +33,7 @@ pub enum Argument {
 }
 
 /// A list of segments, as a command passes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum List {
     /// An array.
     Of(Vec<Segment>),
@@ -43,7 +44,7 @@ pub enum List {
 }
 
 /// A cookie to pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cookie {
     /// The cookie of a region: a pick, counted from the newest; in a definite command, its number.
     Region(usize),
@@ -66,7 +67,7 @@ impl Cookie {
 }
 
 /// An offset in a region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Offset {
     /// A number, which every other kind becomes.
     At(u64),
@@ -79,7 +80,7 @@ pub enum Offset {
 }
 
 /// A region and an offset in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spot {
     /// The region's cookie.
     pub cookie: Cookie,
@@ -88,7 +89,7 @@ pub struct Spot {
 }
 
 /// A mapping of the status array to request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// Length in bytes.
     pub length: u64,
@@ -101,7 +102,7 @@ pub struct Shape {
 }
 
 /// An argument of `BIND_OFFLOAD`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Bind {
     /// The CPUs that the caller may use.
     Current,
@@ -116,7 +117,7 @@ pub enum Bind {
 }
 
 /// What copies have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Descriptor.
     pub fd: usize,
@@ -134,7 +135,7 @@ pub struct Request {
 
 /// One command of a sequence.
 #[expect(missing_docs, reason = "what a variant says names its fields")]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Opens the device as a user.
     Open { mode: Mode, user: usize },

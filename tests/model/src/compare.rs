@@ -126,7 +126,7 @@ impl Side {
     }
 
     fn counters<S: System>(&mut self, system: &mut S) -> Option<String> {
-        let (is, must) = (system.counters(), self.model.counters());
+        let (is, must) = (system.counters()?, self.model.counters());
         (is != must).then(|| format!("the counters are {:?}, not {:?}", is.0, must.0))
     }
 

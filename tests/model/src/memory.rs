@@ -3,6 +3,8 @@
 //!
 //! They are contiguous, so that a byte has one number, its [`Byte`].
 
+use serde::{Deserialize, Serialize};
+
 /// Ordinary arenas.
 pub const ARENAS: usize = 4;
 /// Size of each arena in bytes: whole pages of any size up to 8 KiB.
@@ -18,7 +20,7 @@ pub type Byte = u32;
 pub const HOLE: Byte = Byte::MAX;
 
 /// The location of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// Memory; the number of its first byte.
     Memory(Byte),
@@ -31,7 +33,7 @@ pub enum Place {
 }
 
 /// A segment of memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// Its location.
     pub place: Place,

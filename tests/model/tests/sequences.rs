@@ -57,6 +57,16 @@ fn a_seed_always_draws_the_same() {
     assert_ne!(sequence_of(&plan, 7), sequence_of(&Plan { seed: 2, ..plan }, 7));
 }
 
+#[test]
+fn sequences_survive_a_file() {
+    let plan = Plan { seed: 3, first: 0, cases: 20, length: 150 };
+    for case in 0..plan.cases {
+        let sequence = sequence_of(&plan, case);
+        let text = serde_json::to_string(&sequence).expect("written");
+        assert_eq!(serde_json::from_str::<Vec<Command>>(&text).expect("read"), sequence);
+    }
+}
+
 /// Properties of any driver, checked from outside.
 #[derive(Default)]
 struct Witness {

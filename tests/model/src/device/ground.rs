@@ -27,6 +27,7 @@ pub struct Ground {
     max_segments: u32,
     /// The node's mode, to be restored.
     mode: Option<u32>,
+    alone: bool,
 }
 
 impl Ground {
@@ -64,7 +65,18 @@ impl Ground {
             users,
         };
         let max_segments = parameter("max_segments").and_then(|most| u32::try_from(most).ok()).unwrap_or(1 << 20);
-        Ok(Self { path: path.to_owned(), settings, max_segments, mode })
+        Ok(Self { path: path.to_owned(), settings, max_segments, mode, alone: true })
+    }
+
+    /// The same beside other processes that use the device.
+    #[must_use]
+    pub fn shared(mut self) -> Self {
+        self.alone = false;
+        self
+    }
+
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -48,6 +48,8 @@ pub struct Device {
     reader: OwnedFd,
     /// The counters at the time when the model's were last 0.
     start: Counters,
+    /// Whether nothing else uses the driver: its counters and the machine's pinned pages are compared.
+    alone: bool,
     pinned: Option<i64>,
 }
 
@@ -89,7 +91,8 @@ impl Device {
     #[must_use]
     pub fn new(ground: &Ground) -> Self {
         let path = ground.path().to_owned();
-        let pinned = pins::pinned();
+        let alone = ground.is_alone();
+        let pinned = if alone { pins::pinned() } else { None };
         let file = open_at(&path, OFlag::O_RDWR).expect("the device opens");
         let reader = open_at(&path, OFlag::O_RDONLY).expect("the device opens for reading");
         let memory = Mapping::anonymous(layout::TOTAL + HOLE);
@@ -110,6 +113,7 @@ impl Device {
             own,
             reader,
             start,
+            alone,
             pinned,
         }
     }
@@ -371,8 +375,8 @@ impl System for Device {
         }
     }
 
-    fn counters(&mut self) -> Counters {
-        text::counters(&self.reader).since(&self.start)
+    fn counters(&mut self) -> Option<Counters> {
+        self.alone.then(|| text::counters(&self.reader).since(&self.start))
     }
 
     fn finish(mut self) -> Result<(), String> {

@@ -205,8 +205,8 @@ impl System for Threads {
         }
     }
 
-    fn counters(&mut self) -> Counters {
-        Counters(self.counters)
+    fn counters(&mut self) -> Option<Counters> {
+        Some(Counters(self.counters))
     }
 
     fn finish(self) -> Result<(), String> {
