@@ -92,6 +92,9 @@ const MEMBER: &str = "knem-limits confine /usr/local/bin/knem-conformance";
 /// Attackers beside a victim of another user.
 const LIMITS: &str = "knem-limits";
 
+/// What judges the crates by deny.toml, and the release that is used.
+const DENY: (&str, &str) = ("cargo-deny", "0.20.2");
+
 /// Why a test may be skipped on a kernel. Everything else that is skipped is a failure.
 struct Excuse {
     /// The start of the test's name.
@@ -254,6 +257,10 @@ fn on_the_host(workspace: &Workspace, steps: &mut Steps) {
     steps.run("licences of the files", || {
         host::need(&["reuse"])?;
         run::run(host::command("reuse").args(["lint", "--quiet"]).current_dir(&workspace.root))
+    });
+    steps.run("licences, duplicates and sources of the crates", || {
+        let program = knem_packages::cargo_tool::get(workspace, DENY.0, DENY.1)?;
+        run::run(Command::new(program).args(["check", "licenses", "bans", "sources"]).current_dir(&workspace.root))
     });
     steps.run("documentation of the crates", || {
         let mut command = self::cargo(workspace);
@@ -478,6 +485,10 @@ mod tests {
             let jobs = words.iter().filter(|word| name.contains(**word)).count();
             assert_eq!(jobs, 1, "{name} is in {jobs} of the workflow's jobs: {words:?}");
         }
+        assert!(
+            workflow.contains(&format!("install --locked {} --version {}\n", DENY.0, DENY.1)),
+            "another cargo-deny"
+        );
         for part in ["host", "packages", "kernels"] {
             assert!(workflow.contains(&format!(".ci/run {part}")), "no job for {part}");
         }
