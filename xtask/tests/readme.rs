@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
-//! README.md quotes what was counted and what the command prints: the budget's record and the snapshots of its tests. It
-//! and the documents for contributors name files that exist.
+//! README.md quotes what was counted and what the command prints: the budget's record and the snapshots of its tests.
+//! It and the documents for contributors name files that exist.
 
 use std::fs;
 
