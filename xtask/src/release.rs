@@ -182,7 +182,7 @@ mod tests {
         let checked = || {
             let mut command = Command::new("sha256sum");
             command.current_dir(home.path()).args(["--check", "--strict", "--quiet", "SHA256SUMS"]);
-            command.status().expect("sha256sum").success()
+            command.output().expect("sha256sum").status.success()
         };
         assert!(checked());
         fs::write(&files[1], "changed").expect("written");
