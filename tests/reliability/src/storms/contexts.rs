@@ -15,8 +15,8 @@ use crate::report::count;
 use crate::shared::Shared;
 
 /// Processes of a bomb, and most files of each.
-const PROCESSES: usize = 12;
-const FILES: usize = 100;
+const PROCESSES: usize = 8;
+const FILES: usize = 60;
 
 /// Numbers that are shared.
 const OPENED: usize = 0;

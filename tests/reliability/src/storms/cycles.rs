@@ -45,6 +45,8 @@ pub(super) fn run(weather: &Weather) {
     }
     // The node may not be there yet: the kernel makes it a moment later.
     knem_conformance::waiting::until("the node is there", || node().exists());
+    // Its mode is udev's work, which follows.
+    let _ = std::process::Command::new("udevadm").args(["settle", "--timeout=60"]).status();
     crowd.end();
     count("load and unload cycles under traffic", cycles);
     count("unloads refused because of open files", refused);

@@ -35,6 +35,9 @@ pub(super) fn run(weather: &Weather) {
         };
         let mut crowd = Crowd::start(CROWD, |_| live(region, next(), &operations));
         for _ in 0..ROUND {
+            if weather.is_over() {
+                break;
+            }
             std::thread::sleep(Duration::from_micros(random.below(2500) as u64));
             let random_of_child = next();
             crowd.replace(random.below(CROWD), || live(region, random_of_child, &operations));
