@@ -36,7 +36,7 @@ pub(crate) fn full(seconds: u64, seed: u64) -> Vec<Boot> {
         Boot {
             name: "every point fails",
             flavour: Flavour::Debug,
-            commands: lines(&["knem-reliability faults", COUNTERS]),
+            commands: lines(&["knem-reliability faults", COUNTERS, "knem-reliability faults load_the_module"]),
             seconds: FAULTS,
         },
         storms("storms, with the detectors", Flavour::Debug, debug, seed, true),
