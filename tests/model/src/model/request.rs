@@ -121,24 +121,25 @@ impl Model {
         self.count(Counter::Processed);
         let by_thread = flags & FLAG_MEMCPYTHREAD != 0;
         let pinned = by_thread || flags & FLAG_PINLOCAL != 0;
-        let mut mapped = false;
+        let (from, to) = (self.bytes(source), self.bytes(destination));
+        let count = from.len().min(to.len()).min(bound(request));
         for (side, write) in [(source, false), (destination, true)] {
-            if let Side::Local(list) = side {
-                if pinned || (!write && self.settings.pin_reads) {
-                    if local(list).iter().any(|&byte| !accessible(byte, write)) {
-                        self.count(Counter::RejectedPin);
-                        return Err(Errno::EFAULT);
-                    }
-                    self.count(Counter::ProcessedPinned);
-                } else {
-                    mapped = true;
+            let Side::Local(list) = side else { continue };
+            if pinned || (!write && self.settings.pin_reads) {
+                // The thread's requests pin all of the memory. The others pin only what they copy, window by window: a
+                // later window that cannot be pinned makes the copy fail.
+                let list = local(list);
+                let first = if by_thread { &list[..] } else { &list[..count.min(1)] };
+                if first.iter().any(|&byte| !accessible(byte, write)) {
+                    self.count(Counter::RejectedPin);
+                    return Err(Errno::EFAULT);
                 }
+                self.count(Counter::ProcessedPinned);
             }
         }
 
         // Accepted.
         self.used(file, Used::Yes);
-        let (from, to) = (self.bytes(source), self.bytes(destination));
         for side in [source, destination] {
             if let Side::Region(Spot { cookie: Cookie::Region(number), .. }) = side {
                 let region = &mut self.regions[*number];
@@ -146,7 +147,6 @@ impl Model {
             }
         }
         let in_slot = way == Way::Slot || flags & FLAG_ANY_ASYNC_MASK != 0;
-        let count = from.len().min(to.len()).min(bound(request));
         let (from, to) = (&from[..count], &to[..count]);
         let (status, returned) = if count == 0 {
             (STATUS_SUCCESS, if in_slot { STATUS_PENDING } else { STATUS_SUCCESS })
@@ -156,7 +156,7 @@ impl Model {
             (STATUS_SUCCESS, STATUS_PENDING)
         } else {
             let status = self.carry(from, to);
-            if status == STATUS_FAILED && mapped {
+            if status == STATUS_FAILED {
                 self.count(Counter::FailedUserCopy);
             }
             (status, status)

@@ -35,6 +35,7 @@ struct Wish {
 }
 
 /// The caller's own memory.
+#[derive(Clone)]
 struct Local {
     ranges: Vec<Range>,
     /// Whether it is the source.
@@ -92,11 +93,11 @@ impl Threads {
         let local = local.map(|(list, outward)| self.local(list, outward)).transpose()?;
         let found = self.look_up_all(request.user, spots)?;
         self.add(Counter::Processed);
-        let pinned = local.as_ref().map_or(Ok(true), |local| self.pin(local, &wish));
+        let moves = self.moves(request, spots, &found, local.clone());
+        let pinned = local.as_ref().map_or(Ok(()), |local| self.pin(local, &wish, &moves));
         let withdrawn = if pinned.is_ok() { !self.has(Bug::UsedTwice) } else { self.has(Bug::RefusedConsumes) };
         self.consume(&found, withdrawn);
-        let pinned = pinned?;
-        let moves = self.moves(request, spots, &found, local);
+        pinned?;
 
         let mut state = lock(&file.state);
         state.used = true;
@@ -110,7 +111,7 @@ impl Threads {
         }
         // The thread continues meanwhile.
         drop(state);
-        let status = self.copy_now(&moves, pinned);
+        let status = self.copy_now(&moves);
         let mut state = lock(&file.state);
         if wish.stores || self.has(Bug::WaitingTouchesSlot) {
             if let Some(place) = state.array.as_mut().and_then(|array| array.get_mut(request.slot as usize)) {
@@ -170,19 +171,21 @@ impl Threads {
         }
     }
 
-    /// Pins the caller's memory if requested, and returns whether it did.
-    fn pin(&mut self, local: &Local, wish: &Wish) -> Result<bool, Errno> {
+    /// Pins the caller's memory if requested: all of it for the queue, else the start of what is copied.
+    fn pin(&mut self, local: &Local, wish: &Wish, moves: &[Move]) -> Result<(), Errno> {
         if !(wish.queued || wish.pinned || (local.outward && self.settings.pin_reads)) {
-            return Ok(false);
+            return Ok(());
         }
-        if let Err(errno) = ranges::pin(&local.ranges, !local.outward) {
+        let start = moves.first().map(|one| (if local.outward { one.0 } else { one.1 }, one.2));
+        let ranges = if wish.queued { local.ranges.clone() } else { Vec::from_iter(start) };
+        if let Err(errno) = ranges::pin(&ranges, !local.outward) {
             if !self.has(Bug::PinNotCounted) {
                 self.add(Counter::RejectedPin);
             }
             return Err(errno);
         }
         self.add(Counter::ProcessedPinned);
-        Ok(true)
+        Ok(())
     }
 
     fn moves(
@@ -210,7 +213,7 @@ impl Threads {
     }
 
     /// Copies in the call, and returns the status.
-    fn copy_now(&mut self, moves: &[Move], pinned: bool) -> u32 {
+    fn copy_now(&mut self, moves: &[Move]) -> u32 {
         let mut good = true;
         for one in moves {
             good = ranges::pin(&[(one.0, one.2)], false).is_ok() && ranges::pin(&[(one.1, one.2)], true).is_ok();
@@ -219,7 +222,7 @@ impl Threads {
             }
             carry(&mut lock(&self.memory), *one);
         }
-        if !good && !pinned {
+        if !good {
             self.add(Counter::FailedUserCopy);
         }
         if good || self.has(Bug::FailureHidden) {
