@@ -53,7 +53,7 @@ pub(crate) fn full(seconds: u64, seed: u64) -> Vec<Boot> {
 
 /// The part that runs with every change: some minutes.
 pub(crate) fn short(seed: u64) -> Vec<Boot> {
-    let mut boot = storms("every point fails, and a little of each storm", Flavour::Debug, 100, seed, true);
+    let mut boot = storms("every point fails, and a little of each storm", Flavour::Debug, 100, seed, false);
     boot.commands.insert(0, words("knem-reliability faults"));
     boot.seconds += FAULTS;
     vec![boot]
