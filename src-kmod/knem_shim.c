@@ -153,8 +153,9 @@ unsigned long knem_shim_to_user_nofault(void __user *to, const void *from, unsig
 }
 
 /*
- * Not _copy_from_user(), which zeroes what it cannot copy: the rest of the region must not change. Here and below, debug
- * kernels inject failures (CONFIG_FAULT_INJECTION_USERCOPY), as in copy_*_user(); elsewhere the condition is a constant.
+ * Not _copy_from_user(), which zeroes what it cannot copy: the rest of the region must not change. Here and below,
+ * debug kernels inject failures (CONFIG_FAULT_INJECTION_USERCOPY), as in copy_*_user(); elsewhere the condition is a
+ * constant.
  */
 unsigned long knem_shim_from_user_nofault(void *to, const void __user *from, unsigned long n)
 {

@@ -155,7 +155,7 @@ fn flavour_of(text: &str) -> Option<&'static str> {
     })
 }
 
-/// The image machines install, if all that it needs of its own kernel is in the archive too.
+/// Returns the signed image that machines install, if its dependencies of the same kernel are in the archive too.
 fn signed_image(
     packages: &BTreeMap<&str, Vec<Entry<'_>>>,
     release: &str,
@@ -172,7 +172,7 @@ fn signed_image(
     complete.then(|| vec![format!("{name}={version}")])
 }
 
-/// The same kernel before it was signed: it reaches the archive some days earlier.
+/// Returns the unsigned image, which is in the archive some days earlier.
 fn unsigned_image(release: &str, version: &str, has: impl Fn(&str, &str) -> bool) -> Option<Vec<String>> {
     let parts: Vec<String> = ["linux-binary-unsigned", "linux-modules", "linux-base"]
         .iter()

@@ -71,7 +71,7 @@ impl Workspace {
         Self::at(root, target)
     }
 
-    /// A copy of this workspace in another place, with a target directory of its own. Its version may be another one.
+    /// Opens a copy of this workspace in another directory, with its own target directory and possibly another version.
     ///
     /// # Errors
     /// When there is no such copy.

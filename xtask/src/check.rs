@@ -10,7 +10,7 @@ use anyhow::{bail, Result};
 use clap::Args;
 
 use crate::uml::{Bench, DEFAULT_KERNEL};
-use crate::{arm64, budget, programs};
+use crate::{arm64, budget, programs, words};
 use knem_lab::cache::elapsed;
 use knem_lab::kernels::{compare, Kernel};
 use knem_lab::lab::{words, Lab};
@@ -91,6 +91,9 @@ const MEMBER: &str = "knem-limits confine /usr/local/bin/knem-conformance";
 
 /// Attackers beside a victim of another user.
 const LIMITS: &str = "knem-limits";
+
+/// What judges the crates by deny.toml, and the release that is used.
+const DENY: (&str, &str) = ("cargo-deny", "0.20.2");
 
 /// Why a test may be skipped on a kernel. Everything else that is skipped is a failure.
 struct Excuse {
@@ -246,6 +249,7 @@ fn on_the_host(workspace: &Workspace, steps: &mut Steps) {
         // The kernel's root is no target of cargo's; rustfmt follows its modules.
         run::run(Command::new("rustfmt").args(["--check", "src-kmod/knem_main.rs"]).current_dir(&workspace.root))
     });
+    steps.run("words and columns", || words::demand_none(workspace));
     steps.run("lints", || {
         host::need(&["cargo-clippy"])?;
         cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
@@ -253,6 +257,10 @@ fn on_the_host(workspace: &Workspace, steps: &mut Steps) {
     steps.run("licences of the files", || {
         host::need(&["reuse"])?;
         run::run(host::command("reuse").args(["lint", "--quiet"]).current_dir(&workspace.root))
+    });
+    steps.run("licences, duplicates and sources of the crates", || {
+        let program = knem_packages::cargo_tool::get(workspace, DENY.0, DENY.1)?;
+        run::run(Command::new(program).args(["check", "licenses", "bans", "sources"]).current_dir(&workspace.root))
     });
     steps.run("documentation of the crates", || {
         let mut command = self::cargo(workspace);
@@ -477,6 +485,10 @@ mod tests {
             let jobs = words.iter().filter(|word| name.contains(**word)).count();
             assert_eq!(jobs, 1, "{name} is in {jobs} of the workflow's jobs: {words:?}");
         }
+        assert!(
+            workflow.contains(&format!("install --locked {} --version {}\n", DENY.0, DENY.1)),
+            "another cargo-deny"
+        );
         for part in ["host", "packages", "kernels"] {
             assert!(workflow.contains(&format!(".ci/run {part}")), "no job for {part}");
         }

@@ -98,7 +98,7 @@ impl Machine {
         self.says(&format!("knem_check_kernel {KERNEL} build && echo \"$knem_cc\" || echo \"$knem_missing\""))
     }
 
-    /// What the kernel crate lacks, and what helps; or where its metadata is from.
+    /// Returns what the kernel crate lacks, and the remedy; or the source of its metadata.
     fn lack(&self) -> String {
         self.says(&format!(
             "knem_check_kernel {KERNEL} build && knem_check_crate && echo \"$knem_from_where\" || echo \"$knem_lack; $knem_remedy\""

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: CECILL-B
 //! README.md quotes what was counted and what the command prints: the budget's record and the snapshots of its tests.
+//! It and the documents for contributors name files that exist.
 
 use std::fs;
 
@@ -67,4 +68,26 @@ fn outputs_are_those_of_the_command() {
             assert!(snapshots.iter().any(|snapshot| snapshot.contains(part)), "no snapshot has:\n{part}");
         }
     }
+}
+
+#[test]
+fn files_that_are_named_exist() {
+    let root = Workspace::find().expect("the workspace").root;
+    let top: Vec<String> = fs::read_dir(&root)
+        .expect("listed")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| !["build", "dist", "target", "vendor"].contains(&name.as_str()))
+        .collect();
+    let named =
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/requirements.md", "docs/releasing.md", "docs/decisions"];
+    let mut seen = 0;
+    for file in named.iter().flat_map(|path| WalkDir::new(root.join(path))).filter_map(Result::ok) {
+        let Ok(text) = fs::read_to_string(file.path()) else { continue };
+        let spans = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+        for path in spans.filter(|span| top.iter().any(|name| span.starts_with(&format!("{name}/")))) {
+            assert!(root.join(path).exists(), "{}: `{path}` is not there", file.path().display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "{seen}");
 }

@@ -59,7 +59,7 @@ impl Site {
         fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// What `make build` does, of a version of its own.
+    /// Does what `make build` does, for this version.
     fn build(&self, version: Option<&str>) {
         let mut command = Command::new("sh");
         command.arg(self.workspace.file("install/generate.sh")).arg(self.path("build")).arg(self.path("knem"));

@@ -417,7 +417,7 @@ fn write_job(file: &Path, commands: &[Vec<String>], options: &Options, mark: &st
     Ok(())
 }
 
-/// What the guest runs for a command: in a group of its own, so that all it leaves behind can be found.
+/// The guest's script for a command: in a separate control group, so that all its processes can be found.
 pub(crate) fn script(command: &[String]) -> Vec<u8> {
     let mut script = b"echo $$ > /sys/fs/cgroup/command/cgroup.procs\ncd /root\nexec".to_vec();
     for word in command {

@@ -139,6 +139,10 @@ impl Device {
     /// [`Error::PinRefused`] (ENOMEM), [`Error::BadAddress`] (EFAULT); [`Error::System`] with EBUSY for too many
     /// regions, EPERM where `strict_dumpable` forbids it, EINVAL for lengths of more than 63 bits, EINTR if the process
     /// is killed.
+    ///
+    /// # Panics
+    ///
+    /// If the part is not inside the mapping.
     pub fn share_memory<'a>(
         &'a self,
         memory: &'a Memory,

@@ -62,7 +62,7 @@ pub fn refused(call: &str, errno: &str) -> Explanation {
             "Create the region with ANY_USER_ACCESS, or set the parameter strict_dumpable to 0.",
         ),
         ("CREATE_REGION" | "INIT_SEND", "EBUSY") => explain(
-            "The context has max_regions regions.",
+            "The number of the context's regions has reached max_regions.",
             "Destroy regions that are not needed (check for an unbounded registration cache), or raise the parameter max_regions.",
         ),
         ("CREATE_REGION" | "INIT_SEND", "EINVAL") => reason("length_overflow"),
@@ -170,7 +170,7 @@ pub fn reason(name: &str) -> Explanation {
             "Raise pids.max of the control group (TasksMax= of the service) or RLIMIT_NPROC (ulimit -u).",
         ),
         "too_many_contexts" => explain(
-            "The user has max_contexts contexts.",
+            "The number of the user's contexts has reached max_contexts.",
             "Close some (knem regions lists them), or raise the module's parameter max_contexts.",
         ),
         "slot_limit" => explain(

@@ -53,7 +53,7 @@ impl Snapshot {
         Ok(Self { files })
     }
 
-    /// Fails if anything differs in `later` except what `allowed` and [`GROUPS`] name.
+    /// Fails if anything differs in `later` except what `allowed` and `GROUPS` name.
     ///
     /// # Errors
     /// If something does: a line for each file.

@@ -63,8 +63,8 @@ pub trait System {
     /// Copies the status array of a file out, which must be mapped.
     fn slots(&mut self, file: usize, into: &mut Vec<u8>);
 
-    /// Returns the driver's counters, since the system was created or since the last clearing; `None` if other processes
-    /// change them too.
+    /// Returns the driver's counters, since the system was created or last cleared; `None` if other processes change
+    /// them too.
     fn counters(&mut self) -> Option<Counters>;
 
     /// Closes everything, and reports what is left behind wrongly.

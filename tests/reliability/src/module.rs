@@ -27,14 +27,14 @@ impl Module {
 
     /// Loads it.
     pub(crate) fn load(&self) -> Result<(), Errno> {
-        // SAFETY: a file and a string.
+        // SAFETY: The descriptor is open and the string is static; the call only reads both.
         let result = unsafe { libc::syscall(libc::SYS_finit_module, self.0.as_raw_fd(), c"".as_ptr(), self.1) };
         Errno::result(result).map(drop)
     }
 
     /// Unloads it, unless it is used.
     pub(crate) fn unload() -> Result<(), Errno> {
-        // SAFETY: a string.
+        // SAFETY: The name is a static NUL-terminated string, which the call only reads.
         let result = unsafe { libc::syscall(libc::SYS_delete_module, c"knem".as_ptr(), libc::O_NONBLOCK) };
         Errno::result(result).map(drop)
     }

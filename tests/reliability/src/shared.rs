@@ -21,7 +21,7 @@ impl Shared {
     pub(crate) fn place(&self, index: usize) -> &AtomicU64 {
         let address = self.0.part(index % Self::PLACES * 8, 8).base;
         let place = std::ptr::with_exposed_provenance_mut(address as usize);
-        // SAFETY: aligned, inside the mapping, and every process accesses it atomically.
+        // SAFETY: The number is aligned and inside the mapping, and every process accesses it atomically.
         unsafe { AtomicU64::from_ptr(place) }
     }
 

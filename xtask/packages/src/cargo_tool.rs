@@ -16,7 +16,7 @@ use knem_lab::workspace::Workspace;
 /// # Errors
 /// When it cannot be fetched or built: the registry cannot be reached, or the compiler is older than the project's own
 /// least one.
-pub(crate) fn get(workspace: &Workspace, name: &str, version: &str) -> Result<PathBuf> {
+pub fn get(workspace: &Workspace, name: &str, version: &str) -> Result<PathBuf> {
     let entry =
         Cache::new(&workspace.cache).entry(name, &format!("building {name} {version}"), &[version], |directory| {
             let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -37,6 +37,7 @@ const LEFT_OUT: &[&str] = &[
     ".gitignore",
     ".pre-commit-config.yaml",
     ".reuse",
+    "deny.toml",
     "lab",
     "src-kmod/tests",
     "src-tools/client/tests",

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use knem_lab::run;
 use knem_lab::workspace::Workspace;
 
-/// Seconds since 1970: what the caller wants, else the last commit, else (no git here) the date of debian/changelog.
+/// Seconds since 1970: SOURCE_DATE_EPOCH, else the last commit, else (without git) the date of debian/changelog.
 pub(crate) fn of(workspace: &Workspace) -> Result<u64> {
     let text = match env::var("SOURCE_DATE_EPOCH") {
         Ok(text) => text,

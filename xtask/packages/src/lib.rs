@@ -4,7 +4,7 @@
 //! to apt and dnf.
 
 mod cargo_deb;
-mod cargo_tool;
+pub mod cargo_tool;
 pub(crate) mod changelog;
 mod compare;
 #[cfg(test)]

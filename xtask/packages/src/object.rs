@@ -81,7 +81,7 @@ pub fn name(architecture: &str) -> String {
 /// The directory of the objects for packages that are built here: `$KNEM_OBJECTS`, or one of the cache.
 ///
 /// # Errors
-/// When they cannot be compiled: as a rule for want of root's rights.
+/// When they cannot be compiled, usually because it needs root.
 pub fn for_packages(workspace: &Workspace) -> Result<PathBuf> {
     if let Some(given) = env::var_os(GIVEN).filter(|path| !path.is_empty()) {
         let given = PathBuf::from(given);

@@ -53,7 +53,7 @@ fn digests(tree: &Path) -> Result<String> {
     run::output(Command::new("md5sum").current_dir(tree).arg("--").args(files))
 }
 
-/// Changes the fields; those that are not there come before the description, which Debian wants last.
+/// Replaces the fields; new ones are inserted before the description, which Debian requires to be last.
 fn changed(control: &str, fields: &[(String, String)]) -> String {
     let is = |line: &str, name: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'));
     let mut text = String::new();

@@ -69,7 +69,7 @@ pub fn reproducible(workspace: &Workspace, built: &Built) -> Result<()> {
 
 /// Runs this program in the copy.
 fn build_elsewhere(copy: &Path, target: &Path, epoch: u64) -> Result<()> {
-    // By its process: cargo may have put another file in the place of its own by now.
+    // By /proc: cargo may have replaced the program's file meanwhile.
     let this = format!("/proc/{}/exe", std::process::id());
     // A machine's name is root's to change.
     let (outer, name): (&[&str], &str) =

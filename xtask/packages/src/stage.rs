@@ -98,7 +98,7 @@ fn make(workspace: &Workspace, build: &Path, version: &str) -> Result<()> {
     if let Some(cargo) = env::var_os("CARGO") {
         command.env("CARGO", cargo);
     }
-    // A make that called us has wishes of its own, which are not for this one.
+    // The settings of a calling make do not apply to this one.
     for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"] {
         command.env_remove(name);
     }

@@ -20,7 +20,7 @@ use knem_lab::vm::{Add, Options};
 /// The module with the bugs, and its place in the guest.
 const MODULE: &str = "knem_faults.ko";
 
-/// Kernels running at the same time: each has one processor busy most of the time.
+/// Number of kernels that run at the same time: each keeps one CPU busy most of the time.
 const AT_ONCE: usize = 2;
 
 /// Expected result of a run.

@@ -2,7 +2,7 @@
 //! The reference model: the behaviour of a KNEM driver, as simple as possible.
 //!
 //! A request for the thread takes effect in the model at once, and is recorded as in flight until it is known to have
-//! ended. Sequences are arranged (see [`resolve`]) so that the difference cannot be seen, except where
+//! ended. Sequences are arranged (see `resolve`) so that the difference cannot be seen, except where
 //! [`Model::may_differ`], [`Model::slot_is`] and [`Model::act`] allow for it.
 
 mod request;

@@ -77,7 +77,7 @@ pub(super) fn unmaps(nth: &Nth, memory: &Mapping) {
     let (address, length) = (memory.address() as usize, memory.len());
     nth.call(|| {
         let place = std::ptr::with_exposed_provenance_mut(address);
-        // SAFETY: the whole of a mapping, which nothing uses any more.
+        // SAFETY: The range is a whole mapping, which the caller does not use afterwards.
         Errno::result(unsafe { libc::munmap(place, length) })
     });
 }

@@ -17,7 +17,7 @@ fn unload_the_module(nth: &Nth) {
 
 fn load_the_module(nth: &Nth) {
     let module = Module::find();
-    Module::unload().expect("nobody uses it");
+    Module::unload().expect("no process uses it");
     // There is nothing of the driver to compare meanwhile.
     if nth.attempt_consuming(|| module.load()).is_err() {
         module.load().expect("it loads when it is repeated");

@@ -49,10 +49,10 @@ fn fork_with_regions_and_an_array(nth: &Nth) {
     let (knem, memory) = (Knem::open(), Mapping::holding(&[1; 8 * PAGE]));
     let _slots = Slots::map(&knem, 2 * PAGE).expect("mapped");
     let region = knem.create(&[memory.segment()], READ, 0).expect("created");
-    // SAFETY: the child ends at once.
+    // SAFETY: The child only calls `_exit`, so that locks which other threads hold do not matter.
     let child = nth.call(|| match unsafe { nix::unistd::fork() } {
         Ok(ForkResult::Parent { child }) => Ok(child),
-        // SAFETY: ends the process.
+        // SAFETY: The call ends the child at once, so that no destructor of the parent's values runs here.
         Ok(ForkResult::Child) => unsafe { libc::_exit(0) },
         Err(errno) => Err(errno),
     });

@@ -44,7 +44,7 @@ fn create(nth: &Nth, segments: &[ParamIovec], protection: u32, flags: u32) {
         let local = Mapping::new(64);
         assert_eq!(knem.read(region, 0, &[local.segment()], 0), Ok(SUCCESS));
         if let Some(first) = segments.first() {
-            // SAFETY: the segments here are memory of this process.
+            // SAFETY: The segments of these tests are mapped and readable in this process.
             let byte = unsafe { std::ptr::with_exposed_provenance::<u8>(first.base as usize).read_volatile() };
             assert_eq!(local.bytes()[0], byte);
         }
@@ -149,7 +149,7 @@ fn create_partly_unmapped(nth: &Nth) {
     let (knem, (_between, inside)) = (Knem::open(), Mapping::between_holes(600 * PAGE));
     for page in 0..600 {
         let place = std::ptr::with_exposed_provenance_mut::<u8>(inside as usize + page * PAGE);
-        // SAFETY: inside the part that may be written.
+        // SAFETY: The address is inside the writable part of the mapping, to which no slice refers.
         unsafe { place.write_volatile(1) };
     }
     let answer = nth.during(|| knem.create(&[segment(inside, 601 * PAGE as u64)], READ, 0));

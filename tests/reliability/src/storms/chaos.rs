@@ -250,25 +250,28 @@ impl Own<'_> {
             }
             6 if random.one_in(10) => nix::unistd::write(self.file(random).fd(), b"0").is_ok(),
             7 if random.one_in(20) => {
-                // SAFETY: the child goes on as this process does, on memory of its own.
+                // SAFETY: The process has one thread here, so that the child may use all locks; its private memory is a
+                // copy.
                 match unsafe { libc::fork() } {
                     0 => {
-                        // SAFETY: sets a flag of this process; it dies with its parent.
+                        // SAFETY: The call accesses no memory; it only makes the child end with its parent.
                         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
                         for _ in 0..random.below(200) {
                             self.act(random);
                             self.shared.add(OPERATIONS, 1);
                         }
-                        // SAFETY: ends the process.
+                        // SAFETY: The call ends the child at once, so that no destructor of the parent's values runs
+                        // here.
                         unsafe { libc::_exit(0) }
                     }
                     -1 => false,
                     child => {
                         if random.one_in(2) {
-                            // SAFETY: a signal to the child.
+                            // SAFETY: The call accesses no memory; the child is not waited for yet, so that its pid is
+                            // not reused.
                             unsafe { libc::kill(child, libc::SIGKILL) };
                         }
-                        // SAFETY: waits for the child.
+                        // SAFETY: The status pointer may be null; the call only waits for the child.
                         unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
                         self.shared.add(FORKS, 1);
                         true

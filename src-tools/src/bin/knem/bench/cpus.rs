@@ -173,8 +173,7 @@ mod tests {
 
     #[test]
     fn wrong_ones_are_refused_with_the_option() {
-        for (text, reason) in
-            [("0", "each process"), ("0,x", "no number"), ("0,7", "may not run on CPU 7; it may on 0")]
+        for (text, reason) in [("0", "is one CPU"), ("0,x", "not a CPU number"), ("0,7", "may not run on CPU 7; use 0")]
         {
             let failure = CpuPair::choose(machine(&[(0, 0, 0)]).path(), &[0], Some(text)).unwrap_err();
             assert_eq!(failure.status(), 2);

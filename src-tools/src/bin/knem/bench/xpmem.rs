@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn its_absence_is_reported() {
         if !std::path::Path::new(NODE).exists() {
-            assert!(Xpmem::open().err().unwrap().contains("not here"));
+            assert!(Xpmem::open().err().unwrap().contains("does not exist"));
         }
     }
 }

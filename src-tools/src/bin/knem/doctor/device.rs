@@ -502,7 +502,7 @@ mod tests {
         let borrowed = Fake::well().says("getent group rdma", "rdma:x:105:bob\n");
         assert_eq!(of(&borrowed, "device.member").state, State::Note);
         let stranger = borrowed.caller(|caller| caller.groups = vec!["alice".to_owned()]);
-        assert!(of(&stranger, "device.member").summary.contains("without"));
+        assert!(of(&stranger, "device.member").summary.contains("access list"));
         let refused = stranger.denied(Obstacle::NoNode);
         assert_eq!(of(&refused, "device.member").state, State::Note);
         let root = stranger.caller(|caller| caller.uid = 0);
@@ -512,16 +512,16 @@ mod tests {
     #[test]
     fn rules_that_change_what_the_package_does() {
         let hidden = Fake::well().file("/etc/udev/rules.d/60-knem.rules", "# nothing\n");
-        assert!(of(&hidden, "device.rule").summary.contains("off"));
+        assert!(of(&hidden, "device.rule").summary.contains("disables"));
         let replaced = hidden.file("/etc/udev/rules.d/60-knem.rules", "KERNEL==\"knem\", MODE=\"0600\"\n");
-        assert!(of(&replaced, "device.rule").summary.contains("takes the place"));
+        assert!(of(&replaced, "device.rule").summary.contains("replaces"));
         let vendor =
             Fake::well().file("/etc/udev/rules.d/10-knem.rules", "KERNEL==\"knem\", NAME=\"knem\", MODE=\"0666\"\n");
         let finding = of(&vendor, "device.rule");
         assert!(finding.meaning.unwrap().contains("0666"));
         assert!(finding.remedies[0].starts_with("rm /etc/udev/rules.d/10-knem.rules"));
         let site = Fake::well().file("/etc/udev/rules.d/70-site.rules", "KERNEL==\"knem\", GROUP=\"mpi\"\n");
-        assert!(of(&site, "device.rule").meaning.unwrap().contains("which of the rules"));
+        assert!(of(&site, "device.rule").meaning.unwrap().contains("names of the files"));
         let none = Fake::well().without("/usr/lib/udev/rules.d/60-knem.rules");
         assert!(of(&none, "device.rule").summary.contains("no udev rule"));
         let no_udev = Fake::well().without("/run/udev");

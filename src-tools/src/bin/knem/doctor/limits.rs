@@ -391,7 +391,7 @@ mod tests {
     fn the_ceiling_can_be_reached() {
         let fake = Fake::well().file("/sys/module/knem/parameters/max_pinned_mb", "1\n");
         assert_eq!(of(&fake, "limits.pinned").state, State::Note);
-        assert!(of(&Fake::well(), "limits.pinned").summary.contains("of 8.00G that may be, 6.40G by one user"));
+        assert!(of(&Fake::well(), "limits.pinned").summary.contains("ceiling 8.00G, 6.40G per user"));
         let fake = Fake::well().file("/sys/module/knem/parameters/max_user_pinned_mb", "1\n");
         let finding = of(&fake, "limits.pinned");
         assert_eq!(finding.state, State::Note);

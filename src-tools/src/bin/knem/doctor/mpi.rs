@@ -397,7 +397,7 @@ mod tests {
             .says("ucx_info -d", "#      Transport: knem\n")
             .variable("LD_PRELOAD", "/usr/local/lib/knem-mpi/ucx/libuct_knem.so.0");
         assert_eq!(plugins(&loaded), both(State::Ok));
-        assert!(of(&loaded, "mpi.ucx").summary.contains("loads a plug-in for KNEM, and uses it"));
+        assert!(of(&loaded, "mpi.ucx").summary.contains("loads a plug-in for KNEM, and prefers it"));
         let upgraded =
             loaded.says("ompi_info --version", "Open MPI v5.0.8\n").says("ucx_info -v", "# Library version: 1.19.0\n");
         assert_eq!(plugins(&upgraded), both(State::Note));
@@ -420,7 +420,7 @@ mod tests {
     #[test]
     fn mpich_has_it_by_ucx_or_of_old() {
         let with = |text: &str| of(&Fake::well().says("mpichversion", text), "mpi.mpich");
-        assert!(with("MPICH Version:\t4.2.1\nMPICH Device:\tch4:ucx\n").summary.contains("by way of UCX"));
+        assert!(with("MPICH Version:\t4.2.1\nMPICH Device:\tch4:ucx\n").summary.contains("uses UCX"));
         assert_eq!(with("MPICH Device:\tch4:ofi\nMPICH configure:\t--with-device=ch4:ofi\n").state, State::Note);
         let old = "MPICH Device:\tch3:nemesis\nMPICH configure:\t--with-knem=/usr --with-nemesis-local-lmt=knem\n";
         assert_eq!(with(old).state, State::Ok);

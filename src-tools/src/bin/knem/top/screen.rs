@@ -229,7 +229,7 @@ fn help(frame: &mut Frame<'_>, state: &State, styles: &Styles) {
     let lines = [
         "q, Esc, Ctrl-C  quit".to_owned(),
         format!("s  sort by the next column (now {sort})"),
-        "h  histograms of the last interval, or of all time".to_owned(),
+        "h  histograms: last interval or all time".to_owned(),
         "p, space  pause or continue".to_owned(),
         "+ -  double or halve the interval".to_owned(),
         "Ctrl-Z  suspend, fg continues".to_owned(),
