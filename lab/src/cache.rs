@@ -114,6 +114,10 @@ impl Cache {
         for (_, path) in entries.into_iter().skip(count) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let _lock = self.lock(kind, &name)?;
+            // Another run may have removed it while this one waited for the lock.
+            if !path.exists() {
+                continue;
+            }
             // Renamed first: an incomplete entry must not be found.
             let doomed = path.with_extension("unfinished");
             fs::rename(&path, &doomed)?;
@@ -260,6 +264,24 @@ mod tests {
         cache.keep_newest("kind", 2).expect("tidied");
         assert!(cache.path("kind", &["a"]).is_dir() && cache.path("kind", &["c"]).is_dir());
         assert!(!cache.path("kind", &["b"]).exists());
+    }
+
+    #[test]
+    fn two_runs_may_remove_the_same_entry() {
+        let home = tempfile::tempdir().expect("a directory");
+        let cache = Cache::new(home.path());
+        let old = cache.entry("kind", "test", &["old"], |_| Ok(())).expect("built");
+        let name = old.file_name().expect("a name").to_string_lossy().into_owned();
+        let lock = cache.lock("kind", &name).expect("locked");
+        thread::scope(|scope| {
+            let other = scope.spawn(|| cache.keep_newest("kind", 0));
+            // It has listed the entry, and waits for the lock.
+            thread::sleep(Duration::from_millis(100));
+            remove(&old).expect("removed");
+            drop(lock);
+            other.join().expect("no panic").expect("nothing left to remove");
+        });
+        assert!(!old.exists());
     }
 
     #[test]
